@@ -1,1 +1,5 @@
-//! shm-state
+//! Ringfort's shared memory.
+
+mod plain;
+
+pub use plain::Plain;

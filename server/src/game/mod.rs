@@ -1,0 +1,5 @@
+//! What a game author writes.
+
+mod state;
+
+pub use state::{FieldOptions, State, StateField};
