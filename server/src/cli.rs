@@ -1,0 +1,259 @@
+//! The command line's grammar: what can be typed, not what it does.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 usage (clap's own).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{OptionValue, Options, check_instance, check_option};
+
+/// The command was carried out.
+pub const EXIT_DONE: u8 = 0;
+/// The command was refused or failed; stderr has a sentence.
+pub const EXIT_FAILED: u8 = 1;
+/// The command line could not be understood.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Game and session server over shared memory
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ringfort", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Which instance on this machine is meant [default: `instance` of the configuration, else "default"]
+    #[arg(long, global = true, value_name = "NAME", value_parser = parse_instance)]
+    pub instance: Option<String>,
+    /// Configuration file [default: ./ringfort.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Start the instance and stay until it is told to stop
+    Up(UpArgs),
+    /// Stop the running instance
+    Down,
+    /// Show processes, matches and counters
+    Status(Output),
+    /// List, create or end matches
+    Matches {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: MatchesAction,
+    },
+    /// Show the configuration's keys
+    Config(ConfigArgs),
+    /// Check the shared memory of an instance for damage
+    Fsck(Output),
+    /// A process of the instance; only the supervisor starts it.
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// Flags of `up`; each overrides the configuration file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct UpArgs {
+    /// Address that clients connect to, e.g. 127.0.0.1:7777
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Number of front-end processes
+    #[arg(long, value_name = "N")]
+    pub frontends: Option<u32>,
+    /// Number of sim processes
+    #[arg(long, value_name = "N")]
+    pub sims: Option<u32>,
+    /// Start with N matches, match-1 and up, instead of those that the file names
+    #[arg(long, value_name = "N")]
+    pub matches: Option<u32>,
+    /// Ticks a second, instead of the game's own rate
+    #[arg(long, value_name = "HZ")]
+    pub tick_hz: Option<u32>,
+    /// An option for the game, for every match; repeatable
+    #[arg(long = "game-option", value_name = "KEY=VALUE", value_parser = parse_game_option)]
+    pub game_options: Vec<(String, OptionValue)>,
+    /// Size of the world's memory in MiB
+    #[arg(long, value_name = "MIB")]
+    pub arena_mib: Option<u32>,
+    /// Throw away what an earlier run left in shared memory
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// How a reading command prints.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `matches` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum MatchesAction {
+    /// List the matches
+    List(Output),
+    /// Create a match
+    Create {
+        /// The match's name
+        name: String,
+        /// An option for the game, for this match; repeatable
+        #[arg(long = "game-option", value_name = "KEY=VALUE", value_parser = parse_game_option)]
+        game_options: Vec<(String, OptionValue)>,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End a match; its players are told
+    End {
+        /// The match's name
+        name: String,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// Flags of `config`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ConfigArgs {
+    /// Print a configuration file with every key, its default and what it means
+    #[arg(long, required = true)]
+    pub defaults: bool,
+}
+
+/// Flags of the hidden `worker`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct WorkerArgs {
+    /// What the process does.
+    #[arg(long)]
+    pub role: Role,
+    /// Which of its kind it is.
+    #[arg(long)]
+    pub slot: u32,
+}
+
+/// What a worker process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Accepts clients, appends their inputs and builds their snapshots.
+    Frontend,
+    /// Steps zones.
+    Sim,
+}
+
+impl Role {
+    /// The role as it is typed, logged and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Frontend => "frontend",
+            Role::Sim => "sim",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Collects repeated `--game-option` flags; of one key the last counts.
+pub fn collect_options(pairs: &[(String, OptionValue)]) -> Options {
+    pairs.iter().cloned().collect()
+}
+
+fn parse_instance(text: &str) -> Result<String, crate::config::ConfigError> {
+    check_instance(text)?;
+    Ok(text.to_owned())
+}
+
+/// Why a `--game-option` was not understood.
+#[derive(Debug, thiserror::Error)]
+enum GameOptionError {
+    /// There is no `=`.
+    #[error("write it as KEY=VALUE, for example capacity=32")]
+    NoEquals,
+    /// The key or value breaks a bound.
+    #[error(transparent)]
+    Bound(#[from] crate::config::ConfigError),
+}
+
+fn parse_game_option(text: &str) -> Result<(String, OptionValue), GameOptionError> {
+    let (key, value) = text.split_once('=').ok_or(GameOptionError::NoEquals)?;
+    let value = match value.parse() {
+        Ok(number) => OptionValue::Number(number),
+        Err(_) => OptionValue::Text(value.to_owned()),
+    };
+    check_option(key, &value)?;
+    Ok((key.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn up_takes_every_flag() {
+        let cli = parse(
+            "ringfort up --instance a --config f.toml --listen [::1]:0 --frontends 3 --sims 2 --matches 4 --tick-hz 60 \
+             --game-option capacity=32 --game-option map=hills --arena-mib 64 --fresh",
+        )
+        .unwrap();
+        assert_eq!(cli.instance.as_deref(), Some("a"));
+        let Command::Up(up) = cli.command else { panic!("not up") };
+        assert_eq!(up.frontends, Some(3));
+        assert!(up.fresh);
+        let options = collect_options(&up.game_options);
+        assert_eq!(options["capacity"], OptionValue::Number(32));
+        assert_eq!(options["map"], OptionValue::Text("hills".into()));
+    }
+
+    #[test]
+    fn other_commands_parse() {
+        for line in [
+            "ringfort down --instance a",
+            "ringfort --instance a down",
+            "ringfort status --json",
+            "ringfort matches list --json",
+            "ringfort matches create arena --game-option capacity=8",
+            "ringfort matches end arena --json --instance a",
+            "ringfort config --defaults",
+            "ringfort fsck --json",
+            "ringfort worker --role frontend --slot 1",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn usage_errors_exit_with_two() {
+        for line in [
+            "ringfort",
+            "ringfort nonsense",
+            "ringfort config",
+            "ringfort down --instance Upper",
+            "ringfort up --game-option capacity",
+            "ringfort up --listen nowhere",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), i32::from(EXIT_USAGE), "{line}");
+        }
+    }
+}

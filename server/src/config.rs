@@ -1,0 +1,486 @@
+//! The configuration: `ringfort.toml`, overridden by flags, checked once, handed to the workers as JSON.
+//!
+//! [`DEFAULTS_TOML`] is the documentation of every key and is compared with [`Config::default`] by a test,
+//! so that neither can drift from the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{UpArgs, collect_options};
+use crate::limits::{
+    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTION_BYTES_MAX, GAME_OPTIONS_MAX,
+    INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_NAME_BYTES_MAX, MATCHES_MAX, SIMS_MAX, TICK_HZ_MAX,
+};
+
+/// The file that is read when `--config` names no other.
+pub const DEFAULT_FILE: &str = "ringfort.toml";
+
+/// A whole configuration file: each key, its default and what it means. `ringfort config --defaults` prints it.
+pub const DEFAULTS_TOML: &str = r#"# Ringfort's configuration. Every key may be left out; the values here are the defaults.
+# `ringfort up` reads ./ringfort.toml, or the file that --config names; flags override it.
+
+# Name of this instance on the machine: 1 to 32 of a-z, 0-9 and '-'.
+instance = "default"
+
+# UDP address that clients connect to. Port 0 lets the kernel choose; `ringfort status` shows it.
+listen = "127.0.0.1:7777"
+
+# Front-end processes: they hold the clients' connections. 1 to 16.
+frontends = 2
+
+# Sim processes: they step the matches. 1 to 16.
+sims = 2
+
+# Ticks a second, 1 to 240. When it is left out, the game's own rate holds.
+# tick_hz = 30
+
+# Memory of all worlds together, in MiB of /dev/shm, taken at the start.
+arena_mib = 512
+
+# Memory of the queues of players' inputs, in MiB of /dev/shm, taken at the start.
+inbox_mib = 32
+
+# Most matches at one time, 1 to 4096.
+max_matches = 512
+
+# Matches to start with, called match-1, match-2, ..; not used when there is a [[match]] below.
+matches = 1
+
+# What is logged: "error", "warn", "info", "debug" or "trace".
+log_level = "info"
+
+# The certificate that clients see. Without these two a self-signed one for localhost is made, for development.
+# Paths are relative to this file.
+[tls]
+# PEM file with the certificate chain, the server's own first.
+# cert = "fullchain.pem"
+# PEM file with the private key.
+# key = "privkey.pem"
+
+# Who may play. In mode "development", the only one so far, any name is accepted.
+[auth]
+mode = "development"
+
+# Options for the game, for every match: whole numbers or strings. Which there are is up to the game.
+[game]
+# capacity = 32
+
+# Matches to start with, by name; their options override those of [game].
+# [[match]]
+# name = "arena"
+# options = { capacity = 8 }
+"#;
+
+/// Options for a game, by key.
+pub type Options = BTreeMap<String, OptionValue>;
+
+/// The value of a game option.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "an option's value must be a whole number or a string")]
+pub enum OptionValue {
+    /// A whole number.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+/// The effective configuration of an instance. Field by field what [`DEFAULTS_TOML`] documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the instance on this machine.
+    pub instance: String,
+    /// Address that clients connect to.
+    pub listen: SocketAddr,
+    /// Number of front-end processes.
+    pub frontends: u32,
+    /// Number of sim processes.
+    pub sims: u32,
+    /// Ticks a second; the game's own rate when absent.
+    pub tick_hz: Option<u32>,
+    /// Size of the arena in MiB.
+    pub arena_mib: u32,
+    /// Size of the players' inboxes together in MiB.
+    pub inbox_mib: u32,
+    /// Most matches at one time.
+    pub max_matches: u32,
+    /// How many matches to start with when `named_matches` is empty.
+    pub matches: u32,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// The certificate that clients see.
+    pub tls: Tls,
+    /// Who may play.
+    pub auth: Auth,
+    /// Options for the game, for every match.
+    pub game: Options,
+    /// Matches to start with, by name.
+    #[serde(rename = "match")]
+    pub named_matches: Vec<MatchConfig>,
+}
+
+/// `[tls]`: PEM files; both or neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// File with the certificate chain.
+    pub cert: Option<PathBuf>,
+    /// File with the private key.
+    pub key: Option<PathBuf>,
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// How a credential is judged.
+    pub mode: AuthMode,
+}
+
+/// How a client's credential is judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Any name is accepted.
+    #[default]
+    Development,
+}
+
+/// `[[match]]`: one match to start with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchConfig {
+    /// What clients ask for when they join.
+    pub name: String,
+    /// The game's options for this match.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// What is logged: this level and all that are graver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are the levels that every logging library has")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Why there is no valid configuration. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read ({source}); check the path and its permissions", file.display())]
+    Read {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is too long.
+    #[error(
+        "the configuration file {} has {bytes} bytes, more than the {CONFIG_FILE_BYTES_MAX} allowed; create matches \
+         with `ringfort matches create` instead of listing them",
+        file.display()
+    )]
+    TooLong {
+        /// Which file.
+        file: PathBuf,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The file is no TOML, has an unknown key, or a value of the wrong type.
+    #[error(
+        "{}:{line}: {}{problem}; correct that line (`ringfort config --defaults` shows every key)",
+        file.display(),
+        if key.is_empty() { String::new() } else { format!("`{key}`: ") }
+    )]
+    Parse {
+        /// Which file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key with its table, as far as it can be told.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A worker was handed something that is no configuration.
+    #[error("the worker's configuration cannot be read ({0}); start workers with `ringfort up` only")]
+    Worker(#[source] serde_json::Error),
+    /// The instance's name breaks the rules.
+    #[error("the instance name \"{0}\" is not allowed; use 1 to {INSTANCE_NAME_BYTES_MAX} characters of a-z, 0-9 and '-'")]
+    Instance(String),
+    /// A number is out of its range.
+    #[error("`{key}` is {value}; it must be from {min} to {max}")]
+    Range {
+        /// Which key.
+        key: &'static str,
+        /// What it is.
+        value: u32,
+        /// The least it may be.
+        min: u32,
+        /// The most it may be.
+        max: u32,
+    },
+    /// More matches to start with than there may be.
+    #[error("there are {wanted} matches to start with but `max_matches` is {max}; raise it or start fewer")]
+    TooManyMatches {
+        /// How many are configured.
+        wanted: usize,
+        /// `max_matches`.
+        max: u32,
+    },
+    /// A match's name breaks the rules.
+    #[error(
+        "the match name \"{0}\" is not allowed; use 1 to {MATCH_NAME_BYTES_MAX} characters of letters, digits, '-', '_' and '.'"
+    )]
+    MatchName(String),
+    /// Two matches have one name.
+    #[error("two matches are called \"{0}\"; give each [[match]] a name of its own")]
+    DuplicateMatch(String),
+    /// One of the two TLS files is missing.
+    #[error("`tls.{given}` is set but `tls.{missing}` is not; set both, or neither for a self-signed certificate")]
+    HalfTls {
+        /// The key that is there.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
+    /// A game option's key is not usable.
+    #[error("the game option key \"{0}\" is not allowed; use up to {GAME_OPTION_BYTES_MAX} characters of a-z, 0-9, '-' and '_'")]
+    OptionKey(String),
+    /// A game option's text is too long.
+    #[error("the game option `{0}` is longer than {GAME_OPTION_BYTES_MAX} bytes; shorten it")]
+    OptionTooLong(String),
+    /// A match has too many game options.
+    #[error("there are {0} game options for one match, more than the {GAME_OPTIONS_MAX} allowed; remove some")]
+    TooManyOptions(usize),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            instance: "default".to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7777)),
+            frontends: 2,
+            sims: 2,
+            tick_hz: None,
+            arena_mib: 512,
+            inbox_mib: 32,
+            max_matches: 512,
+            matches: 1,
+            log_level: LogLevel::Info,
+            tls: Tls::default(),
+            auth: Auth::default(),
+            game: Options::new(),
+            named_matches: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// What `up` runs with: the file, then the flags, then the checks.
+    pub fn effective(file: Option<&Path>, instance: Option<&str>, flags: &UpArgs) -> Result<Config, ConfigError> {
+        let mut config = Config::load(file)?;
+        config.override_with(instance, flags);
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads `file`, or `./ringfort.toml` if there is one; the defaults otherwise. Not yet validated.
+    pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+        let (file, required) = match file {
+            Some(file) => (file, true),
+            None => (Path::new(DEFAULT_FILE), false),
+        };
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(source) if source.kind() == io::ErrorKind::NotFound && !required => return Ok(Config::default()),
+            Err(source) => return Err(ConfigError::Read { file: file.to_owned(), source }),
+        };
+        if text.len() > CONFIG_FILE_BYTES_MAX {
+            return Err(ConfigError::TooLong { file: file.to_owned(), bytes: text.len() });
+        }
+        let mut config: Config = toml::from_str(&text).map_err(|error| parse_error(file, &text, &error))?;
+        let directory = file.parent().unwrap_or(Path::new(""));
+        for path in [&mut config.tls.cert, &mut config.tls.key].into_iter().flatten() {
+            *path = directory.join(&path);
+        }
+        Ok(config)
+    }
+
+    /// Sets what the flags name.
+    fn override_with(&mut self, instance: Option<&str>, flags: &UpArgs) {
+        if let Some(instance) = instance {
+            self.instance = instance.to_owned();
+        }
+        if let Some(matches) = flags.matches {
+            self.matches = matches;
+            self.named_matches.clear();
+        }
+        self.listen = flags.listen.unwrap_or(self.listen);
+        self.frontends = flags.frontends.unwrap_or(self.frontends);
+        self.sims = flags.sims.unwrap_or(self.sims);
+        self.tick_hz = flags.tick_hz.or(self.tick_hz);
+        self.arena_mib = flags.arena_mib.unwrap_or(self.arena_mib);
+        self.game.extend(collect_options(&flags.game_options));
+    }
+
+    /// Checks every range and name.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_instance(&self.instance)?;
+        check_range("frontends", self.frontends, 1, FRONTENDS_MAX)?;
+        check_range("sims", self.sims, 1, SIMS_MAX)?;
+        check_range("tick_hz", self.tick_hz.unwrap_or(1), 1, TICK_HZ_MAX)?;
+        check_range("arena_mib", self.arena_mib, ARENA_MIB_MIN, ARENA_MIB_MAX)?;
+        check_range("inbox_mib", self.inbox_mib, 1, INBOX_MIB_MAX)?;
+        check_range("max_matches", self.max_matches, 1, MATCHES_MAX)?;
+        check_range("matches", self.matches, 0, self.max_matches)?;
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => return Err(ConfigError::HalfTls { given: "cert", missing: "key" }),
+            (None, Some(_)) => return Err(ConfigError::HalfTls { given: "key", missing: "cert" }),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if self.named_matches.len() > self.max_matches as usize {
+            return Err(ConfigError::TooManyMatches { wanted: self.named_matches.len(), max: self.max_matches });
+        }
+        let mut names = BTreeSet::new();
+        for entry in &self.named_matches {
+            check_match_name(&entry.name)?;
+            if !names.insert(&entry.name) {
+                return Err(ConfigError::DuplicateMatch(entry.name.clone()));
+            }
+            check_options(&self.match_options(&entry.options))?;
+        }
+        check_options(&self.game)
+    }
+
+    /// The matches to start with; their options are complete.
+    pub fn initial_matches(&self) -> Vec<MatchConfig> {
+        if self.named_matches.is_empty() {
+            let numbered = |n| MatchConfig { name: format!("match-{n}"), options: self.game.clone() };
+            return (1..=self.matches).map(numbered).collect();
+        }
+        let complete =
+            |entry: &MatchConfig| MatchConfig { name: entry.name.clone(), options: self.match_options(&entry.options) };
+        self.named_matches.iter().map(complete).collect()
+    }
+
+    /// The options of one match: those of `[game]`, overridden by its own.
+    pub fn match_options(&self, own: &Options) -> Options {
+        let mut options = self.game.clone();
+        options.extend(own.clone());
+        options
+    }
+
+    /// The configuration as a worker receives it, see [`Config::from_json`].
+    pub fn worker_json(&self) -> String {
+        serde_json::to_string(self).expect("a Config has string keys and no fallible values")
+    }
+
+    /// What [`Config::worker_json`] wrote.
+    pub fn from_json(json: &str) -> Result<Config, ConfigError> {
+        let config: Config = serde_json::from_str(json).map_err(ConfigError::Worker)?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// The instance that a command other than `up` means: the flag, else the configuration file's, else the default.
+pub fn instance_name(flag: Option<&str>, file: Option<&Path>) -> Result<String, ConfigError> {
+    let name = match flag {
+        Some(name) => name.to_owned(),
+        None => Config::load(file)?.instance,
+    };
+    check_instance(&name)?;
+    Ok(name)
+}
+
+/// Whether a name can be an instance's: it becomes part of paths and of segment names.
+pub fn check_instance(name: &str) -> Result<(), ConfigError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=INSTANCE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(ConfigError::Instance(name.to_owned()))
+}
+
+/// Whether a name can be a match's.
+pub fn check_match_name(name: &str) -> Result<(), ConfigError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=MATCH_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(ConfigError::MatchName(name.to_owned()))
+}
+
+/// Whether the options of one match keep their bounds.
+pub fn check_options(options: &Options) -> Result<(), ConfigError> {
+    if options.len() > GAME_OPTIONS_MAX {
+        return Err(ConfigError::TooManyOptions(options.len()));
+    }
+    options.iter().try_for_each(|(key, value)| check_option(key, value))
+}
+
+/// Whether one game option keeps its bounds.
+pub fn check_option(key: &str, value: &OptionValue) -> Result<(), ConfigError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if !(1..=GAME_OPTION_BYTES_MAX).contains(&key.len()) || !key.bytes().all(allowed) {
+        return Err(ConfigError::OptionKey(key.chars().take(GAME_OPTION_BYTES_MAX).collect()));
+    }
+    match value {
+        OptionValue::Text(text) if text.len() > GAME_OPTION_BYTES_MAX => {
+            Err(ConfigError::OptionTooLong(key.to_owned()))
+        }
+        OptionValue::Text(_) | OptionValue::Number(_) => Ok(()),
+    }
+}
+
+fn check_range(key: &'static str, value: u32, min: u32, max: u32) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Range { key, value, min, max })
+}
+
+fn parse_error(file: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = &text.as_bytes()[..offset];
+    let line = before.iter().filter(|byte| **byte == b'\n').count();
+    ConfigError::Parse {
+        file: file.to_owned(),
+        line: line + 1,
+        key: key_on_line(text, line),
+        problem: error.message().trim_end().replace('\n', ", "),
+    }
+}
+
+/// The dotted key that stands on a line (from 0), with the table above it; empty when it can't be told.
+fn key_on_line(text: &str, line: usize) -> String {
+    let header = |line: &str| {
+        let inner = line.trim().strip_prefix('[')?.split(']').next()?;
+        Some(inner.trim_start_matches('[').trim().to_owned())
+    };
+    let this = text.lines().nth(line).unwrap_or("");
+    if let Some(table) = header(this) {
+        return table;
+    }
+    let Some((key, _)) = this.split_once('=') else { return String::new() };
+    let table = text.lines().take(line).filter_map(header).last();
+    match table {
+        Some(table) => format!("{table}.{}", key.trim()),
+        None => key.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

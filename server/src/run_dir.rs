@@ -1,0 +1,333 @@
+//! The instance's run directory: lock file, control socket, keys, development certificate, logs.
+//!
+//! It is `$XDG_RUNTIME_DIR/ringfort/<instance>`, or `/tmp/ringfort-<uid>/<instance>` without one, mode 0700.
+//! Whoever could write into it could pose as the supervisor, so a directory that is a symlink, another user's,
+//! or open to others is refused. **Invariant: secrets lie here, in files of mode 0600, and never in a segment.**
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::cli::Role;
+
+/// First bytes of the keys file: what it is and its version.
+const KEYS_MAGIC: &[u8; 16] = b"ringfort keys 01";
+
+/// An instance's run directory, checked to be ours alone.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    instance: String,
+    path: PathBuf,
+}
+
+/// Why the run directory, or a file in it, can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// A symlink or a file stands where the directory should.
+    #[error("{} is not a directory but a link or a file; remove it", .0.display())]
+    NotADirectory(PathBuf),
+    /// Another user owns the directory and could plant files in it.
+    #[error(
+        "{} belongs to user {owner}, not to you; remove it, or set XDG_RUNTIME_DIR to a directory of your own",
+        path.display()
+    )]
+    ForeignOwner {
+        /// Which directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Others may enter the directory.
+    #[error("{} can be entered by other users (mode {mode:03o}); run `chmod 700` on it", path.display())]
+    OpenToOthers {
+        /// Which directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {} ({source}); check its permissions and the free space there", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The keys file is not one.
+    #[error("{} is damaged; stop the instance, delete the file and start again (clients will have to reconnect)", .0.display())]
+    DamagedKeys(PathBuf),
+    /// The system has no random numbers to make keys from.
+    #[error("the system gave no random numbers to make keys from; check /dev/urandom")]
+    NoRandomness,
+}
+
+/// Why the instance's lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process runs the instance.
+    #[error(
+        "instance \"{instance}\" is already running{}; stop it with `ringfort down --instance {instance}`, or choose \
+         another name with --instance",
+        match pid { Some(pid) => format!(" as process {pid}"), None => String::new() }
+    )]
+    Held {
+        /// Which instance.
+        instance: String,
+        /// Who runs it, unless it is only just starting.
+        pid: Option<u32>,
+    },
+    /// The lock file can't be used.
+    #[error(transparent)]
+    File(#[from] RunDirError),
+}
+
+/// Holds the instance: no other process can while this value lives. Released by dropping it, or by dying.
+#[derive(Debug)]
+pub struct InstanceLock {
+    _file: File,
+}
+
+/// Secrets that all front-ends of an instance share, over every incarnation.
+#[derive(Clone)]
+pub struct Keys {
+    /// Signs stateless resets: a front-end can reset the connections of its killed predecessor.
+    pub reset: [u8; 64],
+    /// Signs address-validation and retry tokens, which are valid at every slot.
+    pub token: [u8; 64],
+    /// Encrypts TLS session tickets, which are valid at every slot.
+    pub ticket: [u8; 64],
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(secret)")
+    }
+}
+
+impl RunDir {
+    /// Opens the directory of an instance whose name has been checked, and creates what is missing of it.
+    pub fn open(instance: &str) -> Result<RunDir, RunDirError> {
+        Self::open_under(&base_directory(), instance)
+    }
+
+    /// [`RunDir::open`] below a directory of the caller's choice, which is created and checked likewise.
+    pub fn open_under(base: &Path, instance: &str) -> Result<RunDir, RunDirError> {
+        let path = base.join(instance);
+        for directory in [base, &path] {
+            match rustix::fs::mkdir(directory, Mode::RWXU) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(failed("create", directory)(error.into())),
+            }
+            check_directory(directory)?;
+        }
+        Ok(RunDir { instance: instance.to_owned(), path })
+    }
+
+    /// Name of the instance.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The supervisor's UNIX socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// The certificate made for development.
+    pub fn dev_cert(&self) -> PathBuf {
+        self.path.join("dev-cert.pem")
+    }
+
+    /// The private key of [`RunDir::dev_cert`].
+    pub fn dev_key(&self) -> PathBuf {
+        self.path.join("dev-key.pem")
+    }
+
+    /// A worker's log.
+    pub fn worker_log(&self, role: Role, slot: u32) -> PathBuf {
+        self.logs().join(format!("{role}-{slot}.log"))
+    }
+
+    /// The supervisor's log.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.logs().join("supervisor.log")
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Creates the directory of the logs.
+    pub fn ensure_logs(&self) -> Result<(), RunDirError> {
+        match rustix::fs::mkdir(self.logs(), Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(failed("create", &self.logs())(error.into())),
+        }
+    }
+
+    /// Takes the instance's lock and leaves our pid in it for others to name.
+    ///
+    /// The descriptor is close-on-exec: a worker that outlives its supervisor must not hold the lock.
+    pub fn lock(&self) -> Result<InstanceLock, LockError> {
+        let path = self.path.join("lock");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(file.map_err(|error| failed("open", &path)(error.into()))?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let pid = file.take(16).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(LockError::Held { instance: self.instance.clone(), pid });
+            }
+            Err(error) => return Err(failed("lock", &path)(error.into()).into()),
+        }
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(failed("write", &path))?;
+        Ok(InstanceLock { _file: file })
+    }
+
+    /// The keys, made at the first start. Only for the holder of the lock.
+    pub fn ensure_keys(&self, _lock: &InstanceLock) -> Result<Keys, RunDirError> {
+        if !self.keys_file().exists() {
+            let mut bytes = [0; KEYS_MAGIC.len() + size_of::<Keys>()];
+            bytes[..KEYS_MAGIC.len()].copy_from_slice(KEYS_MAGIC);
+            let secrets = &mut bytes[KEYS_MAGIC.len()..];
+            SystemRandom::new().fill(secrets).map_err(|_| RunDirError::NoRandomness)?;
+            write_private(&self.keys_file(), &bytes)?;
+        }
+        self.keys()
+    }
+
+    /// The keys as the supervisor made them; for workers.
+    pub fn keys(&self) -> Result<Keys, RunDirError> {
+        let path = self.keys_file();
+        let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
+        let (parts, []) = bytes.strip_prefix(KEYS_MAGIC).unwrap_or_default().as_chunks::<64>() else {
+            return Err(RunDirError::DamagedKeys(path));
+        };
+        let [reset, token, ticket] = *parts else { return Err(RunDirError::DamagedKeys(path)) };
+        Ok(Keys { reset, token, ticket })
+    }
+
+    fn keys_file(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+}
+
+/// Replaces a file by one of mode 0600 in one step: a crash leaves the old one or the new one.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
+    let fresh = path.with_extension("new");
+    // Left by a start that was killed; `create_new` below would refuse it.
+    let _ = std::fs::remove_file(&fresh);
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(&fresh).map_err(failed("create", &fresh))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("write", &fresh))?;
+    std::fs::rename(&fresh, path).map_err(failed("replace", path))
+}
+
+fn base_directory() -> PathBuf {
+    let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match given.filter(|path| path.is_absolute() && path.is_dir()) {
+        Some(runtime) => runtime.join("ringfort"),
+        None => PathBuf::from(format!("/tmp/ringfort-{}", rustix::process::geteuid().as_raw())),
+    }
+}
+
+/// Looks at the directory through a descriptor, so that what is checked is what is there.
+fn check_directory(path: &Path) -> Result<(), RunDirError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+            return Err(RunDirError::NotADirectory(path.to_owned()));
+        }
+        Err(error) => return Err(failed("open", path)(error.into())),
+    };
+    let stat = rustix::fs::fstat(&opened).map_err(|error| failed("look at", path)(error.into()))?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(RunDirError::ForeignOwner { path: path.to_owned(), owner: stat.st_uid });
+    }
+    if stat.st_mode & 0o077 != 0 {
+        return Err(RunDirError::OpenToOthers { path: path.to_owned(), mode: stat.st_mode & 0o777 });
+    }
+    Ok(())
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunDirError {
+    let path = path.to_owned();
+    move |source| RunDirError::Io { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn directories_and_secrets_are_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        run_dir.ensure_logs().unwrap();
+        let lock = run_dir.lock().unwrap();
+        run_dir.ensure_keys(&lock).unwrap();
+        assert_eq!(mode(run_dir.path()), 0o700);
+        assert_eq!(mode(&run_dir.keys_file()), 0o600);
+        assert_eq!(mode(&run_dir.path().join("lock")), 0o600);
+        RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+    }
+
+    #[test]
+    fn links_files_and_open_directories_are_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let base = parent.path().join("base");
+        RunDir::open_under(&base, "a").unwrap();
+        std::os::unix::fs::symlink(base.join("a"), base.join("link")).unwrap();
+        std::fs::write(base.join("file"), "").unwrap();
+        std::fs::set_permissions(base.join("a"), PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(matches!(RunDir::open_under(&base, "link"), Err(RunDirError::NotADirectory(_))));
+        assert!(matches!(RunDir::open_under(&base, "file"), Err(RunDirError::NotADirectory(_))));
+        assert!(matches!(RunDir::open_under(&base, "a"), Err(RunDirError::OpenToOthers { mode: 0o755, .. })));
+    }
+
+    #[test]
+    fn the_lock_names_its_holder() {
+        let parent = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        let lock = run_dir.lock().unwrap();
+        let sentence = run_dir.lock().unwrap_err().to_string();
+        assert!(sentence.contains(&std::process::id().to_string()), "{sentence}");
+        assert!(sentence.contains("ringfort down --instance a"), "{sentence}");
+        drop(lock);
+        run_dir.lock().unwrap();
+    }
+
+    #[test]
+    fn keys_stay_and_damage_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        let lock = run_dir.lock().unwrap();
+        let made = run_dir.ensure_keys(&lock).unwrap();
+        let again = run_dir.ensure_keys(&lock).unwrap();
+        assert!(made.reset == again.reset && made.token == again.token && made.ticket == again.ticket);
+        assert!(made.reset != made.token && made.reset != [0; 64]);
+        std::fs::write(run_dir.keys_file(), b"short").unwrap();
+        assert!(matches!(run_dir.keys(), Err(RunDirError::DamagedKeys(_))));
+    }
+}
