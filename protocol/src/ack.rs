@@ -1,0 +1,86 @@
+//! Selective acknowledgement: the highest number received and a 32-bit field of those right below it.
+//!
+//! Numbers start at 1. A gap is never acknowledged: what is below the field and was not seen stays unseen.
+
+/// Numbers received; bit `i` of `bits` is `highest - 1 - i`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AckBits {
+    /// The highest number received; 0 is none.
+    pub highest: u32,
+    /// Which of the 32 numbers below it were received.
+    pub bits: u32,
+}
+
+/// What [`AckBits::insert`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inserted {
+    /// Not seen before.
+    New,
+    /// Seen before.
+    Duplicate,
+    /// Below the field (or 0), so it isn't known whether it was seen.
+    TooOld,
+}
+
+impl AckBits {
+    /// Nothing received.
+    pub const NONE: AckBits = AckBits {
+        highest: 0,
+        bits: 0,
+    };
+
+    /// Notes that `number` was received.
+    pub fn insert(&mut self, number: u32) -> Inserted {
+        if number > self.highest {
+            let ahead = number - self.highest;
+            // The former highest joins the field, unless it is the 0 of the beginning or too far behind.
+            let former = if self.highest == 0 {
+                0
+            } else {
+                1u32.checked_shl(ahead - 1).unwrap_or(0)
+            };
+            self.bits = self.bits.checked_shl(ahead).unwrap_or(0) | former;
+            self.highest = number;
+            return Inserted::New;
+        }
+        match self.bit(number) {
+            None if number != 0 && number == self.highest => Inserted::Duplicate,
+            None => Inserted::TooOld,
+            Some(bit) if self.bits & bit != 0 => Inserted::Duplicate,
+            Some(bit) => {
+                self.bits |= bit;
+                Inserted::New
+            }
+        }
+    }
+
+    /// Whether `number` is acknowledged.
+    pub fn contains(&self, number: u32) -> bool {
+        number != 0
+            && (number == self.highest || self.bit(number).is_some_and(|bit| self.bits & bit != 0))
+    }
+
+    /// All acknowledged numbers, highest first.
+    pub fn iter(self) -> impl Iterator<Item = u32> {
+        let below = (0..32).filter(move |i| self.bits >> i & 1 != 0);
+        let below = below.filter_map(move |i| {
+            self.highest
+                .checked_sub(1 + i)
+                .filter(|number| *number != 0)
+        });
+        (self.highest != 0)
+            .then_some(self.highest)
+            .into_iter()
+            .chain(below)
+    }
+
+    fn bit(&self, number: u32) -> Option<u32> {
+        if number == 0 || number >= self.highest {
+            return None;
+        }
+        1u32.checked_shl(self.highest - 1 - number)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The world as one client has it: snapshots are applied here, and rows decoded when they are asked for.
+//!
+//! Snapshots are applied in the order of their ticks; an older one is dropped and not acknowledged, because the server
+//! reckons with exactly that.
+
+use crate::bits::BitReader;
+use crate::component::{ColumnId, Component, GlobalId};
+use crate::layout::{WireColumn, WireLayout};
+use crate::snapshot::{Item, SnapshotError, SnapshotHeader, SnapshotReader};
+use crate::{AckBits, Entity, TickNo};
+
+/// Everything that snapshots have said so far.
+#[derive(Debug)]
+pub struct ClientWorld {
+    layout: WireLayout,
+    max_entities: u32,
+    slots: Vec<Slot>,
+    columns: Vec<Rows>,
+    globals: Vec<Vec<u8>>,
+    globals_known: u32,
+    acks: AckBits,
+    header: Option<SnapshotHeader>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Slot {
+    /// 0 if there is no entity.
+    generation: u32,
+    mine: bool,
+    present: u32,
+}
+
+/// The encoded rows of one column, a whole number of bytes each.
+#[derive(Debug)]
+struct Rows {
+    stride: usize,
+    bytes: Vec<u8>,
+}
+
+/// What became of a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// The world is now that of this tick.
+    Newer(TickNo),
+    /// It was older than the world, or the same; nothing happened.
+    Older(TickNo),
+}
+
+impl ClientWorld {
+    /// An empty world of a match that said `max_entities` when we joined.
+    pub fn new(layout: WireLayout, max_entities: u32) -> ClientWorld {
+        let rows = |column: &WireColumn| Rows {
+            stride: column.bytes as usize,
+            bytes: Vec::new(),
+        };
+        ClientWorld {
+            columns: layout.columns.iter().map(rows).collect(),
+            globals: layout
+                .globals
+                .iter()
+                .map(|global| vec![0; global.bytes as usize])
+                .collect(),
+            globals_known: 0,
+            slots: Vec::new(),
+            acks: AckBits::NONE,
+            header: None,
+            max_entities,
+            layout,
+        }
+    }
+
+    /// Applies a snapshot; `cue` gets the encoding of each unreliable event. After an error the world is half changed and
+    /// the connection must be closed.
+    pub fn apply(
+        &mut self,
+        datagram: &[u8],
+        mut cue: impl FnMut(BitReader<'_>),
+    ) -> Result<Applied, SnapshotError> {
+        let snapshot = SnapshotReader::new(datagram)?;
+        let tick = snapshot.header.tick;
+        if tick <= self.tick() {
+            return Ok(Applied::Older(tick));
+        }
+        let ClientWorld {
+            layout,
+            slots,
+            columns,
+            globals,
+            globals_known,
+            ..
+        } = self;
+        snapshot.read(layout, self.max_entities, |item| {
+            match item {
+                Item::Global { global, row } => {
+                    row.copy_to(&mut globals[global]);
+                    *globals_known |= 1 << global;
+                }
+                Item::Update { index } => known(slots, index)?,
+                Item::Fresh {
+                    index,
+                    generation,
+                    mine,
+                } => {
+                    grow(slots, columns, index);
+                    slots[index as usize] = Slot {
+                        generation,
+                        mine,
+                        present: 0,
+                    };
+                }
+                Item::Gone { index } => {
+                    if let Some(slot) = slots.get_mut(index as usize) {
+                        *slot = Slot::default();
+                    }
+                }
+                Item::Column { index, column, row } => {
+                    let slot = &mut slots[index as usize];
+                    match row {
+                        Some(row) => {
+                            row.copy_to(columns[column].row_mut(index));
+                            slot.present |= 1 << column;
+                        }
+                        None => slot.present &= !(1 << column),
+                    }
+                }
+                Item::Cue { event } => cue(event),
+            }
+            Ok(())
+        })?;
+        self.acks.insert(tick.0);
+        self.header = Some(snapshot.header);
+        Ok(Applied::Newer(tick))
+    }
+
+    /// The tick of the newest snapshot; 0 before the first.
+    pub fn tick(&self) -> TickNo {
+        self.header.map_or(TickNo(0), |header| header.tick)
+    }
+
+    /// The ticks to acknowledge: exactly those that were applied.
+    pub fn acks(&self) -> AckBits {
+        self.acks
+    }
+
+    /// The header of the newest snapshot: input acknowledgement and how long the input waited.
+    pub fn header(&self) -> Option<SnapshotHeader> {
+        self.header
+    }
+
+    /// Sizes of everything on the wire.
+    pub fn layout(&self) -> &WireLayout {
+        &self.layout
+    }
+
+    /// The row of a visible entity; nothing if it has none, or if the server's bits are no value of the type.
+    pub fn get<T: Component>(&self, entity: Entity, column: ColumnId<T>) -> Option<T> {
+        let slot = self.slots.get(entity.index as usize)?;
+        if slot.generation != entity.generation || entity.generation == 0 {
+            return None;
+        }
+        self.row(slot, entity.index, self.layout.wire_column(column.index)?)
+    }
+
+    /// All visible rows of a column, in the order of the entities' indices.
+    pub fn iter<T: Component>(&self, column: ColumnId<T>) -> impl Iterator<Item = (Entity, T)> {
+        let wire = self.layout.wire_column(column.index);
+        self.alive()
+            .filter_map(move |(entity, slot)| Some((entity, self.row(slot, entity.index, wire?)?)))
+    }
+
+    /// A global, once the server has sent it.
+    pub fn global<T: Component>(&self, global: GlobalId<T>) -> Option<T> {
+        let wire = self.layout.wire_global(global.index)?;
+        if self.globals_known >> wire & 1 == 0 {
+            return None;
+        }
+        T::decode(&mut BitReader::new(&self.globals[wire])).ok()
+    }
+
+    /// The visible entities, in the order of their indices.
+    pub fn entities(&self) -> impl Iterator<Item = Entity> {
+        self.alive().map(|(entity, _)| entity)
+    }
+
+    /// The visible entities that belong to our own session.
+    pub fn mine(&self) -> impl Iterator<Item = Entity> {
+        self.alive()
+            .filter(|(_, slot)| slot.mine)
+            .map(|(entity, _)| entity)
+    }
+
+    /// Whether we see this very entity now.
+    pub fn sees(&self, entity: Entity) -> bool {
+        entity.generation != 0
+            && self
+                .slots
+                .get(entity.index as usize)
+                .is_some_and(|s| s.generation == entity.generation)
+    }
+
+    fn alive(&self) -> impl Iterator<Item = (Entity, &Slot)> {
+        let entity = |(index, slot)| {
+            (
+                Entity {
+                    index: index as u32,
+                    generation: { slot as &Slot }.generation,
+                },
+                slot,
+            )
+        };
+        self.slots
+            .iter()
+            .enumerate()
+            .map(entity)
+            .filter(|(entity, _)| entity.generation != 0)
+    }
+
+    fn row<T: Component>(&self, slot: &Slot, index: u32, wire: usize) -> Option<T> {
+        if slot.present >> wire & 1 == 0 {
+            return None;
+        }
+        T::decode(&mut BitReader::new(self.columns[wire].row(index))).ok()
+    }
+}
+
+impl Rows {
+    fn row(&self, index: u32) -> &[u8] {
+        let start = index as usize * self.stride;
+        &self.bytes[start..start + self.stride]
+    }
+
+    fn row_mut(&mut self, index: u32) -> &mut [u8] {
+        let start = index as usize * self.stride;
+        &mut self.bytes[start..start + self.stride]
+    }
+}
+
+/// An update is only of an entity that the server knows us to have.
+fn known(slots: &[Slot], index: u32) -> Result<(), SnapshotError> {
+    match slots.get(index as usize) {
+        Some(slot) if slot.generation != 0 => Ok(()),
+        _ => Err(SnapshotError::Unknown(index)),
+    }
+}
+
+/// Room for the entity at `index`, which is below the match's bound.
+fn grow(slots: &mut Vec<Slot>, columns: &mut [Rows], index: u32) {
+    let needed = index as usize + 1;
+    if slots.len() < needed {
+        slots.resize(needed, Slot::default());
+        for rows in columns {
+            rows.bytes.resize(needed * rows.stride, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

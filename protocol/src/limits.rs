@@ -1,0 +1,75 @@
+//! Every bound of the wire, in one place.
+
+/// Version of the control protocol; both ends must have the same.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Columns of a state struct.
+pub const MAX_COLUMNS: usize = 64;
+/// Columns that are sent to clients, and likewise synced globals: a mask of them is one `u32`.
+pub const MAX_SYNCED: usize = 32;
+/// Fields of a component, an input or a message variant.
+pub const MAX_FIELDS: usize = 64;
+/// Variants of a message enum: the tag has 8 bits.
+pub const MAX_VARIANTS: usize = 255;
+/// Bits of one encoded row.
+pub const MAX_ROW_BITS: u32 = 2048;
+/// Bytes of a game's, a column's or a field's name in a schema.
+pub const MAX_NAME_BYTES: usize = 64;
+/// Steps of a quantised range: more than an `f32` can tell apart would make values drift.
+pub const MAX_RANGE_STEPS: u32 = 1 << 22;
+/// Bits of a quantised angle.
+pub const MAX_ANGLE_BITS: u8 = 20;
+
+/// Bytes of one control frame's body, either way; the welcome with the schema is the largest.
+pub const MAX_FRAME: usize = 60 * 1024;
+/// Bytes of one control frame's body that a server accepts from a client.
+pub const MAX_CLIENT_FRAME: usize = 4 * 1024;
+/// Bytes of control frames waiting for a peer that doesn't read.
+pub const MAX_CONTROL_BACKLOG: usize = 128 * 1024;
+/// Bytes of a command's or event's encoding.
+pub const MAX_MESSAGE_BYTES: usize = 256;
+/// Bytes of a player's name in a credential.
+pub const MAX_PLAYER_NAME_BYTES: usize = 32;
+/// Bytes of the reason in an error message or a connection close.
+pub const MAX_REASON_BYTES: usize = 200;
+
+/// Inputs in one datagram.
+pub const MAX_INPUTS: usize = 16;
+/// Bytes of one encoded input, so that [`MAX_INPUTS`] of them always fit a datagram.
+pub const MAX_INPUT_BYTES: usize = 64;
+/// Bytes of the smallest datagram of a client; quinn answers nothing shorter than 22 with a reset.
+pub const MIN_CLIENT_DATAGRAM: usize = 40;
+/// Bytes of a snapshot; with QUIC's overhead it stays below 1,200 bytes of UDP payload.
+pub const MAX_SNAPSHOT_BYTES: usize = 1150;
+/// Entities that a zone may have.
+pub const MAX_ENTITIES: u32 = 1 << 20;
+
+/// Snapshots whose content a front-end remembers per client until they are acknowledged.
+pub const SENT_WINDOW: usize = 64;
+/// Records remembered over all of them; older snapshots are forgotten first and their acknowledgement has no effect.
+pub const SENT_RECORDS: usize = 4096;
+
+/// Connections of one server endpoint.
+pub const MAX_CONNECTIONS: usize = 10_000;
+/// Connections whose handshake is not yet done.
+pub const MAX_HANDSHAKES: usize = 1_024;
+/// Datagrams in one transmission with segmentation offload.
+pub const MAX_GSO_SEGMENTS: usize = 10;
+/// Slots of the timer wheel, one millisecond each.
+pub const WHEEL_SLOTS: usize = 1 << 15;
+/// Streams beyond its control stream that a peer may try before its connection is closed.
+pub const MAX_STRAY_STREAMS: u32 = 4;
+/// Bytes of datagrams that wait for the application, and for the network: a stale snapshot is worthless.
+pub const DATAGRAM_BUFFER_BYTES: usize = 16 * 1024;
+/// Seconds without a packet after which a connection is lost.
+pub const IDLE_SECONDS: u64 = 10;
+/// Seconds between a client's signs of life when it has nothing to say.
+pub const KEEP_ALIVE_SECONDS: u64 = 2;
+/// Bytes of a connection id.
+pub const CONNECTION_ID_BYTES: usize = 10;
+/// Slots of front-ends behind one port: the first byte of a connection id modulo this is the slot.
+pub const FRONTEND_SLOTS: u8 = 16;
+
+const _: () = assert!(MAX_CONTROL_BACKLOG >= MAX_FRAME + 2);
+const _: () =
+    assert!(crate::input::HEADER_BYTES + MAX_INPUTS * MAX_INPUT_BYTES <= MAX_SNAPSHOT_BYTES);

@@ -1,0 +1,212 @@
+//! Unpacking, with every bound checked: the bytes come from outside.
+
+use super::{
+    GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG,
+    SnapshotHeader, SnapshotShape,
+};
+use crate::bits::{BitReader, Truncated};
+use crate::layout::WireColumn;
+use crate::schema::TAG_BITS;
+use crate::snapshot::write::set_bits;
+use crate::{AckBits, TickNo, WireLayout};
+
+/// Bytes that are no snapshot of this game. The client closes with `BadMessage`: the world is no longer what the server
+/// believes it to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Another first byte.
+    #[error("the datagram is no snapshot")]
+    Tag,
+    /// The bytes end in the middle.
+    #[error("the snapshot ends in the middle")]
+    Truncated,
+    /// An entity beyond the zone's bound.
+    #[error("the snapshot names entity {0}, beyond the zone's bound")]
+    Index(u32),
+    /// An operation that doesn't exist.
+    #[error("the snapshot has an unknown kind of record")]
+    Op,
+    /// An entity of generation 0.
+    #[error("the snapshot names an entity that can't be alive")]
+    Generation,
+    /// A cue with the tag of no event.
+    #[error("the snapshot has an unknown event")]
+    Cue,
+    /// More than padding after the last cue.
+    #[error("there is something behind the snapshot")]
+    Trailing,
+    /// An update of an entity that the client doesn't have; only [`crate::client_world`] can tell.
+    #[error("the snapshot changes entity {0}, which was never sent")]
+    Unknown(u32),
+}
+
+impl From<Truncated> for SnapshotError {
+    fn from(_: Truncated) -> SnapshotError {
+        SnapshotError::Truncated
+    }
+}
+
+/// One thing that a snapshot says. A record is followed by its columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// The row of a global.
+    Global {
+        /// Position among the synced globals.
+        global: usize,
+        /// Exactly the row's bits.
+        row: BitReader<'a>,
+    },
+    /// An entity that the client knows changes; what isn't named stays.
+    Update {
+        /// The entity's index.
+        index: u32,
+    },
+    /// An entity appears; whatever the client held of the index is dropped.
+    Fresh {
+        /// The entity's index.
+        index: u32,
+        /// The entity's generation.
+        generation: u32,
+        /// Whether it belongs to the client's own session.
+        mine: bool,
+    },
+    /// An entity disappears, if the client has it.
+    Gone {
+        /// The entity's index.
+        index: u32,
+    },
+    /// A column of the entity named last.
+    Column {
+        /// The entity's index.
+        index: u32,
+        /// Position among the synced columns.
+        column: usize,
+        /// Exactly the row's bits; nothing if the entity has no such row now.
+        row: Option<BitReader<'a>>,
+    },
+    /// An unreliable event.
+    Cue {
+        /// The event's encoding, tag included.
+        event: BitReader<'a>,
+    },
+}
+
+/// A snapshot whose header has been read.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotReader<'a> {
+    /// The header.
+    pub header: SnapshotHeader,
+    records: u16,
+    cues: u8,
+    body: &'a [u8],
+}
+
+impl<'a> SnapshotReader<'a> {
+    /// Reads the header, which is enough to drop a snapshot that is out of date.
+    pub fn new(datagram: &'a [u8]) -> Result<SnapshotReader<'a>, SnapshotError> {
+        let (header, body) = datagram
+            .split_first_chunk::<HEADER_BYTES>()
+            .ok_or(SnapshotError::Truncated)?;
+        if header[0] != SNAPSHOT_TAG {
+            return Err(SnapshotError::Tag);
+        }
+        let word = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        Ok(SnapshotReader {
+            header: SnapshotHeader {
+                tick: TickNo(word(1)),
+                inputs: AckBits {
+                    highest: word(5),
+                    bits: word(9),
+                },
+                waited_us: word(13),
+            },
+            records: u16::from_le_bytes([header[17], header[18]]),
+            cues: header[19],
+            body,
+        })
+    }
+
+    /// Hands out everything in order. `each` may refuse an item; the first error ends it, and what was handed out
+    /// before is then not to be trusted.
+    pub fn read(
+        &self,
+        layout: &WireLayout,
+        max_entities: u32,
+        mut each: impl FnMut(Item<'a>) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let shape = SnapshotShape::new(layout, max_entities);
+        let mut from = BitReader::new(self.body);
+        if from.read_bool()? {
+            let mask = from.read(shape.globals)? as u32;
+            for global in set_bits(mask) {
+                let row = from.split(layout.globals[global].bits)?;
+                each(Item::Global { global, row })?;
+            }
+        }
+        for _ in 0..self.records {
+            let index = from.read(shape.index_bits)? as u32;
+            if index >= max_entities {
+                return Err(SnapshotError::Index(index));
+            }
+            record(&mut from, index, &layout.columns, &mut each)?;
+        }
+        for _ in 0..self.cues {
+            each(Item::Cue {
+                event: cue(&mut from, layout)?,
+            })?;
+        }
+        if from.only_padding_left() {
+            Ok(())
+        } else {
+            Err(SnapshotError::Trailing)
+        }
+    }
+}
+
+fn record<'a>(
+    from: &mut BitReader<'a>,
+    index: u32,
+    columns: &[WireColumn],
+    each: &mut impl FnMut(Item<'a>) -> Result<(), SnapshotError>,
+) -> Result<(), SnapshotError> {
+    let mask_bits = columns.len() as u32;
+    match from.read(OP_BITS)? {
+        OP_UPDATE => {
+            each(Item::Update { index })?;
+            for column in set_bits(from.read(mask_bits)? as u32) {
+                let row = if from.read_bool()? {
+                    Some(from.split(columns[column].bits)?)
+                } else {
+                    None
+                };
+                each(Item::Column { index, column, row })?;
+            }
+        }
+        OP_FRESH => {
+            let generation = from.read(GENERATION_BITS)? as u32;
+            if generation == 0 {
+                return Err(SnapshotError::Generation);
+            }
+            each(Item::Fresh {
+                index,
+                generation,
+                mine: from.read_bool()?,
+            })?;
+            for column in set_bits(from.read(mask_bits)? as u32) {
+                let row = Some(from.split(columns[column].bits)?);
+                each(Item::Column { index, column, row })?;
+            }
+        }
+        OP_GONE => each(Item::Gone { index })?,
+        _ => return Err(SnapshotError::Op),
+    }
+    Ok(())
+}
+
+fn cue<'a>(from: &mut BitReader<'a>, layout: &WireLayout) -> Result<BitReader<'a>, SnapshotError> {
+    let tag = { *from }.read(TAG_BITS)? as usize;
+    let bits = *layout.event_bits.get(tag).ok_or(SnapshotError::Cue)?;
+    Ok(from.split(bits)?)
+}

@@ -1,0 +1,209 @@
+//! Packing: one writer per front-end, used for one client after the other.
+
+use super::{
+    GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG,
+    SnapshotHeader, SnapshotShape,
+};
+use crate::bits::{BitWriter, Mark, Row};
+use crate::limits::MAX_SNAPSHOT_BYTES;
+
+/// Builds snapshots in one buffer that is used again and again.
+///
+/// After [`start`](SnapshotWriter::start) come the globals, then records, then cues; each call says whether it fitted
+/// and leaves the snapshot as it was if not.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    bits: BitWriter,
+    shape: SnapshotShape,
+    budget_bits: usize,
+    records: u16,
+    cues: u8,
+    globals_written: bool,
+}
+
+impl SnapshotWriter {
+    /// A writer with a buffer for the largest snapshot.
+    pub fn new() -> SnapshotWriter {
+        SnapshotWriter {
+            bits: BitWriter::new(Vec::with_capacity(MAX_SNAPSHOT_BYTES + 64)),
+            shape: SnapshotShape {
+                index_bits: 0,
+                columns: 0,
+                globals: 0,
+            },
+            budget_bits: 0,
+            records: 0,
+            cues: 0,
+            globals_written: false,
+        }
+    }
+
+    /// Begins a snapshot of at most `budget_bytes`.
+    pub fn start(&mut self, header: &SnapshotHeader, shape: SnapshotShape, budget_bytes: usize) {
+        self.shape = shape;
+        self.budget_bits = budget_bytes.min(MAX_SNAPSHOT_BYTES) * 8;
+        self.records = 0;
+        self.cues = 0;
+        self.globals_written = false;
+        self.bits.clear();
+        self.bits.write(u64::from(SNAPSHOT_TAG), 8);
+        self.bits.write(u64::from(header.tick.0), 32);
+        self.bits.write(u64::from(header.inputs.highest), 32);
+        self.bits.write(u64::from(header.inputs.bits), 32);
+        self.bits.write(u64::from(header.waited_us), 32);
+        // The counts of records and cues are patched in at the end.
+        self.bits.write(0, 24);
+        debug_assert_eq!(self.bits.bit_len(), HEADER_BYTES * 8);
+    }
+
+    /// Writes the globals in `mask`; `row` gives the row of a wire global. Called at most once, before all records; not
+    /// at all means none.
+    pub fn globals<'r>(&mut self, mask: u32, mut row: impl FnMut(usize) -> Row<'r>) -> bool {
+        debug_assert!(!self.globals_written && self.records == 0 && self.cues == 0);
+        let mark = self.bits.mark();
+        self.bits.write_bool(mask != 0);
+        if mask != 0 {
+            self.bits.write(u64::from(mask), self.shape.globals);
+            for global in set_bits(mask) {
+                self.bits.append(row(global));
+            }
+        }
+        self.globals_written = self.fits(mark);
+        self.globals_written
+    }
+
+    /// Writes what changed of an entity that the client knows: for each wire column in `mask` its row, or that it has
+    /// none.
+    pub fn update<'r>(
+        &mut self,
+        index: u32,
+        mask: u32,
+        mut row: impl FnMut(usize) -> Option<Row<'r>>,
+    ) -> bool {
+        let mark = self.record(index, OP_UPDATE);
+        self.bits.write(u64::from(mask), self.shape.columns);
+        for column in set_bits(mask) {
+            match row(column) {
+                Some(row) => {
+                    self.bits.write_bool(true);
+                    self.bits.append(row);
+                }
+                None => self.bits.write_bool(false),
+            }
+        }
+        self.record_fits(mark)
+    }
+
+    /// Writes an entity that the client may not know, with the rows of all wire columns in `mask`; it has no others.
+    pub fn fresh<'r>(
+        &mut self,
+        index: u32,
+        generation: u32,
+        mine: bool,
+        mask: u32,
+        mut row: impl FnMut(usize) -> Row<'r>,
+    ) -> bool {
+        let mark = self.record(index, OP_FRESH);
+        self.bits.write(u64::from(generation), GENERATION_BITS);
+        self.bits.write_bool(mine);
+        self.bits.write(u64::from(mask), self.shape.columns);
+        for column in set_bits(mask) {
+            self.bits.append(row(column));
+        }
+        self.record_fits(mark)
+    }
+
+    /// Writes that the client no longer sees an entity.
+    pub fn gone(&mut self, index: u32) -> bool {
+        let mark = self.record(index, OP_GONE);
+        self.record_fits(mark)
+    }
+
+    /// Writes an unreliable event of this tick. No record may follow.
+    pub fn cue(&mut self, event: Row<'_>) -> bool {
+        self.close_globals();
+        let mark = self.bits.mark();
+        self.bits.append(event);
+        let fits = self.cues < u8::MAX && self.fits(mark);
+        if fits {
+            self.cues += 1;
+        } else {
+            self.bits.rollback(mark);
+        }
+        fits
+    }
+
+    /// Bits that are left of the budget.
+    pub fn remaining_bits(&self) -> usize {
+        self.budget_bits.saturating_sub(self.bits.bit_len())
+    }
+
+    /// Number of records so far.
+    pub fn records(&self) -> u16 {
+        self.records
+    }
+
+    /// Number of cues so far.
+    pub fn cues(&self) -> u8 {
+        self.cues
+    }
+
+    /// Completes the snapshot.
+    pub fn finish(&mut self) -> &[u8] {
+        self.close_globals();
+        let (records, cues) = (self.records, self.cues);
+        let bytes = self.bits.flush();
+        bytes[HEADER_BYTES - 3..HEADER_BYTES - 1].copy_from_slice(&records.to_le_bytes());
+        bytes[HEADER_BYTES - 1] = cues;
+        bytes
+    }
+
+    fn close_globals(&mut self) {
+        if !self.globals_written {
+            self.bits.write_bool(false);
+            self.globals_written = true;
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, index: u32, op: u64) -> Mark {
+        debug_assert!(self.cues == 0, "records come before cues");
+        self.close_globals();
+        let mark = self.bits.mark();
+        self.bits.write(u64::from(index), self.shape.index_bits);
+        self.bits.write(op, OP_BITS);
+        mark
+    }
+
+    #[inline]
+    fn record_fits(&mut self, mark: Mark) -> bool {
+        let fits = self.records < u16::MAX && self.fits(mark);
+        self.records += u16::from(fits);
+        fits
+    }
+
+    #[inline]
+    fn fits(&mut self, mark: Mark) -> bool {
+        let fits = self.bits.bit_len() <= self.budget_bits;
+        if !fits {
+            self.bits.rollback(mark);
+        }
+        fits
+    }
+}
+
+impl Default for SnapshotWriter {
+    fn default() -> SnapshotWriter {
+        SnapshotWriter::new()
+    }
+}
+
+/// Positions of the set bits, lowest first.
+#[inline]
+pub(crate) fn set_bits(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (bit < 32).then_some(bit as usize)
+    })
+}
