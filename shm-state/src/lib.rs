@@ -1,5 +1,22 @@
-//! Ringfort's shared memory.
+//! Ringfort's shared memory: segments, the robust lock, inboxes and mailboxes, and the copy-on-write world.
 
+pub mod cell;
+pub mod layout;
+pub mod limits;
+pub mod lock;
+pub mod memory;
 mod plain;
+pub mod process;
 
 pub use plain::Plain;
+pub mod directory;
+pub mod entities;
+pub mod fsck;
+pub mod inbox;
+pub mod kill_point;
+pub mod mirror;
+pub mod pages;
+pub mod segment;
+pub mod table;
+pub mod worker;
+pub mod world;

@@ -1,0 +1,170 @@
+//! The directory: which processes run, which zones exist, who may step them, and a mailbox for each. The supervisor writes,
+//! everyone else attaches it read-only.
+
+use std::sync::atomic::{Ordering, fence};
+
+use crate::cell::Cell;
+use crate::layout::{InstanceEntry, MailKind, MailRecord, WorkerEntry, ZoneEntry, ZoneState, directory as at};
+use crate::limits::{MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
+use crate::memory::Memory;
+use crate::segment::{Segment, padded};
+
+/// Reading the directory, from any process.
+#[derive(Clone, Copy, Debug)]
+pub struct Directory<'m> {
+    memory: &'m Memory,
+}
+
+/// The mailbox has no room: its sim has not drained it.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+#[error("the mailbox of the match is full ({MAILBOX_RECORDS} records): its sim does not drain it; see `ringfort status`")]
+pub struct MailboxFull;
+
+/// The schema is larger than its place.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+#[error("the game's schema takes {bytes} bytes, the directory has room for {SCHEMA_BYTES}: give the game fewer or shorter names")]
+pub struct SchemaTooLarge {
+    /// Bytes of the schema.
+    pub bytes: usize,
+}
+
+const fn worker_cell(slot: usize) -> Cell<WorkerEntry> {
+    Cell::at(at::WORKERS + slot * at::WORKER_STRIDE)
+}
+
+const fn zone_cell(slot: usize) -> Cell<ZoneEntry> {
+    Cell::at(at::ZONES + slot * at::ZONE_STRIDE)
+}
+
+const fn mailbox(zone: usize) -> usize {
+    at::MAILBOXES + zone * at::MAILBOX_STRIDE
+}
+
+const fn mail(zone: usize, number: u64) -> usize {
+    mailbox(zone) + 64 + (number % MAILBOX_RECORDS) as usize * size_of::<MailRecord>()
+}
+
+impl<'m> Directory<'m> {
+    /// The directory in an attached segment.
+    pub fn new(segment: &'m Segment) -> Self {
+        Self { memory: segment.memory() }
+    }
+
+    /// Grows with every change of a zone.
+    pub fn generation(&self) -> u64 {
+        // SYNC POINT: directory-generation
+        self.memory.load(at::GENERATION, Ordering::Acquire)
+    }
+
+    /// The instance; `None` before the supervisor has published it.
+    pub fn instance(&self) -> Option<InstanceEntry> {
+        Cell::<InstanceEntry>::at(at::INSTANCE).read(self.memory)
+    }
+
+    /// The schema's JSON as the supervisor wrote it before the instance was published.
+    pub fn schema_json(&self) -> Option<Vec<u8>> {
+        let bytes = usize::try_from(self.instance()?.schema_bytes).ok().filter(|n| *n <= SCHEMA_BYTES)?;
+        let mut words = vec![0u64; bytes.div_ceil(8)];
+        self.memory.copy_out(at::SCHEMA, &mut words);
+        let mut json: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+        json.truncate(bytes);
+        Some(json)
+    }
+
+    /// A slot of the process table.
+    pub fn worker(&self, slot: usize) -> Option<WorkerEntry> {
+        worker_cell(slot).read(self.memory)
+    }
+
+    /// The process table's used slots.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerEntry> {
+        (0..MAX_WORKERS).filter_map(|slot| self.worker(slot)).filter(|w| w.role != 0)
+    }
+
+    /// A slot of the zone table; `None` while it is free.
+    pub fn zone(&self, slot: usize) -> Option<ZoneEntry> {
+        if slot >= MAX_ZONES {
+            return None;
+        }
+        zone_cell(slot).read(self.memory).filter(|z| z.incarnation != 0 && z.state != ZoneState::Free as u32)
+    }
+
+    /// The zones, with their slots.
+    pub fn zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
+        (0..MAX_ZONES).filter_map(|slot| Some((slot, self.zone(slot)?)))
+    }
+
+    /// Operator records posted to a zone so far.
+    pub fn mail_tail(&self, zone: usize) -> u64 {
+        // SYNC POINT: mailbox-tail
+        self.memory.load(mailbox(zone), Ordering::Acquire)
+    }
+
+    /// The operator record with a number; `None` when it was overwritten, which the supervisor does only after it was consumed.
+    pub fn mail(&self, zone: usize, number: u64) -> Option<MailRecord> {
+        let record = self.memory.read(mail(zone, number));
+        fence(Ordering::Acquire);
+        (self.mail_tail(zone).checked_sub(number)? <= MAILBOX_RECORDS).then_some(record)
+    }
+}
+
+/// Writing the directory. Only the supervisor has its segment writable.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryWriter<'m> {
+    memory: &'m Memory,
+}
+
+impl<'m> DirectoryWriter<'m> {
+    /// The directory in a segment that was created or attached for writing.
+    pub fn new(segment: &'m Segment) -> Self {
+        Self { memory: segment.memory() }
+    }
+
+    /// For reading.
+    pub fn reader(&self) -> Directory<'m> {
+        Directory { memory: self.memory }
+    }
+
+    /// Publishes the instance; the schema first, as the entry tells its length.
+    pub fn publish_instance(&self, entry: &InstanceEntry, schema_json: &[u8]) -> Result<(), SchemaTooLarge> {
+        if schema_json.len() > SCHEMA_BYTES {
+            return Err(SchemaTooLarge { bytes: schema_json.len() });
+        }
+        for (i, chunk) in schema_json.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.memory.copy_in(at::SCHEMA + i * 8, &[u64::from_ne_bytes(word)]);
+        }
+        Cell::<InstanceEntry>::at(at::INSTANCE)
+            .publish(self.memory, &InstanceEntry { schema_bytes: schema_json.len() as u64, ..*entry });
+        Ok(())
+    }
+
+    /// Publishes a slot of the process table.
+    pub fn publish_worker(&self, slot: usize, entry: &WorkerEntry) {
+        worker_cell(slot).publish(self.memory, entry);
+    }
+
+    /// Publishes a zone and moves the generation. Returns the generation from which workers know of it.
+    pub fn publish_zone(&self, slot: usize, entry: &ZoneEntry) -> u64 {
+        let generation = self.reader().generation() + 1;
+        zone_cell(slot).publish(self.memory, &ZoneEntry { generation, ..*entry });
+        // SYNC POINT: directory-generation
+        self.memory.atomic(at::GENERATION).store(generation, Ordering::Release);
+        generation
+    }
+
+    /// Posts an operator record. `consumed` is the mail cursor of the zone's last committed root.
+    pub fn post(&self, zone: usize, consumed: u64, kind: MailKind, a: u64, b: u64, text: &str) -> Result<(), MailboxFull> {
+        let tail = self.reader().mail_tail(zone);
+        if tail.saturating_sub(consumed) >= MAILBOX_RECORDS {
+            return Err(MailboxFull);
+        }
+        let payload = padded(text);
+        let bytes = text.len().min(payload.len()) as u32;
+        self.memory.write(mail(zone, tail), &MailRecord { kind: kind as u32, bytes, a, b, payload });
+        // SYNC POINT: mailbox-tail
+        self.memory.atomic(mailbox(zone)).store(tail + 1, Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Marking from the roots: what the published worlds say is used must be theirs, once, and nothing else may be owned.
+//!
+//! Reads only, so it runs on a live instance too; there, a zone that commits while it is looked at is looked at again.
+
+use std::collections::HashMap;
+
+use crate::layout::{RootFlags, ZoneEntry};
+use crate::limits::{EXTENT_PAGES, MAX_REFRESH_ATTEMPTS, MAX_ZONES, PAGE_WORDS, WINDOW};
+use crate::memory::Page;
+use crate::world::{PageHandle, Root, RootError, World};
+
+/// Something that no crash may leave behind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// A root of the window cannot be read.
+    #[error("torn: {0}")]
+    Torn(RootError),
+    /// A root names a page beyond the arena, or in an extent that is not its zone's.
+    #[error("dangling: root {sequence} of zone slot {zone} names page {page} of extent {extent}, which is {owner}")]
+    Dangling {
+        /// The zone slot.
+        zone: usize,
+        /// The root.
+        sequence: u64,
+        /// The page.
+        page: u32,
+        /// Its extent.
+        extent: usize,
+        /// Whose that is, as a phrase.
+        owner: String,
+    },
+    /// A page is younger than the root that names it.
+    #[error("torn: root {sequence} of zone slot {zone} names page {page}, born in root {birth}")]
+    FromTheFuture {
+        /// The zone slot.
+        zone: usize,
+        /// The root.
+        sequence: u64,
+        /// The page.
+        page: u32,
+        /// Its birth.
+        birth: u64,
+    },
+    /// Two places of one root, or two zones, name the same page.
+    #[error("doubly owned: page {page} is named twice by root {sequence} of zone slot {zone}, or with two births")]
+    DoublyOwned {
+        /// The zone slot.
+        zone: usize,
+        /// The root.
+        sequence: u64,
+        /// The page.
+        page: u32,
+    },
+    /// An extent belongs to no match that lives.
+    #[error("leaked: extent {extent} belongs to match {incarnation} in zone slot {zone}, which is not running")]
+    Leaked {
+        /// The extent.
+        extent: usize,
+        /// The slot of its owner.
+        zone: usize,
+        /// The match that took it.
+        incarnation: u64,
+    },
+    /// The zone commits faster than its roots can be followed.
+    #[error("zone slot {zone} committed too fast to be checked; run it again, or when the load is lower")]
+    Busy {
+        /// The zone slot.
+        zone: usize,
+    },
+}
+
+/// What was looked at, and what was wrong.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Zones with a published root.
+    pub zones: usize,
+    /// Roots followed.
+    pub roots: usize,
+    /// Distinct pages that they name.
+    pub pages: usize,
+    /// Extents owned.
+    pub extents: usize,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Checks a world against the zones that the directory lists.
+pub fn check(world: &World, zones: &[(usize, ZoneEntry)]) -> Report {
+    let mut report = Report::default();
+    for (zone, _) in zones {
+        check_zone(world, *zone, &mut report);
+    }
+    let live: HashMap<usize, u64> = zones.iter().map(|(slot, z)| (*slot, z.incarnation)).collect();
+    for extent in 0..world.extents() {
+        let Some((zone, incarnation)) = world.owner(extent) else { continue };
+        report.extents += 1;
+        let runs = live.get(&zone) == Some(&incarnation);
+        // Looked at again: it may have been given back, or its match begun, since the list was made.
+        if !runs && world.owner(extent) == Some((zone, incarnation)) && !runs_now(world, zone, incarnation) {
+            report.problems.push(Problem::Leaked { extent, zone, incarnation });
+        }
+    }
+    report
+}
+
+fn runs_now(world: &World, zone: usize, incarnation: u64) -> bool {
+    zone < MAX_ZONES
+        && world.newest(zone).is_ok_and(|r| r.head.incarnation == incarnation && r.head.flags & RootFlags::ENDED == 0)
+}
+
+fn check_zone(world: &World, zone: usize, report: &mut Report) {
+    if world.published(zone).sequence == 0 {
+        return;
+    }
+    for _ in 0..MAX_REFRESH_ATTEMPTS {
+        let mut found = Report::default();
+        let newest = world.published(zone).sequence;
+        match check_window(world, zone, newest, &mut found) {
+            Ok(()) => {
+                report.zones += 1;
+                report.roots += found.roots;
+                report.pages += found.pages;
+                report.problems.extend(found.problems);
+                return;
+            }
+            Err(Overtaken) => continue,
+        }
+    }
+    report.problems.push(Problem::Busy { zone });
+}
+
+struct Overtaken;
+
+/// Follows the roots of the window from the newest. The oldest may leave while we look: that ends the walk, it is no fault.
+fn check_window(world: &World, zone: usize, newest: u64, found: &mut Report) -> Result<(), Overtaken> {
+    let mut births: HashMap<u32, u64> = HashMap::new();
+    let mut sequence = newest;
+    let mut first = newest.saturating_sub(WINDOW - 1).max(1);
+    while sequence >= first {
+        let root = match world.root(zone, sequence) {
+            Ok(root) => root,
+            Err(RootError::Gone { .. }) if sequence == newest => return Err(Overtaken),
+            Err(RootError::Gone { .. }) => return Ok(()),
+            Err(error) => {
+                if world.in_window(zone, sequence) {
+                    found.problems.push(Problem::Torn(error));
+                }
+                return Ok(());
+            }
+        };
+        first = first.max(root.head.first_sequence);
+        let mut problems = Vec::new();
+        let pages = mark(world, zone, &root, &mut births, &mut problems);
+        if !world.in_window(zone, sequence) {
+            return if sequence == newest { Err(Overtaken) } else { Ok(()) };
+        }
+        found.problems.extend(problems);
+        found.roots += 1;
+        found.pages += pages;
+        sequence -= 1;
+    }
+    Ok(())
+}
+
+/// Marks the pages of one root; returns how many were new.
+fn mark(world: &World, zone: usize, root: &Root, births: &mut HashMap<u32, u64>, problems: &mut Vec<Problem>) -> usize {
+    let sequence = root.head.sequence;
+    let mut here = std::collections::HashSet::new();
+    let mut new = 0;
+    let mut name = |handle: PageHandle, problems: &mut Vec<Problem>| -> bool {
+        let page = handle.index();
+        let extent = page as usize / EXTENT_PAGES;
+        let owner = (extent < world.extents()).then(|| world.owner(extent));
+        if owner != Some(Some((zone, root.head.incarnation))) {
+            let owner = match owner {
+                None => "beyond the arena".to_owned(),
+                Some(None) => "free".to_owned(),
+                Some(Some((other, match_id))) => format!("zone slot {other}'s, match {match_id}"),
+            };
+            problems.push(Problem::Dangling { zone, sequence, page, extent, owner });
+            return false;
+        }
+        if handle.birth() > sequence {
+            problems.push(Problem::FromTheFuture { zone, sequence, page, birth: handle.birth() });
+        }
+        // Walking from the newest root back, a page may have had another life only before the one seen first, and that
+        // cannot be within the window: its second life begins after its first has left.
+        let same_life = *births.entry(page).or_insert_with(|| {
+            new += 1;
+            handle.birth()
+        }) == handle.birth();
+        if !here.insert(page) || !same_life {
+            problems.push(Problem::DoublyOwned { zone, sequence, page });
+        }
+        true
+    };
+    for table in root.tables[..root.head.tables as usize].iter().filter(|t| t.is_some()) {
+        if !name(*table, problems) {
+            continue;
+        }
+        let mut words: Page = [0; PAGE_WORDS];
+        world.copy_page(*table, &mut words);
+        for handle in words.iter().map(|w| PageHandle(*w)).filter(|h| h.is_some()) {
+            name(handle, problems);
+        }
+    }
+    new
+}

@@ -1,0 +1,255 @@
+//! The inbox: a byte ring into which front-ends append under a robust lock, and which a sim drains without one.
+//!
+//! `tail` is the only commit word. A producer copies its records first and moves `tail` last, so one that dies in between
+//! leaves nothing to repair but the lock. Producers never overwrite what the zone's last committed root has not consumed:
+//! the caller passes that cursor, read from the world. Cursors are bytes since the slot's first use and never go back.
+
+use std::sync::atomic::Ordering;
+
+use crate::layout::{InboxControl, RecordHeader, RecordKind, inbox};
+use crate::limits::{MAX_INBOX_BYTES, MAX_RECORD_PAYLOAD, MAX_ZONES, MIN_INBOX_BYTES};
+use crate::lock::{LockBroken, Locked, RobustLock};
+use crate::memory::Memory;
+use zerocopy::IntoBytes;
+
+/// Words of a record's header.
+const HEADER_WORDS: usize = size_of::<RecordHeader>() / 8;
+/// Bytes of the largest record.
+pub const MAX_RECORD_BYTES: u64 = (size_of::<RecordHeader>() + MAX_RECORD_PAYLOAD) as u64;
+
+/// One zone's ring in an inbox segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbox {
+    control: usize,
+    data: usize,
+    bytes: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// All of it is committed, and ends at this cursor.
+    All(u64),
+    /// The first `records` of it fitted and are committed up to `tail`; the ring is full.
+    Part {
+        /// Records that fitted.
+        records: usize,
+        /// Where they end.
+        tail: u64,
+    },
+    /// Another process holds the lock. Keep the batch.
+    Busy,
+}
+
+/// Records to append, built by one front-end for one zone; reused, so appending does not allocate.
+#[derive(Debug, Default)]
+pub struct Batch {
+    words: Vec<u64>,
+    records: usize,
+}
+
+impl Batch {
+    /// Adds a record.
+    ///
+    /// # Panics
+    /// When the payload is longer than [`MAX_RECORD_PAYLOAD`]: the caller bounds what comes from a client.
+    pub fn push(&mut self, mut header: RecordHeader, payload: &[u8]) {
+        assert!(payload.len() <= MAX_RECORD_PAYLOAD, "payload within the record's bound");
+        header.bytes = payload.len() as u16;
+        let words = header.as_bytes().chunks_exact(8);
+        self.words.extend(words.map(|c| u64::from_ne_bytes(c.try_into().expect("chunks of eight"))));
+        for chunk in payload.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.words.push(u64::from_ne_bytes(word));
+        }
+        self.records += 1;
+    }
+
+    /// Records in it.
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes that it needs in a ring, without padding.
+    pub fn bytes(&self) -> usize {
+        self.words.len() * 8
+    }
+
+    /// Forgets the first records, which were appended.
+    pub fn consume(&mut self, records: usize) {
+        let mut at = 0;
+        for _ in 0..records {
+            at += record_words(self.words[at]);
+        }
+        self.words.drain(..at);
+        self.records -= records;
+    }
+}
+
+/// Words of the record that begins with this word (whose low half is {bytes, kind}).
+fn record_words(first: u64) -> usize {
+    let bytes = (first & 0xffff) as usize;
+    HEADER_WORDS + bytes.div_ceil(8)
+}
+
+/// A record that was copied out of the ring. It is unvalidated beyond its length: the bytes are another process's.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its header.
+    pub header: RecordHeader,
+    /// Its kind; `None` for a number that no record has.
+    pub kind: Option<RecordKind>,
+    words: [u64; MAX_RECORD_PAYLOAD / 8],
+}
+
+impl Record {
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.words.as_bytes()[..usize::from(self.header.bytes)]
+    }
+}
+
+/// The ring holds something that no producer writes.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+pub enum InboxCorrupt {
+    /// A record's length leaves the committed range.
+    #[error(
+        "the inbox has a record at {cursor} that does not fit before its tail {tail}: a front-end wrote garbage; what follows is skipped"
+    )]
+    Length {
+        /// Where the record begins.
+        cursor: u64,
+        /// The committed end.
+        tail: u64,
+    },
+    /// The tail is behind the cursor, or more than a ring ahead.
+    #[error(
+        "the inbox tail {tail} cannot belong to cursor {cursor} in a ring of {bytes} bytes: a front-end wrote garbage; its records are skipped"
+    )]
+    Tail {
+        /// The committed cursor of the zone.
+        cursor: u64,
+        /// The tail found.
+        tail: u64,
+        /// Bytes of the ring.
+        bytes: u64,
+    },
+}
+
+impl Inbox {
+    /// The ring of a zone slot whose data area the directory names. `None` when that area is not one of this segment.
+    pub fn new(memory: &Memory, zone: usize, offset: u64, bytes: u64) -> Option<Self> {
+        let sized = bytes.is_power_of_two() && (MIN_INBOX_BYTES..=MAX_INBOX_BYTES).contains(&bytes) && offset.is_multiple_of(8);
+        let inside = (inbox::DATA as u64).checked_add(offset)?.checked_add(bytes)? <= memory.len() as u64;
+        (sized && inside && zone < MAX_ZONES).then(|| Self {
+            control: inbox::CONTROLS + zone * InboxControl::BYTES,
+            data: inbox::DATA + offset as usize,
+            bytes,
+        })
+    }
+
+    /// Bytes of the ring.
+    pub fn capacity(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The committed end.
+    pub fn tail(&self, memory: &Memory) -> u64 {
+        // SYNC POINT: inbox-tail
+        memory.load(self.control + InboxControl::TAIL_OFFSET, Ordering::Acquire)
+    }
+
+    /// Records that were refused because the ring was full.
+    pub fn refused(&self, memory: &Memory) -> u64 {
+        memory.load(self.control + InboxControl::REFUSED_OFFSET, Ordering::Relaxed)
+    }
+
+    /// Repairs after a holder's death.
+    pub fn repairs(&self, memory: &Memory) -> u64 {
+        memory.load(self.control + InboxControl::REPAIRS_OFFSET, Ordering::Relaxed)
+    }
+
+    /// Appends a batch, as much as fits. `consumed` is the cursor of the zone's last committed root.
+    pub fn append(&self, memory: &Memory, batch: &Batch, consumed: u64) -> Result<Appended, LockBroken> {
+        let _guard = match RobustLock::at(self.control).try_lock(memory)? {
+            Locked::Busy => return Ok(Appended::Busy),
+            Locked::Clean(guard) => guard,
+            Locked::OwnerDied(guard) => {
+                // What lies beyond `tail` was never committed, and is overwritten by what follows.
+                memory.atomic(self.control + InboxControl::REPAIRS_OFFSET).fetch_add(1, Ordering::Relaxed);
+                guard
+            }
+        };
+        let start = self.tail(memory);
+        let limit = consumed.saturating_add(self.bytes);
+        let (mut tail, mut at, mut records) = (start, 0, 0);
+        while at < batch.words.len() {
+            let words = record_words(batch.words[at]);
+            let room = self.bytes - tail % self.bytes;
+            let pad = if room < words as u64 * 8 { room } else { 0 };
+            if tail.saturating_add(pad + words as u64 * 8) > limit {
+                break;
+            }
+            if pad > 0 {
+                memory.copy_in(self.place(tail), &[u64::from(RecordKind::Pad as u16) << 16]);
+                tail += pad;
+            }
+            memory.copy_in(self.place(tail), &batch.words[at..at + words]);
+            tail += words as u64 * 8;
+            at += words;
+            records += 1;
+        }
+        if tail != start {
+            // SYNC POINT: inbox-tail
+            memory.atomic(self.control + InboxControl::TAIL_OFFSET).store(tail, Ordering::Release);
+        }
+        if records == batch.records {
+            return Ok(Appended::All(tail));
+        }
+        let refused = (batch.records - records) as u64;
+        memory.atomic(self.control + InboxControl::REFUSED_OFFSET).fetch_add(refused, Ordering::Relaxed);
+        Ok(Appended::Part { records, tail })
+    }
+
+    fn place(&self, cursor: u64) -> usize {
+        self.data + (cursor % self.bytes) as usize
+    }
+
+    /// Copies the record at a cursor and moves the cursor past it. `None` at the tail. On garbage the cursor jumps to `tail`,
+    /// so that the drain goes on with what is appended later.
+    pub fn next(&self, memory: &Memory, cursor: &mut u64, tail: u64) -> Result<Option<Record>, InboxCorrupt> {
+        if tail < *cursor || tail - *cursor > self.bytes || !tail.is_multiple_of(8) {
+            let error = InboxCorrupt::Tail { cursor: *cursor, tail, bytes: self.bytes };
+            *cursor = (tail & !7).max(*cursor);
+            return Err(error);
+        }
+        while *cursor < tail {
+            let room = self.bytes - *cursor % self.bytes;
+            let first = memory.load(self.place(*cursor), Ordering::Relaxed);
+            if (first >> 16) as u16 == RecordKind::Pad as u16 && first & 0xffff == 0 {
+                *cursor = (*cursor + room).min(tail);
+                continue;
+            }
+            let words = record_words(first);
+            if words as u64 * 8 > room.min(tail - *cursor) || (first & 0xffff) as usize > MAX_RECORD_PAYLOAD {
+                let error = InboxCorrupt::Length { cursor: *cursor, tail };
+                *cursor = tail;
+                return Err(error);
+            }
+            let mut record = Record { header: memory.read(self.place(*cursor)), kind: None, words: [0; MAX_RECORD_PAYLOAD / 8] };
+            // The header was read again: its length may be another one now. What was checked is what counts.
+            record.header.bytes = (first & 0xffff) as u16;
+            record.kind = RecordKind::from_u16((first >> 16) as u16);
+            memory.copy_out(self.place(*cursor) + HEADER_WORDS * 8, &mut record.words[..words - HEADER_WORDS]);
+            *cursor += words as u64 * 8;
+            return Ok(Some(record));
+        }
+        Ok(None)
+    }
+}

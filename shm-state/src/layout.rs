@@ -1,0 +1,774 @@
+//! The one source of what lies where in shared memory.
+//!
+//! Every struct here is made of fixed-width integers without padding. Each field says who writes it, who reads it, and what a
+//! crash leaves. `docs/shm-layout.md` is generated from these declarations and a test compares the two; the layout hash of
+//! every segment is a hash of the same text, so a binary with another layout refuses to attach.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::cell::Cell;
+use crate::limits::*;
+
+/// One field of a shared struct, for the generated document.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// Its Rust type.
+    pub kind: &'static str,
+    /// Byte offset in the struct.
+    pub offset: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Its documentation.
+    pub doc: &'static str,
+}
+
+/// One shared struct, for the generated document.
+#[derive(Clone, Copy, Debug)]
+pub struct StructDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// Its documentation.
+    pub doc: &'static str,
+    /// Bytes.
+    pub bytes: usize,
+    /// Its fields in order.
+    pub fields: &'static [FieldDoc],
+}
+
+macro_rules! shared {
+    ($(#[doc = $doc:literal])+ pub struct $name:ident { $($(#[doc = $fdoc:literal])+ pub $field:ident: $kind:ty,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $name { $($(#[doc = $fdoc])+ pub $field: $kind,)+ }
+        impl $name {
+            /// What the generated document says of it.
+            pub const DOC: StructDoc = StructDoc {
+                name: stringify!($name),
+                doc: concat!($($doc),+),
+                bytes: size_of::<$name>(),
+                fields: &[$(FieldDoc {
+                    name: stringify!($field),
+                    kind: stringify!($kind),
+                    offset: std::mem::offset_of!($name, $field),
+                    bytes: size_of::<$kind>(),
+                    doc: concat!($($fdoc),+),
+                }),+],
+            };
+        }
+        const _: () = assert!(size_of::<$name>().is_multiple_of(8), "shared structs are whole words");
+    };
+}
+
+const _: () = assert!(cfg!(target_endian = "little"), "words are taken apart as little-endian");
+
+/// Written first in every segment: "RINGFORT" in ASCII.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGFORT");
+/// Grows with every change of meaning that the layout hash cannot see.
+pub const VERSION: u32 = 1;
+/// Bytes before a segment's own content.
+pub const HEADER_BYTES: usize = PAGE_BYTES;
+
+shared! {
+    /// The first page of every segment. Written once by its creator; `ready` last, with Release.
+    pub struct Header {
+        /// [`MAGIC`]. A file without it is not a segment of ours.
+        pub magic: u64,
+        /// [`VERSION`].
+        pub version: u32,
+        /// Which segment it is ([`SegmentKind`]).
+        pub kind: u32,
+        /// Hash of the generated layout document, libc flavour and mutex size included.
+        pub layout_hash: u64,
+        /// Bytes of the whole segment.
+        pub bytes: u64,
+        /// The instance's name, zero-padded ASCII.
+        pub instance: [u8; INSTANCE_NAME_BYTES],
+        /// Start time of the creator, clock ticks since boot.
+        pub creator_start: u64,
+        /// Process id of the creator. A leftover is what no live {pid, start time} claims.
+        pub creator_pid: u32,
+        /// Worker slot for `frontend.N` and `sim.N`.
+        pub slot: u32,
+        /// First parameter of the layout: pages of the arena, or data bytes of the inboxes.
+        pub parameter: u64,
+        /// 1 when the segment may be used. A creator killed before leaves 0, and attaching is refused.
+        pub ready: u64,
+    }
+}
+
+/// The kinds of segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SegmentKind {
+    /// Processes, zones, schema, mailboxes; the supervisor writes.
+    Directory = 1,
+    /// Players' records; front-ends write.
+    InboxNet = 2,
+    /// Zones' records to each other; sims write.
+    InboxSys = 3,
+    /// Control blocks and arena; sims write.
+    World = 4,
+    /// One front-end's counters; it writes.
+    Frontend = 5,
+    /// One sim's heartbeat, histograms, counters; it writes.
+    Sim = 6,
+}
+
+shared! {
+    /// A slot of the directory's process table, a published cell. Written by the supervisor; read by everyone. A crash leaves the previous value.
+    pub struct WorkerEntry {
+        /// Process id, 0 when none runs.
+        pub pid: u32,
+        /// [`Role`] as a number, 0 when the slot was never used.
+        pub role: u32,
+        /// Start time of the process, clock ticks since boot.
+        pub start_time: u64,
+        /// Slot within the role.
+        pub slot: u32,
+        /// How often the slot's process was started again after a death.
+        pub restarts: u32,
+        /// 1 starting, 2 running, 3 stopping, 4 dead ([`WorkerState`]).
+        pub state: u32,
+        /// Grows with each process started in this slot.
+        pub incarnation: u32,
+    }
+}
+
+/// What a process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Role {
+    /// `ringfort up`.
+    Supervisor = 1,
+    /// Accepts clients.
+    Frontend = 2,
+    /// Steps zones.
+    Sim = 3,
+    /// Waits to take over.
+    Standby = 4,
+}
+
+impl Role {
+    /// The role with a number from shared memory.
+    pub fn from_u32(n: u32) -> Option<Self> {
+        [Self::Supervisor, Self::Frontend, Self::Sim, Self::Standby].into_iter().find(|r| *r as u32 == n)
+    }
+
+    /// Its name on the command line and in `status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Supervisor => "supervisor",
+            Self::Frontend => "frontend",
+            Self::Sim => "sim",
+            Self::Standby => "standby",
+        }
+    }
+}
+
+/// What the supervisor knows of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum WorkerState {
+    /// Spawned.
+    Starting = 1,
+    /// Has written its own segment.
+    Running = 2,
+    /// Was told to end.
+    Stopping = 3,
+    /// Has ended.
+    Dead = 4,
+}
+
+shared! {
+    /// The instance as a whole, a published cell. Written by the supervisor; read by everyone.
+    pub struct InstanceEntry {
+        /// Start, in microseconds of CLOCK_BOOTTIME, so that any process can tell the uptime.
+        pub started_us: u64,
+        /// IPv6 address (IPv4 mapped) that clients connect to.
+        pub listen_ip: [u8; 16],
+        /// UDP port that clients connect to.
+        pub listen_port: u32,
+        /// 1 while no new session may start (stopping).
+        pub stopping: u32,
+        /// Bytes of the schema's JSON behind this cell.
+        pub schema_bytes: u64,
+        /// Hash of the schema as clients compute it.
+        pub schema_hash: u64,
+    }
+}
+
+shared! {
+    /// A zone of the directory, a published cell. Written by the supervisor; read by everyone. A crash leaves the previous value.
+    pub struct ZoneEntry {
+        /// Never used twice; 0 when the slot is free. It is the match's id.
+        pub incarnation: u64,
+        /// What the supervisor wants ([`ZoneState`]).
+        pub state: u32,
+        /// The sim slot that may step it.
+        pub owner_sim: u32,
+        /// Epoch granted to the owner's process; a successor is granted a higher one.
+        pub epoch: u32,
+        /// Ticks a second.
+        pub tick_hz: u32,
+        /// Sessions that fit.
+        pub capacity: u32,
+        /// Entities that fit.
+        pub max_entities: u32,
+        /// Byte offset of the zone's data area in `inbox.net`, from its data start.
+        pub inbox_offset: u64,
+        /// Bytes of that area, a power of two.
+        pub inbox_bytes: u64,
+        /// The match's random seed. It never reaches a client.
+        pub seed: u64,
+        /// Hash of the order, sizes and types of the zone's tables.
+        pub tables_hash: u64,
+        /// The directory generation at which this value was published.
+        pub generation: u64,
+        /// The match's name, zero-padded UTF-8.
+        pub name: [u8; ZONE_NAME_BYTES],
+        /// The match's options as JSON, zero-padded.
+        pub options: [u8; ZONE_OPTIONS_BYTES],
+    }
+}
+
+/// What the supervisor wants of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ZoneState {
+    /// The slot may be used for a new zone.
+    Free = 0,
+    /// Step it.
+    Open = 1,
+    /// It has ended; the slot waits until every worker has seen that.
+    Closed = 2,
+}
+
+shared! {
+    /// One operator record of a mailbox. Written by the supervisor before it moves `tail`; read by the owning sim.
+    pub struct MailRecord {
+        /// [`MailKind`] as a number.
+        pub kind: u32,
+        /// Bytes of payload in use.
+        pub bytes: u32,
+        /// First argument: a front-end's slot, a session's id.
+        pub a: u64,
+        /// Second argument: an incarnation.
+        pub b: u64,
+        /// Text, for instance a reason.
+        pub payload: [u8; MAILBOX_PAYLOAD_BYTES],
+    }
+}
+
+/// What an operator record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum MailKind {
+    /// End the match.
+    End = 1,
+    /// Front-end `a`, incarnation `b` and older, has died: its sessions are detached.
+    FrontendDied = 2,
+}
+
+/// Byte offsets in the `directory` segment.
+pub mod directory {
+    use super::*;
+    /// Word: grows with every change of a zone entry. Supervisor writes with Release, workers read with Acquire.
+    pub const GENERATION: usize = HEADER_BYTES;
+    /// The instance's cell.
+    pub const INSTANCE: usize = HEADER_BYTES + 64;
+    /// JSON of the schema.
+    pub const SCHEMA: usize = (INSTANCE + Cell::<InstanceEntry>::BYTES).next_multiple_of(64);
+    /// The process table.
+    pub const WORKERS: usize = SCHEMA + SCHEMA_BYTES;
+    /// Bytes of a slot of the process table.
+    pub const WORKER_STRIDE: usize = Cell::<WorkerEntry>::BYTES.next_multiple_of(64);
+    /// The zone table.
+    pub const ZONES: usize = WORKERS + MAX_WORKERS * WORKER_STRIDE;
+    /// Bytes of a slot of the zone table.
+    pub const ZONE_STRIDE: usize = Cell::<ZoneEntry>::BYTES.next_multiple_of(64);
+    /// The mailboxes: a tail word in a line of its own, then the records.
+    pub const MAILBOXES: usize = ZONES + MAX_ZONES * ZONE_STRIDE;
+    /// Bytes of a mailbox.
+    pub const MAILBOX_STRIDE: usize = 64 + MAILBOX_RECORDS as usize * size_of::<MailRecord>();
+    /// Bytes of the segment.
+    pub const BYTES: usize = (MAILBOXES + MAX_ZONES * MAILBOX_STRIDE).next_multiple_of(PAGE_BYTES);
+}
+
+/// The control block of an inbox. The mutex is pthread's; the words after it are written under it.
+#[derive(Debug)]
+pub struct InboxControl;
+
+impl InboxControl {
+    /// Bytes of the block: four cache lines.
+    pub const BYTES: usize = 256;
+    /// The robust mutex.
+    pub const MUTEX_OFFSET: usize = 0;
+    /// Bytes set aside for it.
+    pub const MUTEX_BYTES: usize = 64;
+    /// Word: operations so far; with the holder in the mutex it tells a hung holder from a busy lock.
+    pub const OPERATION_OFFSET: usize = 64;
+    /// Word: repairs after a holder died.
+    pub const REPAIRS_OFFSET: usize = 72;
+    /// Word: records refused because the ring was full.
+    pub const REFUSED_OFFSET: usize = 80;
+    /// Word: end of the committed records, in bytes since the slot's first use. The only commit word: the holder copies
+    /// records first and moves it last with Release; the drain loads it with Acquire and takes no lock.
+    pub const TAIL_OFFSET: usize = 128;
+}
+const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= InboxControl::MUTEX_BYTES);
+const _: () = assert!(align_of::<libc::pthread_mutex_t>() <= 64);
+
+/// Byte offsets in the `inbox.net` and `inbox.sys` segments.
+pub mod inbox {
+    use super::*;
+    /// The control blocks, one a zone slot.
+    pub const CONTROLS: usize = HEADER_BYTES;
+    /// The data areas; the directory says which zone has which.
+    pub const DATA: usize = CONTROLS + MAX_ZONES * InboxControl::BYTES;
+}
+
+shared! {
+    /// Begins every inbox record; the payload follows, padded to whole words. Written by a front-end under the lock, before `tail`.
+    pub struct RecordHeader {
+        /// Bytes of payload.
+        pub bytes: u16,
+        /// [`RecordKind`] as a number; readers treat others as garbage.
+        pub kind: u16,
+        /// Attachment number of the session that it comes from.
+        pub attachment: u32,
+        /// The session, 0 for a join.
+        pub session: u64,
+        /// Sequence of the newest input in it, or number of the command or event.
+        pub sequence: u32,
+        /// Low 32 bits of the zone's incarnation: a record of another match is ignored.
+        pub incarnation: u32,
+    }
+}
+
+/// What an inbox record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum RecordKind {
+    /// A client wants in: payload [`JoinRecord`].
+    Join = 1,
+    /// Inputs: one encoded input.
+    Input = 2,
+    /// A command: its encoding.
+    Command = 3,
+    /// The client has every reliable event up to this number: payload one u64.
+    EventAck = 4,
+    /// The client leaves: payload one u64, the reason.
+    Leave = 5,
+    /// Fills the rest of the ring before it wraps.
+    Pad = 6,
+}
+
+impl RecordKind {
+    /// The kind with a number from shared memory.
+    pub fn from_u16(n: u16) -> Option<Self> {
+        [Self::Join, Self::Input, Self::Command, Self::EventAck, Self::Leave, Self::Pad].into_iter().find(|k| *k as u16 == n)
+    }
+}
+
+shared! {
+    /// Payload of a join record.
+    pub struct JoinRecord {
+        /// Chosen by the client; a repeated join with the same nonce finds its row.
+        pub nonce: [u8; 16],
+        /// The front-end's own number for the connection, returned in the session's row.
+        pub connection: u64,
+        /// Slot of the front-end.
+        pub frontend: u32,
+        /// Incarnation of the front-end's process.
+        pub incarnation: u32,
+        /// The player's name, zero-padded UTF-8.
+        pub name: [u8; PLAYER_NAME_BYTES],
+    }
+}
+
+shared! {
+    /// The fixed part of a root: what one commit publishes. Written by the owning sim before the published word moves.
+    pub struct RootHead {
+        /// Sequence of this root in its control block; it never goes back.
+        pub sequence: u64,
+        /// The match that it belongs to.
+        pub incarnation: u64,
+        /// First sequence of this match; older descriptors of the ring are another match's.
+        pub first_sequence: u64,
+        /// The tick that was committed; 0 is the opening.
+        pub tick: u32,
+        /// [`RootFlags`] as bits.
+        pub flags: u32,
+        /// Cursor of `inbox.net` in bytes: everything before it is part of this world. Producers overwrite nothing after it.
+        pub net_cursor: u64,
+        /// Cursor of `inbox.sys`.
+        pub sys_cursor: u64,
+        /// Operator records consumed.
+        pub mail_cursor: u64,
+        /// Pages of the arena that the window's roots and the free list hold.
+        pub pages_used: u32,
+        /// Logical pages of the zone.
+        pub logical_pages: u32,
+        /// Sessions in the world.
+        pub sessions: u32,
+        /// Entities alive.
+        pub entities: u32,
+        /// When the tick was due, microseconds of CLOCK_MONOTONIC.
+        pub due_us: u64,
+        /// When it was published.
+        pub published_us: u64,
+        /// Time from start of the tick to its publication, in microseconds.
+        pub took_us: u32,
+        /// Entries of `tables` in use.
+        pub tables: u32,
+        /// Checksum of this head (with this field 0) and the table handles in use.
+        pub checksum: u64,
+    }
+}
+
+/// Bits of [`RootHead::flags`].
+#[derive(Debug)]
+pub struct RootFlags;
+
+impl RootFlags {
+    /// The game has closed the match; sessions are told, and it ends soon.
+    pub const CLOSING: u32 = 1;
+    /// The match is over and its memory is back in the arena.
+    pub const ENDED: u32 = 2;
+}
+
+/// Byte offsets in the `world` segment.
+pub mod world {
+    use super::*;
+    /// Bytes of a root's descriptor: head and table handles.
+    pub const ROOT_STRIDE: usize = (size_of::<RootHead>() + MAX_TABLES * 8).next_multiple_of(64);
+    /// Within a control block, word: {epoch 16, sequence 48} of the newest root. The only word that publishes: a CAS from the
+    /// exact previous value with Release; readers load it with Acquire before and after copying.
+    pub const PUBLISHED: usize = 0;
+    /// Within a control block: the attempt record, a published cell of [`AttemptEntry`].
+    pub const ATTEMPT: usize = 64;
+    /// Within a control block: the ring of roots.
+    pub const ROOTS: usize = (ATTEMPT + Cell::<AttemptEntry>::BYTES).next_multiple_of(64);
+    /// Bytes of a control block.
+    pub const CONTROL_STRIDE: usize = ROOTS + ROOT_RING as usize * ROOT_STRIDE;
+    /// The control blocks, one a zone slot.
+    pub const CONTROLS: usize = HEADER_BYTES;
+    /// The owner table: a word an extent, {incarnation 48, zone slot + 1 16}, 0 when free. Taken by CAS, given back by a store.
+    pub const OWNERS: usize = (CONTROLS + MAX_ZONES * CONTROL_STRIDE).next_multiple_of(PAGE_BYTES);
+
+    /// Where the arena's pages begin, for an arena of so many extents.
+    pub const fn arena(extents: usize) -> usize {
+        (OWNERS + extents * 8).next_multiple_of(EXTENT_BYTES)
+    }
+
+    /// Bytes of a segment with so many extents.
+    pub const fn bytes(extents: usize) -> usize {
+        arena(extents) + extents * EXTENT_BYTES
+    }
+}
+
+shared! {
+    /// What the owner is about to do, published before `step` runs, so that a death can be told from a fault of the game.
+    pub struct AttemptEntry {
+        /// The tick that is being run.
+        pub tick: u32,
+        /// 1 for the first attempt.
+        pub attempt: u32,
+        /// End of the records that the attempt applies.
+        pub net_cursor: u64,
+        /// The same for `inbox.sys`.
+        pub sys_cursor: u64,
+        /// The same for the mailbox.
+        pub mail_cursor: u64,
+    }
+}
+
+/// Buckets of a shared histogram: eight to a power of two, up to 2^26 microseconds.
+pub const HISTOGRAM_BUCKETS: usize = 8 * 24;
+
+shared! {
+    /// What a worker writes about itself before anything else, and at every loop.
+    pub struct WorkerSelf {
+        /// Its process id.
+        pub pid: u64,
+        /// Its start time.
+        pub start_time: u64,
+    }
+}
+
+/// Byte offsets in a `frontend.N` or `sim.N` segment. All words; the worker writes, relaxed unless said.
+pub mod worker {
+    use super::*;
+    /// [`WorkerSelf`].
+    pub const SELF: usize = HEADER_BYTES;
+    /// Word: microseconds of CLOCK_MONOTONIC at the last loop.
+    pub const HEARTBEAT: usize = HEADER_BYTES + 64;
+    /// Word: the directory generation that the worker has acted upon. Release: a zone slot is used again only after every
+    /// worker has seen that it was closed.
+    pub const SEEN_GENERATION: usize = HEADER_BYTES + 72;
+    /// Words: counters, by their position in the role's list.
+    pub const COUNTERS: usize = HEADER_BYTES + 128;
+    /// In `sim.N`: two histograms a zone slot, tick duration and tick lateness, in words of [`HISTOGRAM_BUCKETS`] and a
+    /// maximum; the incarnation that they belong to stands before them.
+    pub const HISTOGRAMS: usize = COUNTERS + MAX_COUNTERS * 8;
+    /// Bytes of one histogram: buckets, then the maximum.
+    pub const HISTOGRAM_BYTES: usize = (HISTOGRAM_BUCKETS + 1) * 8;
+    /// Bytes of a zone's pair.
+    pub const HISTOGRAM_STRIDE: usize = 8 + 2 * HISTOGRAM_BYTES;
+    /// Bytes of `frontend.N`.
+    pub const FRONTEND_BYTES: usize = HISTOGRAMS.next_multiple_of(PAGE_BYTES);
+    /// Bytes of `sim.N`.
+    pub const SIM_BYTES: usize = (HISTOGRAMS + MAX_ZONES * HISTOGRAM_STRIDE).next_multiple_of(PAGE_BYTES);
+}
+
+shared! {
+    /// A row of the entity table. Part of the committed world.
+    pub struct EntityRow {
+        /// Owning session, 0 for none.
+        pub owner: u64,
+        /// Generation of the entity that lives here or lived here last.
+        pub generation: u32,
+        /// 1 while alive.
+        pub alive: u32,
+        /// While dead: the next free index + 1, 0 at the end of the list.
+        pub next_free: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+shared! {
+    /// The engine's own counters of a zone, one row. Part of the committed world, so that a replay gives the same ids.
+    pub struct ZoneMeta {
+        /// First free entity index + 1, 0 when the list is empty.
+        pub entity_free: u32,
+        /// Entity indices ever used.
+        pub entity_used: u32,
+        /// Entities alive.
+        pub entities_alive: u32,
+        /// Sessions in the table.
+        pub sessions: u32,
+        /// Generation of the next session.
+        pub next_session: u32,
+        /// Timers pending.
+        pub timers: u32,
+        /// Number of the next timer.
+        pub next_timer: u64,
+        /// Number of the next reliable event.
+        pub next_event: u64,
+        /// Cues (unreliable events) of this tick: the first `cues` rows of the cue table.
+        pub cues: u32,
+        /// Tick at which the game closed the match, 0 while it runs.
+        pub closed_at: u32,
+    }
+}
+
+shared! {
+    /// A session of the committed world.
+    pub struct SessionRow {
+        /// The session: generation and slot.
+        pub id: u64,
+        /// The client's join nonce.
+        pub nonce: [u8; 16],
+        /// The front-end's number for the connection.
+        pub connection: u64,
+        /// Slot of the front-end that it is attached to.
+        pub frontend: u32,
+        /// Incarnation of that front-end's process.
+        pub incarnation: u32,
+        /// Attachment number; records of older attachments are ignored.
+        pub attachment: u32,
+        /// Highest command applied.
+        pub command: u32,
+        /// Reliable events that the client has acknowledged.
+        pub event_cursor: u64,
+        /// First entity spawned for it: index.
+        pub entity_index: u32,
+        /// First entity spawned for it: generation, 0 for none.
+        pub entity_generation: u32,
+        /// Tick of its join.
+        pub joined: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// Hash of the resume token.
+        pub resume_hash: [u8; 32],
+        /// The player's name, zero-padded UTF-8.
+        pub name: [u8; PLAYER_NAME_BYTES],
+    }
+}
+
+shared! {
+    /// The part of a session that changes with every input.
+    pub struct SessionInput {
+        /// Highest input applied.
+        pub highest: u32,
+        /// Inputs applied below it: bit i is `highest - 1 - i`.
+        pub bits: u32,
+        /// Sequence of the input that waits for the next tick, 0 when none does.
+        pub queued: u32,
+        /// Ticks for which the last input was repeated, 0 when the last tick had a new one.
+        pub repeated: u32,
+        /// The last input applied, encoded.
+        pub last: [u8; MAX_INPUT_BYTES],
+        /// The input that waits, encoded.
+        pub waiting: [u8; MAX_INPUT_BYTES],
+    }
+}
+
+shared! {
+    /// A pending timer.
+    pub struct TimerRow {
+        /// Its number: the order of timers due at the same tick, and what `cancel` names.
+        pub number: u64,
+        /// The tick at which it fires.
+        pub when: u32,
+        /// Bytes of payload in use.
+        pub bytes: u32,
+        /// The game's value, encoded.
+        pub payload: [u8; MAX_TIMER_BYTES],
+    }
+}
+
+shared! {
+    /// An event in the log (reliable) or of this tick (a cue).
+    pub struct EventRow {
+        /// Its number in the log, growing by one; 0 for a cue.
+        pub number: u64,
+        /// The session that it is for, with `Audience::One`.
+        pub session: u64,
+        /// Tick of its commit.
+        pub tick: u32,
+        /// [`Audience`] as a number.
+        pub audience: u32,
+        /// Centre, for `Audience::Near`: x, y as f32 bits.
+        pub centre: [u32; 2],
+        /// Radius as f32 bits for `Near`; entity index for `Seeing`.
+        pub radius: u32,
+        /// Bytes of payload in use.
+        pub bytes: u32,
+        /// The event, encoded.
+        pub payload: [u8; MAX_EVENT_BYTES],
+    }
+}
+
+/// Who an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Audience {
+    /// Every session of the zone.
+    All = 1,
+    /// One session.
+    One = 2,
+    /// Sessions whose own entity is near a point.
+    Near = 3,
+    /// Sessions that see an entity.
+    Seeing = 4,
+}
+
+impl Audience {
+    /// The audience with a number from shared memory.
+    pub fn from_u32(n: u32) -> Option<Self> {
+        [Self::All, Self::One, Self::Near, Self::Seeing].into_iter().find(|a| *a as u32 == n)
+    }
+}
+
+/// Every shared struct, in the order of the document.
+pub const STRUCTS: &[StructDoc] = &[
+    Header::DOC,
+    InstanceEntry::DOC,
+    WorkerEntry::DOC,
+    ZoneEntry::DOC,
+    MailRecord::DOC,
+    RecordHeader::DOC,
+    JoinRecord::DOC,
+    RootHead::DOC,
+    AttemptEntry::DOC,
+    WorkerSelf::DOC,
+    ZoneMeta::DOC,
+    EntityRow::DOC,
+    SessionRow::DOC,
+    SessionInput::DOC,
+    TimerRow::DOC,
+    EventRow::DOC,
+];
+
+/// The offsets that are not struct fields.
+const OFFSETS: &[(&str, &str, usize)] = &[
+    ("directory", "generation word", directory::GENERATION),
+    ("directory", "instance cell", directory::INSTANCE),
+    ("directory", "schema JSON", directory::SCHEMA),
+    ("directory", "process table", directory::WORKERS),
+    ("directory", "process table stride", directory::WORKER_STRIDE),
+    ("directory", "zone table", directory::ZONES),
+    ("directory", "zone table stride", directory::ZONE_STRIDE),
+    ("directory", "mailboxes", directory::MAILBOXES),
+    ("directory", "mailbox stride", directory::MAILBOX_STRIDE),
+    ("directory", "bytes", directory::BYTES),
+    ("inbox.*", "control blocks", inbox::CONTROLS),
+    ("inbox.*", "control block stride", InboxControl::BYTES),
+    ("inbox.*", "in a control block: mutex", InboxControl::MUTEX_OFFSET),
+    ("inbox.*", "in a control block: operation word", InboxControl::OPERATION_OFFSET),
+    ("inbox.*", "in a control block: repairs word", InboxControl::REPAIRS_OFFSET),
+    ("inbox.*", "in a control block: refused word", InboxControl::REFUSED_OFFSET),
+    ("inbox.*", "in a control block: tail word", InboxControl::TAIL_OFFSET),
+    ("inbox.*", "data areas", inbox::DATA),
+    ("world", "control blocks", world::CONTROLS),
+    ("world", "control block stride", world::CONTROL_STRIDE),
+    ("world", "in a control block: published word", world::PUBLISHED),
+    ("world", "in a control block: attempt cell", world::ATTEMPT),
+    ("world", "in a control block: ring of roots", world::ROOTS),
+    ("world", "root stride", world::ROOT_STRIDE),
+    ("world", "owner table", world::OWNERS),
+    ("frontend.N, sim.N", "self", worker::SELF),
+    ("frontend.N, sim.N", "heartbeat word", worker::HEARTBEAT),
+    ("frontend.N, sim.N", "seen generation word", worker::SEEN_GENERATION),
+    ("frontend.N, sim.N", "counters", worker::COUNTERS),
+    ("sim.N", "histograms", worker::HISTOGRAMS),
+    ("sim.N", "histogram stride", worker::HISTOGRAM_STRIDE),
+];
+
+/// The document `docs/shm-layout.md`.
+pub fn document() -> String {
+    use std::fmt::Write;
+    let mut text = String::from(
+        "# The layout of shared memory\n\nGenerated from `shm-state/src/layout.rs`; a test compares the two. All integers are native-endian, offsets and\nsizes in bytes. A published cell is a version word in a cache line of its own and two copies of its struct; the\nversion's lowest bit tells which copy is current.\n\nRegenerate with `cargo run -p ringfort-shm-state --example layout > docs/shm-layout.md`.\n\n## Offsets\n\n| segment | what | offset or bytes |\n|---|---|---|\n",
+    );
+    for (segment, what, offset) in OFFSETS {
+        let _ = writeln!(text, "| `{segment}` | {what} | {offset} |");
+    }
+    let _ =
+        writeln!(text, "\nArena pages begin at the next multiple of {EXTENT_BYTES} after the owner table (8 bytes an extent).");
+    let _ = writeln!(
+        text,
+        "A page handle is {{birth sequence, page index {PAGE_INDEX_BITS} bits}}; 0 is no page. Zones: {MAX_ZONES}. Window: {WINDOW} roots."
+    );
+    for s in STRUCTS {
+        let _ = writeln!(
+            text,
+            "\n## {} ({} bytes)\n\n{}\n\n| field | type | offset | bytes | meaning |\n|---|---|---|---|---|",
+            s.name,
+            s.bytes,
+            s.doc.trim()
+        );
+        for f in s.fields {
+            let kind: String = f.kind.split_whitespace().collect();
+            let _ = writeln!(text, "| `{}` | `{kind}` | {} | {} | {} |", f.name, f.offset, f.bytes, f.doc.trim());
+        }
+    }
+    text
+}
+
+/// What a segment's header carries: a hash of the document, of libc's flavour and of the mutex' size.
+pub fn layout_hash() -> u64 {
+    let flavour = if cfg!(target_env = "gnu") { "gnu" } else { "other" };
+    let mutex = size_of::<libc::pthread_mutex_t>();
+    hash_bytes(format!("{}{flavour}{mutex}", document()).as_bytes())
+}
+
+/// FNV-1a, 64 bits: for identities, not against attackers.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,64 @@
+//! Every bound of the shared memory, in one place. They shape the layout, so changing one changes the layout hash.
+
+/// Bytes of a page, the unit that a tick copies on its first write.
+pub const PAGE_BYTES: usize = 4096;
+/// 64-bit words of a page, the unit in which other processes copy it.
+pub const PAGE_WORDS: usize = PAGE_BYTES / 8;
+/// Pages of an extent, the unit that a zone takes from the arena and gives back.
+pub const EXTENT_PAGES: usize = 16;
+/// Bytes of an extent.
+pub const EXTENT_BYTES: usize = EXTENT_PAGES * PAGE_BYTES;
+/// Zones of an instance, alive at the same time.
+pub const MAX_ZONES: usize = 1024;
+/// Roots that stay readable after the next was published: baselines, inspection, roll-back.
+pub const WINDOW: u64 = 32;
+/// Descriptors in a zone's ring of roots: the window and a margin, so that a reader has time to copy the oldest.
+pub const ROOT_RING: u64 = 40;
+/// Table pages that a root names; each names [`PAGE_WORDS`] pages, so a zone's state is at most 64 MiB.
+pub const MAX_TABLES: usize = 32;
+/// Logical pages of a zone.
+pub const MAX_LOGICAL_PAGES: usize = MAX_TABLES * PAGE_WORDS;
+/// Bits of a page index in a handle: 16 Mi pages, an arena of 64 GiB.
+pub const PAGE_INDEX_BITS: u32 = 24;
+/// Bits of a root's sequence in the published word; the other 16 are the epoch.
+pub const SEQUENCE_BITS: u32 = 48;
+/// Free pages that a zone keeps before it gives extents back, so that the load's ripples do not move extents.
+pub const KEEP_FREE_PAGES: usize = 4 * EXTENT_PAGES;
+/// Worker processes that the directory has room for.
+pub const MAX_WORKERS: usize = 64;
+/// Bytes of an instance's name.
+pub const INSTANCE_NAME_BYTES: usize = 32;
+/// Bytes of a match's name.
+pub const ZONE_NAME_BYTES: usize = 48;
+/// Bytes of a match's options, as JSON.
+pub const ZONE_OPTIONS_BYTES: usize = 512;
+/// Bytes of the game's schema in the directory.
+pub const SCHEMA_BYTES: usize = 64 * 1024;
+/// Operator records that a zone's mailbox holds before its sim has read them.
+pub const MAILBOX_RECORDS: u64 = 32;
+/// Payload bytes of an operator record.
+pub const MAILBOX_PAYLOAD_BYTES: usize = 40;
+/// Smallest and largest data area of a zone's inbox; a power of two between them.
+pub const MIN_INBOX_BYTES: u64 = 16 * 1024;
+/// See [`MIN_INBOX_BYTES`].
+pub const MAX_INBOX_BYTES: u64 = 4 * 1024 * 1024;
+/// Payload bytes of one inbox record.
+pub const MAX_RECORD_PAYLOAD: usize = 512;
+/// Bytes of an encoded input in a session's row.
+pub const MAX_INPUT_BYTES: usize = 32;
+/// Bytes of an encoded event in the log.
+pub const MAX_EVENT_BYTES: usize = 32;
+/// Bytes of an encoded timer.
+pub const MAX_TIMER_BYTES: usize = 24;
+/// Bytes of a player's name in a session's row.
+pub const PLAYER_NAME_BYTES: usize = 32;
+/// Sessions of one zone.
+pub const MAX_SESSIONS: u32 = 10_240;
+/// Entities of one zone.
+pub const MAX_ENTITIES: u32 = 65_536;
+/// Counters of a worker.
+pub const MAX_COUNTERS: usize = 64;
+/// How often a reader starts over with the newest root before it reports that it cannot keep up.
+pub const MAX_REFRESH_ATTEMPTS: u32 = 8;
+/// How often a reader copies a published cell again when the writer was at it.
+pub const MAX_CELL_ATTEMPTS: u32 = 1000;

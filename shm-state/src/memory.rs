@@ -1,0 +1,155 @@
+//! A piece of memory that several processes may map: words, pages, and nothing that pretends to own them.
+//!
+//! Everything above goes through this file, so the core runs unchanged on heap memory under tests. Other processes'
+//! bytes are copied out word by word with relaxed loads and validated afterwards; no `&[u8]` over live memory exists.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::MmapRaw;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::limits::{PAGE_BYTES, PAGE_WORDS};
+
+/// A fixed layout that may be copied out of and into shared memory.
+pub trait Shared: FromBytes + FromZeros + IntoBytes + Immutable + KnownLayout + Copy {}
+impl<T: FromBytes + FromZeros + IntoBytes + Immutable + KnownLayout + Copy> Shared for T {}
+
+/// A private copy of one page.
+pub type Page = [u64; PAGE_WORDS];
+
+enum Backing {
+    Mapped { _map: MmapRaw },
+    Heap { _words: Box<[AtomicU64]> },
+}
+
+/// Mapped or heap memory, in 64-bit words.
+pub struct Memory {
+    base: *const AtomicU64,
+    words: usize,
+    writable: bool,
+    _backing: Backing,
+}
+
+// SAFETY: `base` points to memory that `_backing` owns for as long as this value lives, and every access through the safe
+// methods is atomic; the unsafe page methods pass the duty of exclusiveness on to their callers.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Wraps a mapping. `writable` must say whether it was made writable.
+    pub(crate) fn mapped(map: MmapRaw, writable: bool) -> Self {
+        let base = map.as_mut_ptr().cast::<AtomicU64>().cast_const();
+        assert!(base.is_aligned(), "mappings start at page boundaries");
+        Self { base, words: map.len() / 8, writable, _backing: Backing::Mapped { _map: map } }
+    }
+
+    /// Zeroed heap memory, page-aligned, for tests and for worlds without processes.
+    pub fn heap(bytes: usize) -> Self {
+        let words = bytes.div_ceil(8) + PAGE_WORDS;
+        let store: Box<[AtomicU64]> = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let start = store.as_ptr();
+        let base = start.wrapping_byte_add(start.cast::<u8>().align_offset(PAGE_BYTES));
+        Self { base, words: bytes.div_ceil(8), writable: true, _backing: Backing::Heap { _words: store } }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.words * 8
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.words == 0
+    }
+
+    /// Loads the word at a byte offset.
+    #[inline]
+    pub fn load(&self, offset: usize, order: Ordering) -> u64 {
+        self.word(offset).load(order)
+    }
+
+    /// The atomic word at a byte offset, for writing.
+    ///
+    /// # Panics
+    /// When the memory was attached read-only: storing there would be a fault, and asking for it is a mistake of ours.
+    #[inline]
+    pub fn atomic(&self, offset: usize) -> &AtomicU64 {
+        assert!(self.writable, "this segment was attached read-only");
+        self.word(offset)
+    }
+
+    #[inline]
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset / 8 < self.words, "word offset inside the segment");
+        // SAFETY: the index was checked against `words` just above, the base is aligned, and the memory lives as long as
+        // `self`. Loads from a read-only mapping are atomic loads of 8 bytes, which Rust permits on read-only memory;
+        // `atomic` refuses to hand the word out for stores.
+        unsafe { &*self.base.add(offset / 8) }
+    }
+
+    /// Copies words out, relaxed. What comes back is unvalidated: another process may have been writing it.
+    #[inline]
+    pub fn copy_out(&self, offset: usize, to: &mut [u64]) {
+        let from = self.slice(offset, to.len());
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Copies words in, relaxed.
+    #[inline]
+    pub fn copy_in(&self, offset: usize, from: &[u64]) {
+        assert!(self.writable, "this segment was attached read-only");
+        let to = self.slice(offset, from.len());
+        for (to, from) in to.iter().zip(from) {
+            to.store(*from, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn slice(&self, offset: usize, words: usize) -> &[AtomicU64] {
+        let first = offset / 8;
+        let fits = offset.is_multiple_of(8) && first <= self.words && words <= self.words - first;
+        assert!(fits, "range inside the segment");
+        // SAFETY: `first + words <= self.words` was checked just above; alignment and lifetime as in `word`.
+        unsafe { std::slice::from_raw_parts(self.base.add(first), words) }
+    }
+
+    /// Copies a fixed layout out, relaxed and unvalidated.
+    pub fn read<T: Shared>(&self, offset: usize) -> T {
+        let mut value = T::new_zeroed();
+        let bytes = value.as_mut_bytes();
+        assert!(bytes.len().is_multiple_of(8), "shared layouts are whole words");
+        for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+            chunk.copy_from_slice(&self.load(offset + i * 8, Ordering::Relaxed).to_ne_bytes());
+        }
+        value
+    }
+
+    /// Copies a fixed layout in, relaxed.
+    pub fn write<T: Shared>(&self, offset: usize, value: &T) {
+        let bytes = value.as_bytes();
+        assert!(bytes.len().is_multiple_of(8), "shared layouts are whole words");
+        for (i, chunk) in bytes.chunks_exact(8).enumerate() {
+            let word = u64::from_ne_bytes(chunk.try_into().expect("chunks of eight"));
+            self.atomic(offset + i * 8).store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// The address of a page, for the one process that owns it.
+    ///
+    /// The pointer is valid for `PAGE_BYTES` for as long as this memory lives. Whoever writes through it must own the page
+    /// (its extent and the zone), and may not write while another process is granted the same zone.
+    pub(crate) fn page_ptr(&self, offset: usize) -> *mut u8 {
+        assert!(self.writable, "this segment was attached read-only");
+        assert!(offset.is_multiple_of(PAGE_BYTES) && offset + PAGE_BYTES <= self.len(), "page inside the segment");
+        self.base.cast::<u8>().wrapping_add(offset).cast_mut()
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("bytes", &self.len()).field("writable", &self.writable).finish()
+    }
+}

@@ -1,0 +1,532 @@
+//! A zone's pages as its owner sees them: committed pages that are only read, private copies made on the first write, and the
+//! commit that turns the copies into the next root.
+//!
+//! Which pages are free is private to the owner's process and never in shared memory: it is rebuilt by marking from the roots
+//! ([`Pages::adopt`]), so no two counters have to agree after a crash. A page that a commit replaced is used again only after
+//! the last root that names it has left the window.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use crate::layout::{RootFlags, RootHead};
+use crate::limits::*;
+use crate::memory::Page;
+use crate::world::{PageHandle, Published, Root, RootError, World, owner_word};
+
+/// What a missing page reads as.
+static ZEROS: Page = [0; PAGE_WORDS];
+
+/// Where a logical page lies now.
+struct Slot {
+    /// The committed page, or the private copy; [`ZEROS`] when there is none. Only a private one is ever written.
+    at: Cell<*mut u8>,
+    private: Cell<bool>,
+}
+
+/// The pages of one zone, for the one process that owns it.
+pub struct Pages {
+    world: Rc<World>,
+    zone: usize,
+    slots: Box<[Slot]>,
+    writer: RefCell<Writer>,
+}
+
+struct Writer {
+    incarnation: u64,
+    first_sequence: u64,
+    published: Published,
+    /// Sequence of the next root; more than one ahead of the published one when a control block is used again.
+    next: u64,
+    /// Committed handles of all logical pages, in whole table pages.
+    handles: Vec<PageHandle>,
+    tables: [PageHandle; MAX_TABLES],
+    /// Logical pages touched in this tick and the arena pages of their copies; `None` for a copy on the heap.
+    touched: Vec<(u32, Option<u32>)>,
+    /// Copies for which the arena had no room: the tick can end, but not be committed.
+    overflow: Vec<Box<Page>>,
+    free: FreePages,
+    /// Pages that stopped being part of the world with the root of this sequence.
+    retired: VecDeque<(u64, Vec<u32>)>,
+}
+
+/// A commit was not published; the world is still the one before the tick.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+pub enum CommitError {
+    /// The tick needs more pages than the arena has.
+    #[error("the arena is full ({extents} extents in use): the tick is put off; end matches or raise arena_mib in ringfort.toml")]
+    ArenaFull {
+        /// Extents in use.
+        extents: usize,
+    },
+    /// Another process was granted the zone.
+    #[error("zone slot {zone} belongs to epoch {epoch} now: this process is fenced off")]
+    Fenced {
+        /// The slot.
+        zone: usize,
+        /// The epoch in the published word.
+        epoch: u16,
+    },
+}
+
+/// A zone could not be taken over.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+pub enum AdoptError {
+    /// It has no readable root.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Somebody else was granted it.
+    #[error("zone slot {zone} belongs to epoch {epoch}, this process was granted {granted}: not taken")]
+    Fenced {
+        /// The slot.
+        zone: usize,
+        /// The epoch in the published word.
+        epoch: u16,
+        /// Our epoch.
+        granted: u16,
+    },
+    /// The root is another match's.
+    #[error("zone slot {zone} holds match {found}, not {wanted}: nothing to take over")]
+    OtherMatch {
+        /// The slot.
+        zone: usize,
+        /// The match in the root.
+        found: u64,
+        /// The match that was granted.
+        wanted: u64,
+    },
+    /// A table names pages that are not the zone's.
+    #[error("root {sequence} of zone slot {zone} names page {page}, which is not the zone's: run `ringfort fsck`")]
+    Dangling {
+        /// The slot.
+        zone: usize,
+        /// The root's sequence.
+        sequence: u64,
+        /// The page's index.
+        page: u32,
+    },
+    /// The zone's tables are not those of this binary's game.
+    #[error("zone slot {zone} has {found} logical pages, this game lays out {expected}: it was made by another build")]
+    OtherTables {
+        /// The slot.
+        zone: usize,
+        /// In the root.
+        found: u32,
+        /// In this binary.
+        expected: u32,
+    },
+}
+
+fn zeros() -> *mut u8 {
+    ZEROS.as_ptr().cast::<u8>().cast_mut()
+}
+
+impl Pages {
+    fn empty(world: Rc<World>, zone: usize, incarnation: u64, logical_pages: u32, published: Published) -> Self {
+        assert!(logical_pages as usize <= MAX_LOGICAL_PAGES, "the tables fit a zone");
+        let slots = (0..logical_pages).map(|_| Slot { at: Cell::new(zeros()), private: Cell::new(false) }).collect();
+        let whole = (logical_pages as usize).next_multiple_of(PAGE_WORDS);
+        let next = published.sequence + ROOT_RING;
+        let writer = Writer {
+            incarnation,
+            first_sequence: next,
+            published,
+            next,
+            handles: vec![PageHandle::NONE; whole],
+            tables: [PageHandle::NONE; MAX_TABLES],
+            touched: Vec::with_capacity(logical_pages as usize),
+            overflow: Vec::new(),
+            free: FreePages::new(owner_word(zone, incarnation), zone * 7),
+            retired: VecDeque::with_capacity(WINDOW as usize + 2),
+        };
+        Self { world, zone, slots, writer: RefCell::new(writer) }
+    }
+
+    fn claim(world: &World, zone: usize, granted: u16) -> Result<Published, AdoptError> {
+        let mut seen = world.published(zone);
+        loop {
+            if seen.epoch != granted && granted.wrapping_sub(seen.epoch) > u16::MAX / 2 {
+                return Err(AdoptError::Fenced { zone, epoch: seen.epoch, granted });
+            }
+            let mine = Published { epoch: granted, ..seen };
+            match world.publish(zone, seen, mine) {
+                Ok(()) => return Ok(mine),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Opens a new match in a zone slot. Extents that an earlier process left behind for this match are given back first.
+    pub fn open(world: Rc<World>, zone: usize, incarnation: u64, epoch: u16, logical_pages: u32) -> Result<Self, AdoptError> {
+        let published = Self::claim(&world, zone, epoch)?;
+        world.give_all(owner_word(zone, incarnation));
+        Ok(Self::empty(world, zone, incarnation, logical_pages, published))
+    }
+
+    /// Takes a zone over from its last root: claims the epoch, marks what the window's roots name, and finds all else free.
+    pub fn adopt(
+        world: Rc<World>,
+        zone: usize,
+        incarnation: u64,
+        epoch: u16,
+        logical_pages: u32,
+    ) -> Result<(Self, RootHead), AdoptError> {
+        let published = Self::claim(&world, zone, epoch)?;
+        let newest = world.root(zone, published.sequence)?;
+        if newest.head.incarnation != incarnation {
+            return Err(AdoptError::OtherMatch { zone, found: newest.head.incarnation, wanted: incarnation });
+        }
+        if newest.head.logical_pages != logical_pages {
+            return Err(AdoptError::OtherTables { zone, found: newest.head.logical_pages, expected: logical_pages });
+        }
+        let pages = Self::empty(world, zone, incarnation, logical_pages, published);
+        let head = newest.head;
+        {
+            let mut writer = pages.writer.borrow_mut();
+            writer.next = published.sequence + 1;
+            writer.first_sequence = head.first_sequence;
+            writer.mark(&pages.world, zone, &newest)?;
+            for (slot, handle) in pages.slots.iter().zip(&writer.handles) {
+                slot.at.set(if handle.is_some() { pages.world.page_ptr(handle.index()) } else { zeros() });
+            }
+        }
+        Ok((pages, head))
+    }
+
+    /// Where a logical page may be read.
+    #[inline]
+    pub(crate) fn read(&self, logical: u32) -> *const u8 {
+        self.slots[logical as usize].at.get()
+    }
+
+    /// Where a logical page may be written: the first call of a tick copies it.
+    #[inline]
+    pub(crate) fn write(&self, logical: u32) -> *mut u8 {
+        let slot = &self.slots[logical as usize];
+        if !slot.private.get() {
+            self.copy(logical, slot);
+        }
+        slot.at.get()
+    }
+
+    #[cold]
+    fn copy(&self, logical: u32, slot: &Slot) {
+        let mut writer = self.writer.borrow_mut();
+        let page = writer.free.take(&self.world);
+        let to = match page {
+            Some(index) => self.world.page_ptr(index),
+            None => {
+                writer.overflow.push(Box::new([0; PAGE_WORDS]));
+                writer.overflow.last_mut().expect("just pushed").as_mut_ptr().cast()
+            }
+        };
+        // SAFETY: the source is ZEROS, a committed page of this zone or a heap page, all PAGE_BYTES long and not written by
+        // anyone (only private pages are, and this slot has none); the target is a page that `free.take` just handed out
+        // to this zone alone, or a heap page made above, so the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(slot.at.get().cast_const(), to, PAGE_BYTES) };
+        slot.at.set(to);
+        slot.private.set(true);
+        writer.touched.push((logical, page));
+    }
+
+    pub(crate) fn is_private(&self, logical: u32) -> bool {
+        self.slots[logical as usize].private.get()
+    }
+
+    /// Throws the tick away: every page is the committed one again.
+    ///
+    /// # Safety
+    /// No reference into a table of this zone may be alive.
+    pub unsafe fn roll_back(&self) {
+        let mut writer = self.writer.borrow_mut();
+        let writer = &mut *writer;
+        for (logical, page) in writer.touched.drain(..) {
+            let slot = &self.slots[logical as usize];
+            let handle = writer.handles[logical as usize];
+            slot.at.set(if handle.is_some() { self.world.page_ptr(handle.index()) } else { zeros() });
+            slot.private.set(false);
+            if let Some(index) = page {
+                writer.free.put(index);
+            }
+        }
+        writer.overflow.clear();
+    }
+
+    /// Publishes the tick: touched pages that differ from their predecessors become part of the next root. `head` brings tick,
+    /// cursors, counts and times; the rest is filled in here. On an error the tick is rolled back.
+    ///
+    /// # Safety
+    /// No reference into a table of this zone may be alive.
+    pub unsafe fn commit(&self, head: RootHead) -> Result<RootHead, CommitError> {
+        let built = self.writer.borrow_mut().build(&self.world, &self.slots);
+        let Some(retired) = built else {
+            // SAFETY: passed on to our caller.
+            unsafe { self.roll_back() };
+            return Err(CommitError::ArenaFull { extents: self.writer.borrow().free.extents.len() });
+        };
+        let mut writer = self.writer.borrow_mut();
+        let head = RootHead { logical_pages: self.slots.len() as u32, ..head };
+        let head = writer.publish(&self.world, self.zone, head)?;
+        for (logical, _) in writer.touched.drain(..) {
+            self.slots[logical as usize].private.set(false);
+        }
+        writer.retired.push_back((head.sequence, retired));
+        writer.reclaim(&self.world, head.sequence);
+        Ok(head)
+    }
+
+    /// Ends the match: a last root without pages, out of every reader's window, and all extents back in the arena.
+    ///
+    /// # Safety
+    /// No reference into a table of this zone may be alive; the tables must not be used again.
+    pub unsafe fn end(&self, head: RootHead) -> Result<RootHead, CommitError> {
+        // SAFETY: passed on to our caller.
+        unsafe { self.roll_back() };
+        let mut writer = self.writer.borrow_mut();
+        writer.next = writer.published.sequence + ROOT_RING;
+        writer.tables = [PageHandle::NONE; MAX_TABLES];
+        writer.handles.clear();
+        let head = RootHead { flags: head.flags | RootFlags::ENDED, logical_pages: 0, sessions: 0, entities: 0, ..head };
+        let head = writer.publish(&self.world, self.zone, head)?;
+        for slot in &self.slots {
+            slot.at.set(zeros());
+        }
+        writer.retired.clear();
+        for extent in std::mem::take(&mut writer.free.extents).into_keys() {
+            self.world.give_extent(extent as usize);
+        }
+        Ok(head)
+    }
+
+    /// Extents that the zone owns.
+    pub fn extents(&self) -> usize {
+        self.writer.borrow().free.extents.len()
+    }
+}
+
+impl Writer {
+    /// Replaces changed pages' handles and writes their table pages. Returns what this root retires, or `None` without room.
+    fn build(&mut self, world: &World, slots: &[Slot]) -> Option<Vec<u32>> {
+        if !self.overflow.is_empty() {
+            return None;
+        }
+        let mut retired = self.recycled_list();
+        let mut groups = [false; MAX_TABLES];
+        let mut tables = Vec::new();
+        // Take the table pages first: without room for them nothing may change.
+        for (logical, _) in &self.touched {
+            let group = *logical as usize / PAGE_WORDS;
+            if !std::mem::replace(&mut groups[group], true) {
+                match self.free.take(world) {
+                    Some(page) => tables.push((group, page)),
+                    None => {
+                        tables.iter().for_each(|(_, page)| self.free.put(*page));
+                        return None;
+                    }
+                }
+            }
+        }
+        let mut changed = [false; MAX_TABLES];
+        for (logical, page) in &self.touched {
+            let page = page.expect("overflow was checked above");
+            let old = &mut self.handles[*logical as usize];
+            let slot = &slots[*logical as usize];
+            let before = if old.is_some() { world.page_ptr(old.index()) } else { zeros() };
+            if same_page(before, slot.at.get()) {
+                slot.at.set(before);
+                self.free.put(page);
+                continue;
+            }
+            if old.is_some() {
+                retired.push(old.index());
+            }
+            *old = PageHandle::new(self.next, page);
+            changed[*logical as usize / PAGE_WORDS] = true;
+        }
+        for (group, page) in tables {
+            if !changed[group] {
+                self.free.put(page);
+                continue;
+            }
+            let handles = &self.handles[group * PAGE_WORDS..(group + 1) * PAGE_WORDS];
+            // SAFETY: `page` was just handed out to this zone alone and is PAGE_BYTES long; a group is PAGE_WORDS handles
+            // of one word each (repr of a single u64 field), kept whole by `Pages::empty`.
+            unsafe { std::ptr::copy_nonoverlapping(handles.as_ptr().cast::<u8>(), world.page_ptr(page), PAGE_BYTES) };
+            if self.tables[group].is_some() {
+                retired.push(self.tables[group].index());
+            }
+            self.tables[group] = PageHandle::new(self.next, page);
+        }
+        Some(retired)
+    }
+
+    /// An emptied list of an earlier commit, so that a steady zone does not allocate.
+    fn recycled_list(&mut self) -> Vec<u32> {
+        self.free.spare.pop().unwrap_or_default()
+    }
+
+    fn publish(&mut self, world: &World, zone: usize, head: RootHead) -> Result<RootHead, CommitError> {
+        let used = self.free.extents.len() * EXTENT_PAGES - self.free.count;
+        let head = RootHead {
+            sequence: self.next,
+            incarnation: self.incarnation,
+            first_sequence: self.first_sequence,
+            pages_used: used as u32,
+            tables: self.handles.len().div_ceil(PAGE_WORDS) as u32,
+            ..head
+        };
+        let mut root = Root { head, tables: self.tables };
+        world.write_root(zone, &mut root);
+        crate::kill_point!("commit:root_written");
+        let to = Published { sequence: self.next, ..self.published };
+        if let Err(now) = world.publish(zone, self.published, to) {
+            return Err(CommitError::Fenced { zone, epoch: now.epoch });
+        }
+        crate::kill_point!("commit:published");
+        self.published = to;
+        self.next += 1;
+        Ok(root.head)
+    }
+
+    /// Frees what no root of the window names any more, and gives extents back that are not needed.
+    fn reclaim(&mut self, world: &World, newest: u64) {
+        while self.retired.front().is_some_and(|(sequence, _)| sequence + WINDOW <= newest + 1) {
+            let (_, mut pages) = self.retired.pop_front().expect("just seen");
+            pages.iter().for_each(|page| self.free.put(*page));
+            pages.clear();
+            self.free.spare.push(pages);
+        }
+        self.free.shrink(world);
+    }
+
+    /// Rebuilds handles, free pages and retirements from the roots of the window.
+    fn mark(&mut self, world: &World, zone: usize, newest: &Root) -> Result<(), AdoptError> {
+        let owner = owner_word(zone, self.incarnation);
+        for extent in (0..world.extents()).filter(|e| world.owner(*e).is_some_and(|(z, i)| owner_word(z, i) == owner)) {
+            self.free.extents.insert(extent as u32, 0);
+        }
+        let mut seen = BTreeSet::new();
+        let mut retired: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let oldest = self.published.sequence.saturating_sub(WINDOW - 1).max(self.first_sequence);
+        for sequence in (oldest..=self.published.sequence).rev() {
+            let is_newest = sequence == self.published.sequence;
+            let root = if is_newest { newest.clone() } else { world.root(zone, sequence)? };
+            let mut keep = |index: u32| -> Result<(), AdoptError> {
+                if !self.free.extents.contains_key(&(index / EXTENT_PAGES as u32)) {
+                    return Err(AdoptError::Dangling { zone, sequence, page: index });
+                }
+                if seen.insert(index) && !is_newest {
+                    retired.entry(sequence + 1).or_default().push(index);
+                }
+                Ok(())
+            };
+            for (group, table) in root.tables[..root.head.tables as usize].iter().enumerate().filter(|(_, t)| t.is_some()) {
+                keep(table.index())?;
+                let mut words: Page = [0; PAGE_WORDS];
+                world.copy_page(*table, &mut words);
+                for (i, handle) in words.iter().map(|w| PageHandle(*w)).enumerate().filter(|(_, h)| h.is_some()) {
+                    keep(handle.index())?;
+                    if is_newest {
+                        self.handles[group * PAGE_WORDS + i] = handle;
+                    }
+                }
+            }
+        }
+        self.tables = newest.tables;
+        self.retired = retired.into_iter().collect();
+        self.free.fill(&seen);
+        Ok(())
+    }
+}
+
+fn same_page(a: *const u8, b: *const u8) -> bool {
+    // SAFETY: both are PAGE_BYTES long and aligned to words (arena pages, heap pages or ZEROS), and nobody writes them during
+    // the comparison: this thread is the zone's only writer.
+    unsafe { *a.cast::<Page>() == *b.cast::<Page>() }
+}
+
+/// Pages that the zone owns and no root of the window names, by extent.
+struct FreePages {
+    owner: u64,
+    hint: usize,
+    /// Owned extents and their free pages, a bit each.
+    extents: BTreeMap<u32, u16>,
+    /// Extents that may have free pages, the one used last on top: its pages are still in the cache.
+    partial: Vec<u32>,
+    count: usize,
+    /// Emptied lists of retired pages.
+    spare: Vec<Vec<u32>>,
+}
+
+const _: () = assert!(EXTENT_PAGES == u16::BITS as usize, "an extent's free pages are the bits of a u16");
+
+impl FreePages {
+    fn new(owner: u64, hint: usize) -> Self {
+        Self { owner, hint, extents: BTreeMap::new(), partial: Vec::new(), count: 0, spare: Vec::new() }
+    }
+
+    fn take(&mut self, world: &World) -> Option<u32> {
+        loop {
+            let Some(extent) = self.partial.last().copied() else {
+                let extent = world.take_extent(&mut self.hint, self.owner)? as u32;
+                self.extents.insert(extent, u16::MAX);
+                self.partial.push(extent);
+                self.count += EXTENT_PAGES;
+                continue;
+            };
+            match self.extents.get_mut(&extent) {
+                Some(free) if *free != 0 => {
+                    let bit = free.trailing_zeros();
+                    *free &= *free - 1;
+                    if *free == 0 {
+                        self.partial.pop();
+                    }
+                    self.count -= 1;
+                    return Some(extent * EXTENT_PAGES as u32 + bit);
+                }
+                _ => self.partial.pop(),
+            };
+        }
+    }
+
+    fn put(&mut self, page: u32) {
+        let extent = page / EXTENT_PAGES as u32;
+        let free = self.extents.get_mut(&extent).expect("pages come from owned extents");
+        if *free == 0 {
+            self.partial.push(extent);
+        }
+        *free |= 1 << (page % EXTENT_PAGES as u32);
+        self.count += 1;
+    }
+
+    /// After marking: everything in the owned extents that was not seen is free.
+    fn fill(&mut self, seen: &BTreeSet<u32>) {
+        for (extent, free) in &mut self.extents {
+            let first = extent * EXTENT_PAGES as u32;
+            *free = (0..EXTENT_PAGES as u32).filter(|i| !seen.contains(&(first + i))).fold(0, |bits, i| bits | 1 << i);
+            if *free != 0 {
+                self.partial.push(*extent);
+            }
+            self.count += free.count_ones() as usize;
+        }
+    }
+
+    /// Gives wholly free extents back beyond what the zone keeps.
+    fn shrink(&mut self, world: &World) {
+        if self.count <= 2 * KEEP_FREE_PAGES {
+            return;
+        }
+        let mut surplus = (self.count - KEEP_FREE_PAGES) / EXTENT_PAGES;
+        let whole: Vec<u32> = self.extents.iter().filter(|(_, free)| **free == u16::MAX).map(|(e, _)| *e).collect();
+        for extent in whole {
+            if surplus == 0 {
+                break;
+            }
+            self.extents.remove(&extent);
+            self.count -= EXTENT_PAGES;
+            surplus -= 1;
+            world.give_extent(extent as usize);
+        }
+        self.partial.retain(|e| self.extents.contains_key(e));
+    }
+}

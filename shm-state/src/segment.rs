@@ -1,0 +1,331 @@
+//! Segments: files in `/dev/shm`, created whole, attached read-write or read-only, removed by name.
+//!
+//! Space is allocated up front, so a full `/dev/shm` is an error at start and never a SIGBUS later. A segment becomes usable by
+//! its `ready` word alone; attaching checks magic, version, layout hash, kind, instance and length.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::layout::{
+    HEADER_BYTES, Header, InboxControl, MAGIC, SegmentKind, VERSION, directory, inbox, layout_hash, worker, world,
+};
+use crate::limits::{EXTENT_BYTES, INSTANCE_NAME_BYTES, MAX_ZONES, PAGE_INDEX_BITS};
+use crate::lock::{LockBroken, RobustLock};
+use crate::memory::Memory;
+use crate::process::ProcessId;
+
+/// Where POSIX shared memory lives on Linux.
+const SHM_DIR: &str = "/dev/shm";
+
+/// Why a segment could not be created or attached.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The file is there already.
+    #[error(
+        "{path} exists already: another instance of that name runs, or one left it behind (`ringfort up --fresh` removes leftovers)"
+    )]
+    Exists {
+        /// The segment's file.
+        path: PathBuf,
+    },
+    /// /dev/shm is full.
+    #[error(
+        "/dev/shm has no room for {path} ({mib} MiB): free some, enlarge it (docker: --shm-size), or lower arena_mib / inbox_mib in ringfort.toml"
+    )]
+    NoRoom {
+        /// The segment's file.
+        path: PathBuf,
+        /// Its size.
+        mib: u64,
+    },
+    /// There is no such segment.
+    #[error("{path} does not exist: no instance of that name runs (start it with `ringfort up --instance NAME`)")]
+    Missing {
+        /// The segment's file.
+        path: PathBuf,
+    },
+    /// The header is not that of a usable segment of this binary.
+    #[error(
+        "{path} cannot be attached: {what} is {found:#x} there, this binary has {expected:#x}; stop the instance with the binary that started it, or remove it with `ringfort up --fresh`"
+    )]
+    Mismatch {
+        /// The segment's file.
+        path: PathBuf,
+        /// Which header field.
+        what: &'static str,
+        /// Its value in the file.
+        found: u64,
+        /// The value this binary expects.
+        expected: u64,
+    },
+    /// Asked for more than the layout can address.
+    #[error("an arena of {mib} MiB is more than page handles can name (at most {max} MiB)")]
+    TooLarge {
+        /// What was asked for.
+        mib: u64,
+        /// What is possible.
+        max: u64,
+    },
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The segment's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The locks could not be made.
+    #[error(transparent)]
+    Lock(#[from] LockBroken),
+}
+
+/// Whether a process may write a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Mapped read-only; the kernel refuses stores.
+    ReadOnly,
+    /// Mapped for reading and writing.
+    ReadWrite,
+}
+
+/// A mapped segment.
+#[derive(Debug)]
+pub struct Segment {
+    memory: Memory,
+    header: Header,
+    file: File,
+}
+
+/// What is to be created.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentSpec {
+    /// Which segment.
+    pub kind: SegmentKind,
+    /// Worker slot, 0 for the shared ones.
+    pub slot: u32,
+    /// Extents of the arena, or data bytes of the inboxes; 0 otherwise.
+    pub parameter: u64,
+}
+
+impl SegmentSpec {
+    /// The directory.
+    pub const DIRECTORY: Self = Self { kind: SegmentKind::Directory, slot: 0, parameter: 0 };
+
+    /// The world with an arena of so many extents.
+    pub const fn world(extents: u64) -> Self {
+        Self { kind: SegmentKind::World, slot: 0, parameter: extents }
+    }
+
+    /// An inbox segment with so many data bytes.
+    pub const fn inbox(kind: SegmentKind, data_bytes: u64) -> Self {
+        Self { kind, slot: 0, parameter: data_bytes }
+    }
+
+    /// A worker's own segment.
+    pub const fn worker(kind: SegmentKind, slot: u32) -> Self {
+        Self { kind, slot, parameter: 0 }
+    }
+
+    fn bytes(&self) -> usize {
+        match self.kind {
+            SegmentKind::Directory => directory::BYTES,
+            SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA + self.parameter as usize,
+            SegmentKind::World => world::bytes(self.parameter as usize),
+            SegmentKind::Frontend => worker::FRONTEND_BYTES,
+            SegmentKind::Sim => worker::SIM_BYTES,
+        }
+    }
+
+    /// The file of the segment.
+    pub fn path(&self, instance: &str) -> PathBuf {
+        let name = match self.kind {
+            SegmentKind::Directory => "directory".to_owned(),
+            SegmentKind::InboxNet => "inbox.net".to_owned(),
+            SegmentKind::InboxSys => "inbox.sys".to_owned(),
+            SegmentKind::World => "world".to_owned(),
+            SegmentKind::Frontend => format!("frontend.{}", self.slot),
+            SegmentKind::Sim => format!("sim.{}", self.slot),
+        };
+        PathBuf::from(format!("{SHM_DIR}/ringfort.{instance}.{name}"))
+    }
+}
+
+impl Segment {
+    /// Creates a segment, whole and zeroed, and maps it for writing. What was begun is removed again when it fails.
+    pub fn create(instance: &str, spec: SegmentSpec) -> Result<Self, SegmentError> {
+        let path = spec.path(instance);
+        let max_extents = (1u64 << PAGE_INDEX_BITS) / crate::limits::EXTENT_PAGES as u64;
+        if spec.kind == SegmentKind::World && spec.parameter > max_extents {
+            let mib = |extents: u64| (extents * EXTENT_BYTES as u64) >> 20;
+            return Err(SegmentError::TooLarge { mib: mib(spec.parameter), max: mib(max_extents) });
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                SegmentError::Exists { path: path.clone() }
+            } else {
+                SegmentError::Io { path: path.clone(), source }
+            }
+        })?;
+        Self::fill(instance, spec, file).inspect_err(|_| {
+            let _ = std::fs::remove_file(&path);
+        })
+    }
+
+    fn fill(instance: &str, spec: SegmentSpec, file: File) -> Result<Self, SegmentError> {
+        let path = spec.path(instance);
+        let bytes = spec.bytes() as u64;
+        let io = |source: io::Error| match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::ENOMEM) => SegmentError::NoRoom { path: path.clone(), mib: bytes.div_ceil(1 << 20) },
+            _ => SegmentError::Io { path: path.clone(), source },
+        };
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(|e| io(e.into()))?;
+        let map = MmapOptions::new().map_raw(&file).map_err(io)?;
+        let memory = Memory::mapped(map, true);
+        let creator = ProcessId::current();
+        let mut header = Header {
+            magic: MAGIC,
+            version: VERSION,
+            kind: spec.kind as u32,
+            layout_hash: layout_hash(),
+            bytes,
+            instance: padded(instance),
+            creator_start: creator.start_time,
+            creator_pid: creator.pid,
+            slot: spec.slot,
+            parameter: spec.parameter,
+            ready: 0,
+        };
+        memory.write(0, &header);
+        if matches!(spec.kind, SegmentKind::InboxNet | SegmentKind::InboxSys) {
+            for zone in 0..MAX_ZONES {
+                RobustLock::at(inbox::CONTROLS + zone * InboxControl::BYTES).initialise(&memory)?;
+            }
+        }
+        // SYNC POINT: segment-ready
+        memory.atomic(std::mem::offset_of!(Header, ready)).store(1, Ordering::Release);
+        header.ready = 1;
+        Ok(Self { memory, header, file })
+    }
+
+    /// Opens a segment by name.
+    pub fn open(instance: &str, spec: SegmentSpec, access: Access) -> Result<Self, SegmentError> {
+        let path = spec.path(instance);
+        let write = access == Access::ReadWrite;
+        let file = OpenOptions::new().read(true).write(write).open(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                SegmentError::Missing { path: path.clone() }
+            } else {
+                SegmentError::Io { path: path.clone(), source }
+            }
+        })?;
+        Self::attach(instance, spec, file, access)
+    }
+
+    /// Attaches a segment whose descriptor was passed in: the way of front-ends, whose descriptors are read-only.
+    pub fn from_fd(instance: &str, spec: SegmentSpec, fd: OwnedFd, access: Access) -> Result<Self, SegmentError> {
+        Self::attach(instance, spec, File::from(fd), access)
+    }
+
+    fn attach(instance: &str, spec: SegmentSpec, file: File, access: Access) -> Result<Self, SegmentError> {
+        let path = spec.path(instance);
+        let io = |source| SegmentError::Io { path: path.clone(), source };
+        let mismatch = |what, found, expected| SegmentError::Mismatch { path: path.clone(), what, found, expected };
+        let length = file.metadata().map_err(io)?.len();
+        if length < HEADER_BYTES as u64 {
+            return Err(mismatch("the length", length, HEADER_BYTES as u64));
+        }
+        let map: MmapRaw = match access {
+            Access::ReadWrite => MmapOptions::new().populate().map_raw(&file),
+            Access::ReadOnly => MmapOptions::new().map_raw_read_only(&file),
+        }
+        .map_err(io)?;
+        let memory = Memory::mapped(map, access == Access::ReadWrite);
+        // SYNC POINT: segment-ready
+        let ready = memory.load(std::mem::offset_of!(Header, ready), Ordering::Acquire);
+        let header: Header = memory.read(0);
+        let expected = SegmentSpec { parameter: header.parameter, ..spec };
+        let fits = header.parameter <= length;
+        for (what, found, expected) in [
+            ("the magic", header.magic, MAGIC),
+            ("the version", header.version.into(), VERSION.into()),
+            ("the layout hash", header.layout_hash, layout_hash()),
+            ("the kind", header.kind.into(), spec.kind as u64),
+            ("the slot", header.slot.into(), spec.slot.into()),
+            ("the ready mark", ready, 1),
+            (
+                "the instance's hash",
+                crate::layout::hash_bytes(&header.instance),
+                crate::layout::hash_bytes(&padded::<INSTANCE_NAME_BYTES>(instance)),
+            ),
+            ("the length", length, if fits { expected.bytes() as u64 } else { 0 }),
+        ] {
+            if found != expected {
+                return Err(mismatch(what, found, expected));
+            }
+        }
+        Ok(Self { memory, header, file })
+    }
+
+    /// Its bytes.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Its bytes alone; the descriptor is closed, the mapping stays.
+    pub fn into_memory(self) -> Memory {
+        self.memory
+    }
+
+    /// Its header as it was attached.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Its descriptor, to be passed to a child. Opened as it was attached.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// A second descriptor of the same segment that cannot be used for writing.
+    pub fn read_only_file(&self, instance: &str, spec: SegmentSpec) -> Result<File, SegmentError> {
+        let path = spec.path(instance);
+        File::open(&path).map_err(|source| SegmentError::Io { path, source })
+    }
+}
+
+/// Zero-padded bytes of a string, cut at the array's length.
+pub fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut end = text.len().min(N);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+    bytes
+}
+
+/// The text of a zero-padded array; bytes that are not UTF-8 become replacement characters.
+pub fn unpadded(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Files in /dev/shm that belong to an instance, for removal by whoever holds the instance's lock.
+pub fn leftovers(instance: &str) -> Vec<PathBuf> {
+    let prefix = format!("ringfort.{instance}.");
+    let Ok(entries) = std::fs::read_dir(SHM_DIR) else { return Vec::new() };
+    let ours = |name: &str| {
+        name.strip_prefix(&prefix)
+            .is_some_and(|rest| ["directory", "inbox.", "world", "frontend.", "sim."].iter().any(|s| rest.starts_with(s)))
+    };
+    let mut found: Vec<PathBuf> =
+        entries.flatten().filter(|e| e.file_name().to_str().is_some_and(ours)).map(|e| e.path()).collect();
+    found.sort();
+    found
+}

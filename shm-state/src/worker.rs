@@ -1,0 +1,176 @@
+//! What a worker writes about itself: who it is, its heartbeat, its counters, and a sim's histograms. One writer, any reader.
+
+use std::sync::atomic::Ordering;
+
+use crate::layout::{HISTOGRAM_BUCKETS, WorkerSelf, worker as at};
+use crate::limits::{MAX_COUNTERS, MAX_ZONES};
+use crate::memory::Memory;
+use crate::process::ProcessId;
+use crate::segment::Segment;
+
+/// A worker's own segment, from its own process or from any other.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerPage<'m> {
+    memory: &'m Memory,
+}
+
+/// Which histogram of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TickHistogram {
+    /// Start of the tick to its publication, microseconds.
+    Took = 0,
+    /// Due time to start, microseconds.
+    Late = 1,
+}
+
+/// Quantiles of a shared histogram, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quantiles {
+    /// Values counted.
+    pub count: u64,
+    /// Half of the values are at most this.
+    pub p50: u64,
+    /// 99 of 100 values are at most this.
+    pub p99: u64,
+    /// The largest, exact.
+    pub max: u64,
+}
+
+impl<'m> WorkerPage<'m> {
+    /// The page in a worker's segment.
+    pub fn new(segment: &'m Segment) -> Self {
+        Self { memory: segment.memory() }
+    }
+
+    /// Says who writes here. A worker does this before anything else.
+    pub fn claim(&self) {
+        let me = ProcessId::current();
+        self.memory.write(at::SELF, &WorkerSelf { pid: me.pid.into(), start_time: me.start_time });
+    }
+
+    /// Who writes here.
+    pub fn claimed_by(&self) -> ProcessId {
+        let me: WorkerSelf = self.memory.read(at::SELF);
+        ProcessId { pid: me.pid as u32, start_time: me.start_time }
+    }
+
+    /// Notes the loop's time, microseconds of CLOCK_MONOTONIC.
+    pub fn beat(&self, now_us: u64) {
+        self.memory.atomic(at::HEARTBEAT).store(now_us, Ordering::Relaxed);
+    }
+
+    /// Time of the last loop.
+    pub fn heartbeat(&self) -> u64 {
+        self.memory.load(at::HEARTBEAT, Ordering::Relaxed)
+    }
+
+    /// Says that everything up to a directory generation was acted upon: no zone closed by then is touched any more.
+    pub fn saw_generation(&self, generation: u64) {
+        // SYNC POINT: seen-generation
+        self.memory.atomic(at::SEEN_GENERATION).store(generation, Ordering::Release);
+    }
+
+    /// The generation that the worker has acted upon.
+    pub fn seen_generation(&self) -> u64 {
+        // SYNC POINT: seen-generation
+        self.memory.load(at::SEEN_GENERATION, Ordering::Acquire)
+    }
+
+    /// Sets a counter to its new value.
+    pub fn set_counter(&self, counter: usize, value: u64) {
+        assert!(counter < MAX_COUNTERS);
+        self.memory.atomic(at::COUNTERS + counter * 8).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter. The worker is the only writer, so this is a plain load and store.
+    pub fn add(&self, counter: usize, n: u64) {
+        self.set_counter(counter, self.counter(counter).wrapping_add(n));
+    }
+
+    /// Reads a counter.
+    pub fn counter(&self, counter: usize) -> u64 {
+        assert!(counter < MAX_COUNTERS);
+        self.memory.load(at::COUNTERS + counter * 8, Ordering::Relaxed)
+    }
+
+    fn histogram(zone: usize, which: TickHistogram) -> usize {
+        assert!(zone < MAX_ZONES);
+        at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE + 8 + which as usize * at::HISTOGRAM_BYTES
+    }
+
+    /// Empties a zone's histograms for a new match.
+    pub fn reset_histograms(&self, zone: usize, incarnation: u64) {
+        for which in [TickHistogram::Took, TickHistogram::Late] {
+            self.memory.copy_in(Self::histogram(zone, which), &[0; HISTOGRAM_BUCKETS + 1]);
+        }
+        self.memory.atomic(at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE).store(incarnation, Ordering::Release);
+    }
+
+    /// Counts a value, in microseconds.
+    pub fn record(&self, zone: usize, which: TickHistogram, us: u64) {
+        let base = Self::histogram(zone, which);
+        let bucket = self.memory.atomic(base + bucket_of(us) * 8);
+        bucket.store(bucket.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let max = self.memory.atomic(base + HISTOGRAM_BUCKETS * 8);
+        if us > max.load(Ordering::Relaxed) {
+            max.store(us, Ordering::Relaxed);
+        }
+    }
+
+    /// Quantiles of a zone's histogram; `None` when it belongs to another match.
+    pub fn quantiles(&self, zone: usize, incarnation: u64, which: TickHistogram) -> Option<Quantiles> {
+        if self.memory.load(at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE, Ordering::Acquire) != incarnation {
+            return None;
+        }
+        let mut words = [0; HISTOGRAM_BUCKETS + 1];
+        self.memory.copy_out(Self::histogram(zone, which), &mut words);
+        let (buckets, max) = (&words[..HISTOGRAM_BUCKETS], words[HISTOGRAM_BUCKETS]);
+        let count: u64 = buckets.iter().sum();
+        let quantile = |q: f64| {
+            let rank = (count as f64 * q).ceil().max(1.0) as u64;
+            let mut seen = 0;
+            let bucket = buckets.iter().position(|n| {
+                seen += n;
+                seen >= rank
+            });
+            bucket.map_or(0, |b| upper_bound(b).min(max))
+        };
+        Some(Quantiles { count, p50: quantile(0.5), p99: quantile(0.99), max })
+    }
+}
+
+/// Values below 8 have a bucket each; above, each power of two has eight.
+fn bucket_of(us: u64) -> usize {
+    if us < 8 {
+        return us as usize;
+    }
+    let log = us.ilog2() as usize;
+    let bucket = (log - 2) * 8 + ((us >> (log - 3)) & 7) as usize;
+    bucket.min(HISTOGRAM_BUCKETS - 1)
+}
+
+/// The largest value that a bucket counts.
+fn upper_bound(bucket: usize) -> u64 {
+    if bucket < 8 {
+        return bucket as u64;
+    }
+    let (log, sub) = (bucket / 8 + 2, (bucket % 8) as u64);
+    (1 << log) + ((sub + 1) << (log - 3)) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_contiguous_and_at_most_an_eighth_wide() {
+        let mut last = 0;
+        for us in 0..1_000_000u64 {
+            let b = bucket_of(us);
+            assert!(b == last || b == last + 1, "{us}");
+            assert!(us <= upper_bound(b) && upper_bound(b) <= us + us / 8, "{us} {b}");
+            last = b;
+        }
+        assert_eq!(bucket_of(u64::MAX), HISTOGRAM_BUCKETS - 1);
+    }
+}
