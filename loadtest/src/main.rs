@@ -1,2 +1,67 @@
-//! bin
-fn main() {}
+//! `ringfort-loadtest`: real QUIC clients against a server, and what a server costs beside bare baselines.
+//!
+//! Exit codes: 0 done; 1 a client failed or was disconnected, or a measurement could not be made; 2 usage.
+
+#![forbid(unsafe_code)]
+
+mod children;
+mod costs;
+mod cpu;
+mod limits;
+mod run;
+mod schedule;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Load generator and cost baselines for Ringfort
+#[derive(Parser)]
+#[command(name = "ringfort-loadtest", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play the bundled game with many clients and report what they saw
+    Run(run::RunArgs),
+    /// Measure the server's processor time per client and tick, beside tokio quinn and a bare quinn-proto loop
+    Costs(costs::CostsArgs),
+    /// A generator process of `run` and `costs`
+    #[command(hide = true)]
+    Worker(run::WorkerArgs),
+    /// A baseline server of `costs`
+    #[command(hide = true)]
+    EchoServer(costs::EchoServerArgs),
+    /// The load on a baseline server
+    #[command(hide = true)]
+    EchoClient(costs::EchoClientArgs),
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Worker(_) | Command::EchoServer(_) | Command::EchoClient(_)) {
+        children::exit_with_parent();
+    }
+    match command {
+        Command::Run(args) => exit(run::run(&args)),
+        Command::Costs(args) => exit(costs::run(args).map(|()| true)),
+        Command::Worker(args) => exit(run::run_worker(&args).map(|()| true)),
+        Command::EchoServer(args) => exit(costs::run_echo_server(args).map(|()| true)),
+        Command::EchoClient(args) => exit(costs::run_echo_client(&args).map(|()| true)),
+    }
+}
+
+fn exit<E: Display>(done: Result<bool, E>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("ringfort-loadtest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Processes that this program starts: this very program in another role, or the server. None outlives us.
+//!
+//! A child of our own kind reads its standard input to the end and exits then, so it goes even when we are killed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+use std::{io, process, thread};
+
+/// A running child whose standard output is read line by line.
+pub(crate) struct Child {
+    process: process::Child,
+    lines: Receiver<String>,
+    /// Held open: its end is the child's sign that we are gone.
+    _input: Option<ChildStdin>,
+}
+
+impl Child {
+    /// Starts `command`; its errors go where ours go.
+    pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = process.stdin.take();
+        let output = process.stdout.take();
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let Some(output) = output else { return };
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Child { process, lines, _input: input })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its next line, or `None` when it has ended or says nothing in time.
+    pub(crate) fn line(&self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
+    }
+
+    /// Waits for its end, at most `patience`; returns whether it ended.
+    pub(crate) fn wait(&mut self, patience: Duration) -> bool {
+        let step = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        while waited < patience {
+            if matches!(self.process.try_wait(), Ok(Some(_))) {
+                return true;
+            }
+            thread::sleep(step);
+            waited += step;
+        }
+        false
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // An error means that it is gone already, which is what is wanted.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Called by a child of our own kind: ends the process when the parent's pipe closes.
+pub(crate) fn exit_with_parent() {
+    thread::spawn(|| {
+        let mut rest = Vec::new();
+        let _ = io::stdin().lock().read_to_end(&mut rest);
+        process::exit(1);
+    });
+}

@@ -1,0 +1,98 @@
+//! A private Ringfort for one measurement: its own instance name, a free port, and as many matches as needed.
+
+use std::fs::File;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{self, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{CostsArgs, CostsError};
+use crate::children::Child;
+use crate::{cpu, limits};
+
+/// The running server; it is taken down when this is dropped.
+pub(super) struct RingfortServer {
+    program: PathBuf,
+    instance: String,
+    address: SocketAddr,
+    supervisor: Child,
+    running: bool,
+}
+
+impl RingfortServer {
+    /// Starts `ringfort up` and waits until it is up.
+    pub(super) fn start(args: &CostsArgs) -> Result<RingfortServer, CostsError> {
+        let program = program(args)?;
+        let instance = format!("costs-{}", process::id());
+        let address = free_address()?;
+        let matches = args.clients.div_ceil(args.players.max(1));
+        let log = std::env::temp_dir().join(format!("ringfort-{instance}.log"));
+        let mut command = Command::new(&program);
+        command.args(["up", "--fresh", "--instance", &instance, "--listen", &address.to_string()]);
+        command.args(["--matches", &matches.to_string(), "--tick-hz", &args.hz.to_string()]);
+        command.args(["--game-option", &format!("capacity={}", args.players)]);
+        command.stderr(File::create(&log).map_err(|source| CostsError::Write { path: log, source })?);
+        let supervisor = super::subject::spawn(command)?;
+        let server = RingfortServer { program, instance, address, supervisor, running: true };
+        server.wait_until_up()?;
+        Ok(server)
+    }
+
+    /// Where clients connect.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Front-ends and sims. The supervisor takes no part in a tick and is left out.
+    pub(super) fn workers(&self) -> Result<Vec<u32>, CostsError> {
+        let died = |source| CostsError::ServerDied { role: "ringfort workers", source };
+        cpu::descendants(self.supervisor.pid()).map_err(died)
+    }
+
+    /// Asks the instance to end and waits for it.
+    pub(super) fn stop(&mut self) {
+        if !std::mem::take(&mut self.running) {
+            return;
+        }
+        // Whatever `down` says, the supervisor's end is what counts; the child's drop kills what stays.
+        let _ = self.command("down").status();
+        self.supervisor.wait(limits::SERVER_STOP);
+    }
+
+    fn wait_until_up(&self) -> Result<(), CostsError> {
+        let patience = Instant::now() + limits::SERVER_START;
+        while Instant::now() < patience {
+            if self.command("status").status().is_ok_and(|status| status.success()) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err(CostsError::ChildSilent { role: "ringfort server" })
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args([what, "--instance", &self.instance]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+impl Drop for RingfortServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn program(args: &CostsArgs) -> Result<PathBuf, CostsError> {
+    match &args.ringfort {
+        Some(program) => Ok(program.clone()),
+        None => Ok(std::env::current_exe().map_err(CostsError::Socket)?.with_file_name("ringfort")),
+    }
+}
+
+/// A port that nobody has at this moment; the server binds it again right away.
+fn free_address() -> Result<SocketAddr, CostsError> {
+    UdpSocket::bind(super::LOOPBACK).and_then(|socket| socket.local_addr()).map_err(CostsError::Socket)
+}

@@ -1,0 +1,183 @@
+//! What one generator process measured, in a form that can be merged with the others'.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::limits;
+
+/// Microseconds, three significant digits, up to [`limits::LATENCY_US_MAX`].
+#[derive(Clone, Debug)]
+pub(crate) struct Latency(Histogram<u64>);
+
+impl Latency {
+    /// Counts one value; what is too long counts as the longest.
+    pub(crate) fn record(&mut self, value: std::time::Duration) {
+        self.0.saturating_record(u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// The value at a quantile of 0.0 to 1.0, in milliseconds; 0 when nothing was counted.
+    pub(crate) fn ms_at(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// The longest, in milliseconds.
+    pub(crate) fn ms_max(&self) -> f64 {
+        self.0.max() as f64 / 1e3
+    }
+
+    /// How many were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Adds another process's counts.
+    pub(crate) fn merge(&mut self, other: &Latency) {
+        for value in other.0.iter_recorded() {
+            self.0.saturating_record_n(value.value_iterated_to(), value.count_at_value());
+        }
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency(Histogram::new_with_bounds(1, limits::LATENCY_US_MAX, 3).expect("constant bounds are valid"))
+    }
+}
+
+/// As pairs of value and count, which is all that the next process needs to count them again.
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter_recorded().map(|value| (value.value_iterated_to(), value.count_at_value())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Latency, D::Error> {
+        let mut latency = Latency::default();
+        for (value, count) in Vec::<(u64, u64)>::deserialize(deserializer)? {
+            latency.0.saturating_record_n(value, count);
+        }
+        Ok(latency)
+    }
+}
+
+/// The figures of one generator process, or of several added up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Partial {
+    /// Clients that it was to connect.
+    pub(crate) requested: usize,
+    /// Clients that joined a match.
+    pub(crate) connected: usize,
+    /// Clients that never joined.
+    pub(crate) failed: usize,
+    /// Clients that joined and then lost their session before the end.
+    pub(crate) disconnected: usize,
+    /// Why clients failed or were disconnected.
+    pub(crate) reasons: BTreeMap<String, u64>,
+    /// Inputs sent.
+    pub(crate) sent: u64,
+    /// Inputs that a snapshot acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Snapshots received while inputs were sent.
+    pub(crate) snapshots: u64,
+    /// Their bytes.
+    pub(crate) snapshot_bytes: u64,
+    /// The largest of them.
+    pub(crate) snapshot_bytes_max: u64,
+    /// Events received.
+    pub(crate) events: u64,
+    /// Seconds over which inputs were sent.
+    pub(crate) seconds: f64,
+    /// From the first packet to a place in a match.
+    pub(crate) connect: Latency,
+    /// From the moment an input was due to the first snapshot that acknowledges it.
+    pub(crate) input_to_snapshot: Latency,
+    /// The part of it that the network and both loops took: without the wait for the tick.
+    pub(crate) network: Latency,
+    /// How late inputs left this process.
+    pub(crate) late: Latency,
+    /// Use of one core while inputs were sent; over several processes the highest.
+    pub(crate) cpu_percent: f64,
+}
+
+impl Partial {
+    /// Adds another process's figures.
+    pub(crate) fn merge(&mut self, other: &Partial) {
+        self.requested += other.requested;
+        self.connected += other.connected;
+        self.failed += other.failed;
+        self.disconnected += other.disconnected;
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+        self.sent += other.sent;
+        self.acknowledged += other.acknowledged;
+        self.snapshots += other.snapshots;
+        self.snapshot_bytes += other.snapshot_bytes;
+        self.snapshot_bytes_max = self.snapshot_bytes_max.max(other.snapshot_bytes_max);
+        self.events += other.events;
+        self.seconds = self.seconds.max(other.seconds);
+        self.connect.merge(&other.connect);
+        self.input_to_snapshot.merge(&other.input_to_snapshot);
+        self.network.merge(&other.network);
+        self.late.merge(&other.late);
+        self.cpu_percent = self.cpu_percent.max(other.cpu_percent);
+    }
+
+    /// Counts a client that did not make it or did not stay.
+    pub(crate) fn count_reason(&mut self, reason: String) {
+        *self.reasons.entry(reason).or_default() += 1;
+    }
+}
+
+/// A sign of life, once a second.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Clients in a match at this moment.
+    pub(crate) live: usize,
+    /// Clients that failed or were disconnected.
+    pub(crate) gone: usize,
+    /// Inputs sent so far.
+    pub(crate) sent: u64,
+    /// Snapshots received so far.
+    pub(crate) snapshots: u64,
+    /// Median and 99th percentile of the latency so far, in milliseconds.
+    pub(crate) p50_ms: f64,
+    /// See `p50_ms`.
+    pub(crate) p99_ms: f64,
+    /// Use of one core since the last sign.
+    pub(crate) cpu_percent: f64,
+}
+
+impl Progress {
+    /// Adds another process's: counts add up, of the rest the worst is shown.
+    pub(crate) fn merge(&mut self, other: &Progress) {
+        self.live += other.live;
+        self.gone += other.gone;
+        self.sent += other.sent;
+        self.snapshots += other.snapshots;
+        self.p50_ms = self.p50_ms.max(other.p50_ms);
+        self.p99_ms = self.p99_ms.max(other.p99_ms);
+        self.cpu_percent = self.cpu_percent.max(other.cpu_percent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn histograms_survive_the_pipe_and_add_up() {
+        let mut first = Partial { requested: 2, ..Partial::default() };
+        first.network.record(Duration::from_micros(1_500));
+        first.count_reason("full".into());
+        let text = serde_json::to_string(&first).expect("serialises");
+        let mut back: Partial = serde_json::from_str(&text).expect("deserialises");
+        back.merge(&first);
+        assert_eq!((back.requested, back.network.count(), back.reasons["full"]), (4, 2, 2));
+        assert_eq!(back.network.ms_max(), 1.5);
+    }
+}
