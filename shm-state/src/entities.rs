@@ -2,7 +2,7 @@
 //! the same ids. Freed indices are reused last-freed-first.
 
 use crate::layout::{EntityRow, ZoneMeta};
-use crate::table::Table;
+use crate::table::{RawTable, Table};
 
 // SAFETY: integers without padding (zerocopy's IntoBytes), no pointer, every bit pattern valid (FromBytes).
 unsafe impl crate::Plain for EntityRow {}
@@ -42,17 +42,27 @@ impl EntityTable {
         Some((index, generation))
     }
 
-    /// Ends an entity; `false` when it is not alive.
-    pub fn despawn(&mut self, meta: &mut ZoneMeta, index: u32, generation: u32) -> bool {
+    /// Ends an entity; `false` when it is not alive. Its index is not used again before [`EntityTable::free`].
+    pub fn kill(&mut self, meta: &mut ZoneMeta, index: u32, generation: u32) -> bool {
         if !self.alive(index, generation) {
             return false;
         }
-        let next_free = std::mem::replace(&mut meta.entity_free, index + 1);
         meta.entities_alive -= 1;
         if let Some(row) = self.rows.get_mut(index) {
-            *row = EntityRow { owner: 0, generation, alive: 0, next_free, reserved: 0 };
+            *row = EntityRow { owner: 0, generation, alive: 0, next_free: 0, reserved: 0 };
         }
         true
+    }
+
+    /// Puts the index of a killed entity on the free list, once nothing of it is left in any column.
+    pub fn free(&mut self, meta: &mut ZoneMeta, index: u32) {
+        let Some(row) = self.rows.get_mut(index) else { return };
+        row.next_free = std::mem::replace(&mut meta.entity_free, index + 1);
+    }
+
+    /// Reads which entities live, beside the allocator.
+    pub fn reader(&self) -> EntityReader {
+        EntityReader { rows: self.rows.raw() }
     }
 
     /// Whether this very entity lives.
@@ -70,5 +80,28 @@ impl EntityTable {
     #[inline]
     pub fn generation(&self, index: u32) -> Option<u32> {
         self.rows.get(index).filter(|row| row.alive == 1).map(|row| row.generation)
+    }
+}
+
+/// Reads which entities live. Columns hold one, to tell a stale entity from the one that lives at its index now.
+pub struct EntityReader {
+    rows: RawTable<EntityRow>,
+}
+
+impl EntityReader {
+    /// The generation that lives at an index.
+    #[inline]
+    pub fn generation(&self, index: u32) -> Option<u32> {
+        let row = self.rows.read(index)?;
+        // SAFETY: `read` gives the place of a present row, written as an `EntityRow`. [`EntityTable`] never lends a row out
+        // and runs on this thread alone, so no reference to it is alive while its bytes are copied.
+        let row = unsafe { *row };
+        (row.alive == 1).then_some(row.generation)
+    }
+
+    /// Whether this very entity lives.
+    #[inline]
+    pub fn alive(&self, index: u32, generation: u32) -> bool {
+        self.generation(index) == Some(generation)
     }
 }
