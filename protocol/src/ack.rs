@@ -24,21 +24,14 @@ pub enum Inserted {
 
 impl AckBits {
     /// Nothing received.
-    pub const NONE: AckBits = AckBits {
-        highest: 0,
-        bits: 0,
-    };
+    pub const NONE: AckBits = AckBits { highest: 0, bits: 0 };
 
     /// Notes that `number` was received.
     pub fn insert(&mut self, number: u32) -> Inserted {
         if number > self.highest {
             let ahead = number - self.highest;
             // The former highest joins the field, unless it is the 0 of the beginning or too far behind.
-            let former = if self.highest == 0 {
-                0
-            } else {
-                1u32.checked_shl(ahead - 1).unwrap_or(0)
-            };
+            let former = if self.highest == 0 { 0 } else { 1u32.checked_shl(ahead - 1).unwrap_or(0) };
             self.bits = self.bits.checked_shl(ahead).unwrap_or(0) | former;
             self.highest = number;
             return Inserted::New;
@@ -56,22 +49,14 @@ impl AckBits {
 
     /// Whether `number` is acknowledged.
     pub fn contains(&self, number: u32) -> bool {
-        number != 0
-            && (number == self.highest || self.bit(number).is_some_and(|bit| self.bits & bit != 0))
+        number != 0 && (number == self.highest || self.bit(number).is_some_and(|bit| self.bits & bit != 0))
     }
 
     /// All acknowledged numbers, highest first.
     pub fn iter(self) -> impl Iterator<Item = u32> {
         let below = (0..32).filter(move |i| self.bits >> i & 1 != 0);
-        let below = below.filter_map(move |i| {
-            self.highest
-                .checked_sub(1 + i)
-                .filter(|number| *number != 0)
-        });
-        (self.highest != 0)
-            .then_some(self.highest)
-            .into_iter()
-            .chain(below)
+        let below = below.filter_map(move |i| self.highest.checked_sub(1 + i).filter(|number| *number != 0));
+        (self.highest != 0).then_some(self.highest).into_iter().chain(below)
     }
 
     fn bit(&self, number: u32) -> Option<u32> {

@@ -85,15 +85,7 @@ enum Stage {
     Gone,
 }
 
-const UNKNOWN: Baseline = Baseline {
-    generation: 0,
-    tick: 0,
-    narrowed: 0,
-    held: 0,
-    last: 0,
-    waiting: 0,
-    stage: Stage::Unknown,
-};
+const UNKNOWN: Baseline = Baseline { generation: 0, tick: 0, narrowed: 0, held: 0, last: 0, waiting: 0, stage: Stage::Unknown };
 /// Units of `waiting` in a priority of one.
 const WAITING_UNITS: f32 = 16.0;
 
@@ -103,10 +95,7 @@ impl Baselines {
         Baselines {
             entities: Vec::new(),
             // The globals are always there, so the client knows them from the start, without a value.
-            globals: Baseline {
-                stage: Stage::Known,
-                ..UNKNOWN
-            },
+            globals: Baseline { stage: Stage::Known, ..UNKNOWN },
             sent: SentLog::new(),
             columns_mask: crate::bits::mask(columns as u32) as u32,
             globals_mask: crate::bits::mask(globals as u32) as u32,
@@ -140,34 +129,27 @@ impl Baselines {
     /// Whether the client must be told that it no longer sees an entity.
     #[inline]
     pub fn need_gone(&self, index: u32) -> bool {
-        self.entities
-            .get(index as usize)
-            .is_some_and(|known| known.stage != Stage::Unknown)
+        self.entities.get(index as usize).is_some_and(|known| known.stage != Stage::Unknown)
     }
 
     /// The globals that the client needs; `changed` as in [`Seen`].
     pub fn need_globals(&self, changed: &[u32]) -> u32 {
         let newest = changed.iter().copied().max().unwrap_or(0);
-        self.globals
-            .mask(self.globals_mask, newest, changed, self.globals_mask)
+        self.globals.mask(self.globals_mask, newest, changed, self.globals_mask)
     }
 
     /// Adds `priority` to an entity that was put off, and gives the sum, by which those that wait are sorted.
     #[inline]
     pub fn wait(&mut self, index: u32, priority: f32) -> f32 {
         let known = self.entity(index);
-        known.waiting = known
-            .waiting
-            .saturating_add((priority * WAITING_UNITS) as u16);
+        known.waiting = known.waiting.saturating_add((priority * WAITING_UNITS) as u16);
         f32::from(known.waiting) / WAITING_UNITS
     }
 
     /// What [`Baselines::wait`] has added up so far.
     #[inline]
     pub fn waiting(&self, index: u32) -> f32 {
-        self.entities
-            .get(index as usize)
-            .map_or(0.0, |known| f32::from(known.waiting) / WAITING_UNITS)
+        self.entities.get(index as usize).map_or(0.0, |known| f32::from(known.waiting) / WAITING_UNITS)
     }
 
     /// Begins to note what the snapshot of `tick` says. Ticks only go up.
@@ -180,18 +162,10 @@ impl Baselines {
     pub fn sent(&mut self, index: u32, generation: u32, visible: u32) {
         let tick = self.sent.tick;
         let known = self.entity(index);
-        let same =
-            known.generation == generation && matches!(known.stage, Stage::Fresh | Stage::Known);
+        let same = known.generation == generation && matches!(known.stage, Stage::Fresh | Stage::Known);
         if !same {
             let waiting = known.waiting;
-            *known = Baseline {
-                generation,
-                tick,
-                narrowed: tick,
-                stage: Stage::Fresh,
-                waiting,
-                ..UNKNOWN
-            };
+            *known = Baseline { generation, tick, narrowed: tick, stage: Stage::Fresh, waiting, ..UNKNOWN };
             (known.held, known.last) = (visible, visible);
         }
         known.note(tick, visible);
@@ -317,26 +291,13 @@ struct SentRecord {
 impl SentLog {
     fn new() -> SentLog {
         let records = vec![SentRecord::default(); SENT_RECORDS];
-        SentLog {
-            tick: 0,
-            snapshots: Box::new([SentSnapshot::default(); SENT_WINDOW]),
-            records,
-            end: 0,
-        }
+        SentLog { tick: 0, snapshots: Box::new([SentSnapshot::default(); SENT_WINDOW]), records, end: 0 }
     }
 
     fn begin(&mut self, tick: u32) {
-        debug_assert!(
-            tick > self.tick,
-            "snapshots are sent in the order of their ticks"
-        );
+        debug_assert!(tick > self.tick, "snapshots are sent in the order of their ticks");
         self.tick = tick;
-        let at = SentSnapshot {
-            tick,
-            acked: false,
-            start: self.end,
-            end: self.end,
-        };
+        let at = SentSnapshot { tick, acked: false, start: self.end, end: self.end };
         self.snapshots[tick as usize % SENT_WINDOW] = at;
     }
 

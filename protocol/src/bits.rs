@@ -10,11 +10,7 @@ pub struct Truncated;
 
 /// The lowest `bits` of a word set.
 pub(crate) const fn mask(bits: u32) -> u64 {
-    if bits >= 64 {
-        u64::MAX
-    } else {
-        (1 << bits) - 1
-    }
+    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
 }
 
 /// Bits that can hold every value from 0 to `count - 1`.
@@ -54,11 +50,7 @@ pub struct BitWriter {
 impl BitWriter {
     /// Continues after `bytes`, which are kept.
     pub fn new(bytes: Vec<u8>) -> BitWriter {
-        BitWriter {
-            bytes,
-            pending: 0,
-            pending_bits: 0,
-        }
+        BitWriter { bytes, pending: 0, pending_bits: 0 }
     }
 
     /// Forgets what was written and keeps the memory.
@@ -115,11 +107,7 @@ impl BitWriter {
     /// The present end.
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark {
-            bytes: self.bytes.len(),
-            pending: self.pending,
-            pending_bits: self.pending_bits,
-        }
+        Mark { bytes: self.bytes.len(), pending: self.pending, pending_bits: self.pending_bits }
     }
 
     /// Takes back everything written since `mark`, which must be of this writer since it was last cleared or flushed.
@@ -133,8 +121,7 @@ impl BitWriter {
     /// Pads with zero bits to a whole byte and gives all bytes, for patching a header and for reading.
     pub fn flush(&mut self) -> &mut [u8] {
         let bytes = self.pending_bits.div_ceil(8) as usize;
-        self.bytes
-            .extend_from_slice(&self.pending.to_le_bytes()[..bytes]);
+        self.bytes.extend_from_slice(&self.pending.to_le_bytes()[..bytes]);
         self.pending = 0;
         self.pending_bits = 0;
         &mut self.bytes
@@ -174,11 +161,7 @@ pub struct BitReader<'a> {
 impl<'a> BitReader<'a> {
     /// Reads all bits of `bytes`.
     pub fn new(bytes: &'a [u8]) -> BitReader<'a> {
-        BitReader {
-            bytes,
-            at: 0,
-            end: bytes.len() * 8,
-        }
+        BitReader { bytes, at: 0, end: bytes.len() * 8 }
     }
 
     /// The next `bits` (at most 64).
@@ -192,11 +175,7 @@ impl<'a> BitReader<'a> {
         self.at += bits as usize;
         let low = self.load(byte) >> shift;
         let have = 64 - shift;
-        let high = if bits > have {
-            u64::from(self.bytes[byte + 8]) << have
-        } else {
-            0
-        };
+        let high = if bits > have { u64::from(self.bytes[byte + 8]) << have } else { 0 };
         Ok((low | high) & mask(bits))
     }
 
@@ -237,11 +216,7 @@ impl<'a> BitReader<'a> {
         if self.remaining() < bits as usize {
             return Err(Truncated);
         }
-        let part = BitReader {
-            bytes: self.bytes,
-            at: self.at,
-            end: self.at + bits as usize,
-        };
+        let part = BitReader { bytes: self.bytes, at: self.at, end: self.at + bits as usize };
         self.at = part.end;
         Ok(part)
     }
@@ -261,11 +236,7 @@ impl<'a> BitReader<'a> {
     /// Eight bytes from `byte` on, with zeros where there are none.
     #[inline]
     fn load(&self, byte: usize) -> u64 {
-        match self
-            .bytes
-            .get(byte..)
-            .and_then(|rest| rest.first_chunk::<8>())
-        {
+        match self.bytes.get(byte..).and_then(|rest| rest.first_chunk::<8>()) {
             Some(word) => u64::from_le_bytes(*word),
             None => {
                 let mut word = [0; 8];

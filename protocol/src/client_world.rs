@@ -49,17 +49,10 @@ pub enum Applied {
 impl ClientWorld {
     /// An empty world of a match that said `max_entities` when we joined.
     pub fn new(layout: WireLayout, max_entities: u32) -> ClientWorld {
-        let rows = |column: &WireColumn| Rows {
-            stride: column.bytes as usize,
-            bytes: Vec::new(),
-        };
+        let rows = |column: &WireColumn| Rows { stride: column.bytes as usize, bytes: Vec::new() };
         ClientWorld {
             columns: layout.columns.iter().map(rows).collect(),
-            globals: layout
-                .globals
-                .iter()
-                .map(|global| vec![0; global.bytes as usize])
-                .collect(),
+            globals: layout.globals.iter().map(|global| vec![0; global.bytes as usize]).collect(),
             globals_known: 0,
             slots: Vec::new(),
             acks: AckBits::NONE,
@@ -71,24 +64,13 @@ impl ClientWorld {
 
     /// Applies a snapshot; `cue` gets the encoding of each unreliable event. After an error the world is half changed and
     /// the connection must be closed.
-    pub fn apply(
-        &mut self,
-        datagram: &[u8],
-        mut cue: impl FnMut(BitReader<'_>),
-    ) -> Result<Applied, SnapshotError> {
+    pub fn apply(&mut self, datagram: &[u8], mut cue: impl FnMut(BitReader<'_>)) -> Result<Applied, SnapshotError> {
         let snapshot = SnapshotReader::new(datagram)?;
         let tick = snapshot.header.tick;
         if tick <= self.tick() {
             return Ok(Applied::Older(tick));
         }
-        let ClientWorld {
-            layout,
-            slots,
-            columns,
-            globals,
-            globals_known,
-            ..
-        } = self;
+        let ClientWorld { layout, slots, columns, globals, globals_known, .. } = self;
         snapshot.read(layout, self.max_entities, |item| {
             match item {
                 Item::Global { global, row } => {
@@ -96,17 +78,9 @@ impl ClientWorld {
                     *globals_known |= 1 << global;
                 }
                 Item::Update { index } => known(slots, index)?,
-                Item::Fresh {
-                    index,
-                    generation,
-                    mine,
-                } => {
+                Item::Fresh { index, generation, mine } => {
                     grow(slots, columns, index);
-                    slots[index as usize] = Slot {
-                        generation,
-                        mine,
-                        present: 0,
-                    };
+                    slots[index as usize] = Slot { generation, mine, present: 0 };
                 }
                 Item::Gone { index } => {
                     if let Some(slot) = slots.get_mut(index as usize) {
@@ -164,8 +138,7 @@ impl ClientWorld {
     /// All visible rows of a column, in the order of the entities' indices.
     pub fn iter<T: Component>(&self, column: ColumnId<T>) -> impl Iterator<Item = (Entity, T)> {
         let wire = self.layout.wire_column(column.index);
-        self.alive()
-            .filter_map(move |(entity, slot)| Some((entity, self.row(slot, entity.index, wire?)?)))
+        self.alive().filter_map(move |(entity, slot)| Some((entity, self.row(slot, entity.index, wire?)?)))
     }
 
     /// A global, once the server has sent it.
@@ -184,35 +157,17 @@ impl ClientWorld {
 
     /// The visible entities that belong to our own session.
     pub fn mine(&self) -> impl Iterator<Item = Entity> {
-        self.alive()
-            .filter(|(_, slot)| slot.mine)
-            .map(|(entity, _)| entity)
+        self.alive().filter(|(_, slot)| slot.mine).map(|(entity, _)| entity)
     }
 
     /// Whether we see this very entity now.
     pub fn sees(&self, entity: Entity) -> bool {
-        entity.generation != 0
-            && self
-                .slots
-                .get(entity.index as usize)
-                .is_some_and(|s| s.generation == entity.generation)
+        entity.generation != 0 && self.slots.get(entity.index as usize).is_some_and(|s| s.generation == entity.generation)
     }
 
     fn alive(&self) -> impl Iterator<Item = (Entity, &Slot)> {
-        let entity = |(index, slot)| {
-            (
-                Entity {
-                    index: index as u32,
-                    generation: { slot as &Slot }.generation,
-                },
-                slot,
-            )
-        };
-        self.slots
-            .iter()
-            .enumerate()
-            .map(entity)
-            .filter(|(entity, _)| entity.generation != 0)
+        let entity = |(index, slot)| (Entity { index: index as u32, generation: { slot as &Slot }.generation }, slot);
+        self.slots.iter().enumerate().map(entity).filter(|(entity, _)| entity.generation != 0)
     }
 
     fn row<T: Component>(&self, slot: &Slot, index: u32, wire: usize) -> Option<T> {

@@ -43,15 +43,13 @@ fn options() -> impl Options {
 /// Appends the message to `bytes`.
 pub fn encode<T: Serialize>(message: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let length = bytes.len();
-    options()
-        .serialize_into(&mut *bytes, message)
-        .map_err(|error| {
-            bytes.truncate(length);
-            match *error {
-                bincode::ErrorKind::SizeLimit => EncodeError::TooLong,
-                _ => EncodeError::Unsupported,
-            }
-        })
+    options().serialize_into(&mut *bytes, message).map_err(|error| {
+        bytes.truncate(length);
+        match *error {
+            bincode::ErrorKind::SizeLimit => EncodeError::TooLong,
+            _ => EncodeError::Unsupported,
+        }
+    })
 }
 
 /// Reads a message that takes up all of `bytes`.
@@ -59,9 +57,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > MAX_FRAME {
         return Err(CodecError::TooLong);
     }
-    options()
-        .deserialize(bytes)
-        .map_err(|_| CodecError::Malformed)
+    options().deserialize(bytes).map_err(|_| CodecError::Malformed)
 }
 
 /// Appends the message to `bytes` as one frame.

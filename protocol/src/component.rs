@@ -120,12 +120,7 @@ pub trait Message: Copy + 'static {
 /// For a game without commands or events.
 impl Message for () {
     fn variants() -> Vec<VariantSchema> {
-        vec![VariantSchema {
-            name: "Nothing".to_owned(),
-            reliable: false,
-            predicted: false,
-            fields: Vec::new(),
-        }]
+        vec![VariantSchema { name: "Nothing".to_owned(), reliable: false, predicted: false, fields: Vec::new() }]
     }
 
     fn variant(&self) -> usize {
@@ -247,15 +242,8 @@ handle! {
 }
 
 /// Decodes a value that takes up all of `bytes` but the padding.
-fn whole<T>(
-    bytes: &[u8],
-    decode: impl FnOnce(&mut BitReader<'_>) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
+fn whole<T>(bytes: &[u8], decode: impl FnOnce(&mut BitReader<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     let mut from = BitReader::new(bytes);
     let value = decode(&mut from)?;
-    if from.only_padding_left() {
-        Ok(value)
-    } else {
-        Err(DecodeError::Trailing)
-    }
+    if from.only_padding_left() { Ok(value) } else { Err(DecodeError::Trailing) }
 }

@@ -193,10 +193,7 @@ codes! {
 impl Code {
     /// The code of this number, if there is one.
     pub fn from_u64(number: u64) -> Option<Code> {
-        Code::ALL
-            .iter()
-            .copied()
-            .find(|code| u64::from(*code as u16) == number)
+        Code::ALL.iter().copied().find(|code| u64::from(*code as u16) == number)
     }
 }
 

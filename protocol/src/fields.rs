@@ -22,11 +22,7 @@ pub(crate) fn encode_memory(field: &FieldSchema, bytes: &[u8], to: &mut BitWrite
         FieldKind::Bool => (bytes[0] != 0).encode(coding, to),
         FieldKind::Vec2 => {
             let (x, y) = halves(bytes);
-            Vec2 {
-                x: f32::from_ne_bytes(x),
-                y: f32::from_ne_bytes(y),
-            }
-            .encode(coding, to);
+            Vec2 { x: f32::from_ne_bytes(x), y: f32::from_ne_bytes(y) }.encode(coding, to);
         }
         FieldKind::Entity => {
             let (index, generation) = halves(bytes);
@@ -159,10 +155,7 @@ impl Field for Vec2 {
 
     #[inline]
     fn decode(coding: Coding, from: &mut BitReader<'_>) -> Result<Vec2, DecodeError> {
-        Ok(Vec2 {
-            x: f32::decode(coding, from)?,
-            y: f32::decode(coding, from)?,
-        })
+        Ok(Vec2 { x: f32::decode(coding, from)?, y: f32::decode(coding, from)? })
     }
 
     #[inline]

@@ -6,9 +6,7 @@ use std::fmt;
 use std::ops::Add;
 
 /// One entity of a zone. The index is used again after a despawn, with another generation.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Entity {
     /// Row of the entity in every column.
@@ -19,10 +17,7 @@ pub struct Entity {
 
 impl Entity {
     /// No entity; the default.
-    pub const NONE: Entity = Entity {
-        index: 0,
-        generation: 0,
-    };
+    pub const NONE: Entity = Entity { index: 0, generation: 0 };
 }
 
 impl fmt::Display for Entity {
@@ -32,9 +27,7 @@ impl fmt::Display for Entity {
 }
 
 /// One client's stay in a match: generation in the upper half, slot in the lower. 0 is nobody.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct SessionId(pub u64);
 
@@ -65,9 +58,7 @@ impl fmt::Display for SessionId {
 }
 
 /// One step of a zone. The first is 1; 0 is before all.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct TickNo(pub u32);
 
@@ -90,9 +81,7 @@ impl fmt::Display for TickNo {
 /// A client samples with [`Press::down`]; [`Press::after`] then takes the edge away if the button was held already.
 /// A server that merges or repeats inputs uses [`Press::merge`] and [`Press::repeated`], so that no edge is lost or
 /// counted twice.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct Press(u8);
 
@@ -118,11 +107,7 @@ impl Press {
     /// This sample with the edge taken away if `previous` held the button already.
     #[must_use]
     pub fn after(self, previous: Press) -> Press {
-        if previous.held() {
-            self.repeated()
-        } else {
-            self
-        }
+        if previous.held() { self.repeated() } else { self }
     }
 
     /// The same button in an input that is applied once more: held as before, not pressed again.

@@ -45,22 +45,12 @@ pub struct InputDatagram<'a> {
 impl<'a> InputDatagram<'a> {
     /// Checks a datagram whose inputs have `wire_bytes` each.
     pub fn parse(datagram: &'a [u8], wire_bytes: usize) -> Result<InputDatagram<'a>, InputError> {
-        let (header, rest) = datagram
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(InputError::Length)?;
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let (header, rest) = datagram.split_first_chunk::<HEADER_BYTES>().ok_or(InputError::Length)?;
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if header[0] != INPUT_TAG {
             return Err(InputError::Tag);
         }
-        let (sequence, acked) = (
-            word(1),
-            AckBits {
-                highest: word(5),
-                bits: word(9),
-            },
-        );
+        let (sequence, acked) = (word(1), AckBits { highest: word(5), bits: word(9) });
         let count = usize::from(header[13]);
         if count > MAX_INPUTS || count as u64 > u64::from(sequence) {
             return Err(InputError::Count);
@@ -73,24 +63,15 @@ impl<'a> InputDatagram<'a> {
         if padding.iter().any(|byte| *byte != 0) {
             return Err(InputError::Trailing);
         }
-        Ok(InputDatagram {
-            sequence,
-            acked,
-            inputs,
-            wire_bytes,
-        })
+        Ok(InputDatagram { sequence, acked, inputs, wire_bytes })
     }
 
     /// The inputs, newest first: sequence and encoding.
-    pub fn inputs(
-        &self,
-    ) -> impl DoubleEndedIterator<Item = (u32, &'a [u8])> + ExactSizeIterator + use<'a> {
+    pub fn inputs(&self) -> impl DoubleEndedIterator<Item = (u32, &'a [u8])> + ExactSizeIterator + use<'a> {
         let newest = self.sequence;
         // An input without fields has no bytes; chunks of none don't exist, and there is nothing to apply.
         let encoded = self.inputs.chunks_exact(self.wire_bytes.max(1));
-        encoded
-            .enumerate()
-            .map(move |(i, input)| (newest - i as u32, input))
+        encoded.enumerate().map(move |(i, input)| (newest - i as u32, input))
     }
 }
 

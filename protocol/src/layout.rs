@@ -43,11 +43,7 @@ impl WireLayout {
             columns,
             globals,
             input_bytes: wire_bits(&schema.input).div_ceil(8) as usize,
-            event_bits: schema
-                .events
-                .iter()
-                .map(|variant| variant.wire_bits())
-                .collect(),
+            event_bits: schema.events.iter().map(|variant| variant.wire_bits()).collect(),
             wire_of_column,
             wire_of_global,
         })
@@ -56,21 +52,13 @@ impl WireLayout {
     /// Position of a column of the schema among the synced ones.
     #[inline]
     pub fn wire_column(&self, schema_index: u16) -> Option<usize> {
-        self.wire_of_column
-            .get(usize::from(schema_index))
-            .copied()
-            .flatten()
-            .map(usize::from)
+        self.wire_of_column.get(usize::from(schema_index)).copied().flatten().map(usize::from)
     }
 
     /// Position of a global of the schema among the synced ones.
     #[inline]
     pub fn wire_global(&self, schema_index: u16) -> Option<usize> {
-        self.wire_of_global
-            .get(usize::from(schema_index))
-            .copied()
-            .flatten()
-            .map(usize::from)
+        self.wire_of_global.get(usize::from(schema_index)).copied().flatten().map(usize::from)
     }
 }
 
@@ -85,12 +73,7 @@ fn measure(columns: &[ColumnSchema]) -> (Vec<WireColumn>, Vec<Option<u8>>) {
         debug_assert!(wire.len() < limits::MAX_SYNCED);
         positions.push(Some(wire.len() as u8));
         let bits = column.wire_bits();
-        wire.push(WireColumn {
-            schema_index: schema_index as u16,
-            bits,
-            words: bits.div_ceil(64),
-            bytes: bits.div_ceil(8),
-        });
+        wire.push(WireColumn { schema_index: schema_index as u16, bits, words: bits.div_ceil(64), bytes: bits.div_ceil(8) });
     }
     (wire, positions)
 }

@@ -15,20 +15,20 @@ pub mod client_world;
 pub mod codec;
 pub mod component;
 pub mod control;
+pub mod driver;
 mod fields;
 pub mod ids;
 pub mod input;
 pub mod layout;
 pub mod limits;
 pub mod math;
-pub mod quantise;
+mod quantise;
+pub mod quic;
 pub mod schema;
 pub mod snapshot;
 
 pub use ack::{AckBits, Inserted};
-pub use component::{
-    ColumnId, Component, DecodeError, Field, GlobalId, Input, Message, TimerPayload, Wire,
-};
+pub use component::{ColumnId, Component, DecodeError, Field, GlobalId, Input, Message, TimerPayload, Wire};
 pub use ids::{Entity, Press, SessionId, TickNo};
 pub use layout::WireLayout;
 pub use math::Vec2;

@@ -56,7 +56,7 @@ pub const MAX_HANDSHAKES: usize = 1_024;
 /// Datagrams in one transmission with segmentation offload.
 pub const MAX_GSO_SEGMENTS: usize = 10;
 /// Slots of the timer wheel, one millisecond each.
-pub const WHEEL_SLOTS: usize = 1 << 15;
+pub const WHEEL_SLOTS: usize = 1 << 12;
 /// Streams beyond its control stream that a peer may try before its connection is closed.
 pub const MAX_STRAY_STREAMS: u32 = 4;
 /// Bytes of datagrams that wait for the application, and for the network: a stale snapshot is worthless.
@@ -71,5 +71,4 @@ pub const CONNECTION_ID_BYTES: usize = 10;
 pub const FRONTEND_SLOTS: u8 = 16;
 
 const _: () = assert!(MAX_CONTROL_BACKLOG >= MAX_FRAME + 2);
-const _: () =
-    assert!(crate::input::HEADER_BYTES + MAX_INPUTS * MAX_INPUT_BYTES <= MAX_SNAPSHOT_BYTES);
+const _: () = assert!(crate::input::HEADER_BYTES + MAX_INPUTS * MAX_INPUT_BYTES <= MAX_SNAPSHOT_BYTES);

@@ -24,31 +24,21 @@ impl Vec2 {
 
     /// The direction of length one at `angle` (radians, counter-clockwise from the first axis).
     pub fn from_angle(angle: f32) -> Vec2 {
-        Vec2 {
-            x: angle.cos(),
-            y: angle.sin(),
-        }
+        Vec2 { x: angle.cos(), y: angle.sin() }
     }
 
     /// The same direction, shortened to `max` if it is longer.
     #[must_use]
     pub fn clamp_len(self, max: f32) -> Vec2 {
         let length = self.length();
-        if length > max {
-            self * (max / length)
-        } else {
-            self
-        }
+        if length > max { self * (max / length) } else { self }
     }
 
     /// The nearest point whose coordinates lie in `-half..=half`.
     #[must_use]
     pub fn clamp_box(self, half: f32) -> Vec2 {
         let axis = |v: f32| v.max(-half).min(half);
-        Vec2 {
-            x: axis(self.x),
-            y: axis(self.y),
-        }
+        Vec2 { x: axis(self.x), y: axis(self.y) }
     }
 
     /// Distance from the origin.
@@ -72,10 +62,7 @@ impl Add for Vec2 {
     type Output = Vec2;
 
     fn add(self, other: Vec2) -> Vec2 {
-        Vec2 {
-            x: self.x + other.x,
-            y: self.y + other.y,
-        }
+        Vec2 { x: self.x + other.x, y: self.y + other.y }
     }
 }
 
@@ -83,10 +70,7 @@ impl Sub for Vec2 {
     type Output = Vec2;
 
     fn sub(self, other: Vec2) -> Vec2 {
-        Vec2 {
-            x: self.x - other.x,
-            y: self.y - other.y,
-        }
+        Vec2 { x: self.x - other.x, y: self.y - other.y }
     }
 }
 
@@ -94,10 +78,7 @@ impl Neg for Vec2 {
     type Output = Vec2;
 
     fn neg(self) -> Vec2 {
-        Vec2 {
-            x: -self.x,
-            y: -self.y,
-        }
+        Vec2 { x: -self.x, y: -self.y }
     }
 }
 
@@ -105,10 +86,7 @@ impl Mul<f32> for Vec2 {
     type Output = Vec2;
 
     fn mul(self, factor: f32) -> Vec2 {
-        Vec2 {
-            x: self.x * factor,
-            y: self.y * factor,
-        }
+        Vec2 { x: self.x * factor, y: self.y * factor }
     }
 }
 

@@ -60,11 +60,7 @@ pub(crate) fn decode_f32(code: u64, coding: Coding) -> Option<f32> {
         }
         Coding::Angle { bits } => {
             let codes = 1i64 << bits;
-            let signed = if code as i64 >= codes / 2 {
-                code as i64 - codes
-            } else {
-                code as i64
-            };
+            let signed = if code as i64 >= codes / 2 { code as i64 - codes } else { code as i64 };
             Some((signed as f64 * (TAU / codes as f64)) as f32)
         }
         Coding::Raw | Coding::Max(_) => Some(f32::from_bits(code as u32)),

@@ -169,13 +169,9 @@ impl Schema {
     /// Where `near` measures from: the first `Vec2` field called `pos` of `columns`.
     pub fn find_position(columns: &[ColumnSchema]) -> Option<Position> {
         columns.iter().enumerate().find_map(|(column, schema)| {
-            let is_position =
-                |field: &&FieldSchema| field.name == "pos" && field.kind == FieldKind::Vec2;
+            let is_position = |field: &&FieldSchema| field.name == "pos" && field.kind == FieldKind::Vec2;
             let field = schema.fields.iter().find(is_position)?;
-            Some(Position {
-                column: column as u16,
-                offset: field.offset,
-            })
+            Some(Position { column: column as u16, offset: field.offset })
         })
     }
 }
@@ -190,11 +186,7 @@ impl ColumnSchema {
 impl FieldSchema {
     /// Bits on the wire; 0 if it isn't synced.
     pub fn wire_bits(&self) -> u32 {
-        if self.synced {
-            self.kind.wire_bits(self.coding)
-        } else {
-            0
-        }
+        if self.synced { self.kind.wire_bits(self.coding) } else { 0 }
     }
 }
 
@@ -236,18 +228,10 @@ impl FieldKind {
     /// Bytes in memory.
     pub const fn memory_bytes(self) -> usize {
         match self {
-            FieldKind::U8
-            | FieldKind::I8
-            | FieldKind::Bool
-            | FieldKind::Press
-            | FieldKind::Enum { .. } => 1,
+            FieldKind::U8 | FieldKind::I8 | FieldKind::Bool | FieldKind::Press | FieldKind::Enum { .. } => 1,
             FieldKind::U16 | FieldKind::I16 => 2,
             FieldKind::U32 | FieldKind::I32 | FieldKind::F32 | FieldKind::Tick => 4,
-            FieldKind::U64
-            | FieldKind::I64
-            | FieldKind::Vec2
-            | FieldKind::Entity
-            | FieldKind::Session => 8,
+            FieldKind::U64 | FieldKind::I64 | FieldKind::Vec2 | FieldKind::Entity | FieldKind::Session => 8,
         }
     }
 
@@ -255,9 +239,7 @@ impl FieldKind {
     pub const fn accepts(self, coding: Coding) -> bool {
         match (self, coding) {
             (_, Coding::Raw) => true,
-            (FieldKind::F32 | FieldKind::Vec2, Coding::Range { min, max, step }) => {
-                range_is_sound(min, max, step)
-            }
+            (FieldKind::F32 | FieldKind::Vec2, Coding::Range { min, max, step }) => range_is_sound(min, max, step),
             (FieldKind::F32, Coding::Angle { bits }) => bits >= 1 && bits <= limits::MAX_ANGLE_BITS,
             (FieldKind::U8, Coding::Max(max)) => max <= u8::MAX as u64,
             (FieldKind::U16, Coding::Max(max)) => max <= u16::MAX as u64,
@@ -269,10 +251,7 @@ impl FieldKind {
 
     /// Whether NaN could be sent in this coding; inputs must not allow it.
     pub const fn may_be_nan(self, coding: Coding) -> bool {
-        matches!(
-            (self, coding),
-            (FieldKind::F32 | FieldKind::Vec2, Coding::Raw)
-        )
+        matches!((self, coding), (FieldKind::F32 | FieldKind::Vec2, Coding::Raw))
     }
 }
 
@@ -281,16 +260,11 @@ const fn range_is_sound(min: f32, max: f32, step: f32) -> bool {
     if !(min.is_finite() && max.is_finite() && step > 0.0 && step.is_finite() && max > min) {
         return false;
     }
-    let (least, greatest) = (
-        if min < 0.0 { -min } else { min },
-        if max < 0.0 { -max } else { max },
-    );
+    let (least, greatest) = (if min < 0.0 { -min } else { min }, if max < 0.0 { -max } else { max });
     let farthest = if least > greatest { least } else { greatest };
     let finest = step as f64 * limits::MAX_RANGE_STEPS as f64;
     // A step above the span would leave one code, and one finer than the floats themselves would drift.
-    step as f64 <= max as f64 - min as f64
-        && farthest as f64 <= finest
-        && max as f64 - min as f64 <= finest
+    step as f64 <= max as f64 - min as f64 && farthest as f64 <= finest && max as f64 - min as f64 <= finest
 }
 
 /// Encodes a row from its bytes in memory (native byte order), as the component's own `encode` would.

@@ -33,11 +33,7 @@ struct Fnv(u64);
 impl Fnv {
     fn text(&mut self, text: &str) {
         // The length goes first, so that two neighbouring texts can't trade letters.
-        for byte in (text.len() as u32)
-            .to_le_bytes()
-            .into_iter()
-            .chain(text.bytes())
-        {
+        for byte in (text.len() as u32).to_le_bytes().into_iter().chain(text.bytes()) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
@@ -66,11 +62,7 @@ pub(super) fn first_difference(ours: &Schema, theirs: &Schema) -> Option<String>
 fn columns(what: &str, ours: &[ColumnSchema], theirs: &[ColumnSchema]) -> Option<String> {
     pairs(synced(ours), synced(theirs)).find_map(|(ours, theirs)| {
         let (Some(a), Some(b)) = (ours, theirs) else {
-            return Some(missing(
-                what,
-                ours.map(|column| &*column.name),
-                theirs.map(|column| &*column.name),
-            ));
+            return Some(missing(what, ours.map(|column| &*column.name), theirs.map(|column| &*column.name)));
         };
         differ(what, "", &a.name, &b.name)
             .or_else(|| differ(&a.name, "component ", &a.component, &b.component))
@@ -82,11 +74,7 @@ fn columns(what: &str, ours: &[ColumnSchema], theirs: &[ColumnSchema]) -> Option
 fn variants(what: &str, ours: &[VariantSchema], theirs: &[VariantSchema]) -> Option<String> {
     pairs(ours.iter(), theirs.iter()).find_map(|(ours, theirs)| {
         let (Some(a), Some(b)) = (ours, theirs) else {
-            return Some(missing(
-                what,
-                ours.map(|variant| &*variant.name),
-                theirs.map(|variant| &*variant.name),
-            ));
+            return Some(missing(what, ours.map(|variant| &*variant.name), theirs.map(|variant| &*variant.name)));
         };
         differ(what, "", &a.name, &b.name)
             .or_else(|| differ(&a.name, "", delivery(a), delivery(b)))
@@ -97,11 +85,7 @@ fn variants(what: &str, ours: &[VariantSchema], theirs: &[VariantSchema]) -> Opt
 fn fields(of: &str, ours: &[FieldSchema], theirs: &[FieldSchema]) -> Option<String> {
     pairs(sent(ours), sent(theirs)).find_map(|(ours, theirs)| {
         let (Some(a), Some(b)) = (ours, theirs) else {
-            return Some(missing(
-                of,
-                ours.map(|field| &*field.name),
-                theirs.map(|field| &*field.name),
-            ));
+            return Some(missing(of, ours.map(|field| &*field.name), theirs.map(|field| &*field.name)));
         };
         let name = format!("{of}.{}", a.name);
         differ(of, "field ", &a.name, &b.name)
@@ -115,18 +99,11 @@ fn differ(of: &str, prefix: &str, ours: &str, theirs: &str) -> Option<String> {
 }
 
 fn missing(of: &str, ours: Option<&str>, theirs: Option<&str>) -> String {
-    format!(
-        "{of}: {} here, {} there",
-        ours.unwrap_or("no more"),
-        theirs.unwrap_or("no more")
-    )
+    format!("{of}: {} here, {} there", ours.unwrap_or("no more"), theirs.unwrap_or("no more"))
 }
 
 /// Both sequences side by side, up to the end of the longer one.
-fn pairs<T>(
-    mut a: impl Iterator<Item = T>,
-    mut b: impl Iterator<Item = T>,
-) -> impl Iterator<Item = (Option<T>, Option<T>)> {
+fn pairs<T>(mut a: impl Iterator<Item = T>, mut b: impl Iterator<Item = T>) -> impl Iterator<Item = (Option<T>, Option<T>)> {
     std::iter::from_fn(move || match (a.next(), b.next()) {
         (None, None) => None,
         pair => Some(pair),

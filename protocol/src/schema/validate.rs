@@ -42,19 +42,12 @@ pub(super) fn schema(schema: &Schema) -> Result<(), SchemaError> {
     name(&schema.game)?;
     for list in [&schema.columns, &schema.globals] {
         at_most("columns", list.len(), limits::MAX_COLUMNS)?;
-        let synced = list
-            .iter()
-            .filter(|column| column.sync != Sync::None)
-            .count();
+        let synced = list.iter().filter(|column| column.sync != Sync::None).count();
         at_most("synced columns", synced, limits::MAX_SYNCED)?;
         list.iter().try_for_each(column)?;
     }
     fields(&schema.input)?;
-    size(
-        "input",
-        wire_bits(&schema.input),
-        limits::MAX_INPUT_BYTES as u32 * 8,
-    )?;
+    size("input", wire_bits(&schema.input), limits::MAX_INPUT_BYTES as u32 * 8)?;
     for list in [&schema.commands, &schema.events] {
         at_most("variants", list.len(), limits::MAX_VARIANTS)?;
         list.iter().try_for_each(variant)?;
@@ -78,11 +71,7 @@ fn column(column: &ColumnSchema) -> Result<(), SchemaError> {
 fn variant(variant: &VariantSchema) -> Result<(), SchemaError> {
     name(&variant.name)?;
     fields(&variant.fields)?;
-    size(
-        &variant.name,
-        variant.wire_bits(),
-        limits::MAX_MESSAGE_BYTES as u32 * 8,
-    )
+    size(&variant.name, variant.wire_bits(), limits::MAX_MESSAGE_BYTES as u32 * 8)
 }
 
 fn fields(fields: &[FieldSchema]) -> Result<(), SchemaError> {
@@ -104,21 +93,9 @@ fn name(name: &str) -> Result<(), SchemaError> {
 }
 
 fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), SchemaError> {
-    if count > max {
-        Err(SchemaError::TooMany { what, count, max })
-    } else {
-        Ok(())
-    }
+    if count > max { Err(SchemaError::TooMany { what, count, max }) } else { Ok(()) }
 }
 
 fn size(name: &str, bits: u32, max: u32) -> Result<(), SchemaError> {
-    if bits > max {
-        Err(SchemaError::TooLarge {
-            name: name.to_owned(),
-            bits,
-            max,
-        })
-    } else {
-        Ok(())
-    }
+    if bits > max { Err(SchemaError::TooLarge { name: name.to_owned(), bits, max }) } else { Ok(()) }
 }

@@ -1,9 +1,6 @@
 //! Unpacking, with every bound checked: the bytes come from outside.
 
-use super::{
-    GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG,
-    SnapshotHeader, SnapshotShape,
-};
+use super::{GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
 use crate::bits::{BitReader, Truncated};
 use crate::layout::WireColumn;
 use crate::schema::TAG_BITS;
@@ -104,22 +101,15 @@ pub struct SnapshotReader<'a> {
 impl<'a> SnapshotReader<'a> {
     /// Reads the header, which is enough to drop a snapshot that is out of date.
     pub fn new(datagram: &'a [u8]) -> Result<SnapshotReader<'a>, SnapshotError> {
-        let (header, body) = datagram
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(SnapshotError::Truncated)?;
+        let (header, body) = datagram.split_first_chunk::<HEADER_BYTES>().ok_or(SnapshotError::Truncated)?;
         if header[0] != SNAPSHOT_TAG {
             return Err(SnapshotError::Tag);
         }
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         Ok(SnapshotReader {
             header: SnapshotHeader {
                 tick: TickNo(word(1)),
-                inputs: AckBits {
-                    highest: word(5),
-                    bits: word(9),
-                },
+                inputs: AckBits { highest: word(5), bits: word(9) },
                 waited_us: word(13),
             },
             records: u16::from_le_bytes([header[17], header[18]]),
@@ -153,15 +143,9 @@ impl<'a> SnapshotReader<'a> {
             record(&mut from, index, &layout.columns, &mut each)?;
         }
         for _ in 0..self.cues {
-            each(Item::Cue {
-                event: cue(&mut from, layout)?,
-            })?;
+            each(Item::Cue { event: cue(&mut from, layout)? })?;
         }
-        if from.only_padding_left() {
-            Ok(())
-        } else {
-            Err(SnapshotError::Trailing)
-        }
+        if from.only_padding_left() { Ok(()) } else { Err(SnapshotError::Trailing) }
     }
 }
 
@@ -176,11 +160,7 @@ fn record<'a>(
         OP_UPDATE => {
             each(Item::Update { index })?;
             for column in set_bits(from.read(mask_bits)? as u32) {
-                let row = if from.read_bool()? {
-                    Some(from.split(columns[column].bits)?)
-                } else {
-                    None
-                };
+                let row = if from.read_bool()? { Some(from.split(columns[column].bits)?) } else { None };
                 each(Item::Column { index, column, row })?;
             }
         }
@@ -189,11 +169,7 @@ fn record<'a>(
             if generation == 0 {
                 return Err(SnapshotError::Generation);
             }
-            each(Item::Fresh {
-                index,
-                generation,
-                mine: from.read_bool()?,
-            })?;
+            each(Item::Fresh { index, generation, mine: from.read_bool()? })?;
             for column in set_bits(from.read(mask_bits)? as u32) {
                 let row = Some(from.split(columns[column].bits)?);
                 each(Item::Column { index, column, row })?;

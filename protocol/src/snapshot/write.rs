@@ -1,9 +1,6 @@
 //! Packing: one writer per front-end, used for one client after the other.
 
-use super::{
-    GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG,
-    SnapshotHeader, SnapshotShape,
-};
+use super::{GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
 use crate::bits::{BitWriter, Mark, Row};
 use crate::limits::MAX_SNAPSHOT_BYTES;
 
@@ -26,11 +23,7 @@ impl SnapshotWriter {
     pub fn new() -> SnapshotWriter {
         SnapshotWriter {
             bits: BitWriter::new(Vec::with_capacity(MAX_SNAPSHOT_BYTES + 64)),
-            shape: SnapshotShape {
-                index_bits: 0,
-                columns: 0,
-                globals: 0,
-            },
+            shape: SnapshotShape { index_bits: 0, columns: 0, globals: 0 },
             budget_bits: 0,
             records: 0,
             cues: 0,
@@ -74,12 +67,7 @@ impl SnapshotWriter {
 
     /// Writes what changed of an entity that the client knows: for each wire column in `mask` its row, or that it has
     /// none.
-    pub fn update<'r>(
-        &mut self,
-        index: u32,
-        mask: u32,
-        mut row: impl FnMut(usize) -> Option<Row<'r>>,
-    ) -> bool {
+    pub fn update<'r>(&mut self, index: u32, mask: u32, mut row: impl FnMut(usize) -> Option<Row<'r>>) -> bool {
         let mark = self.record(index, OP_UPDATE);
         self.bits.write(u64::from(mask), self.shape.columns);
         for column in set_bits(mask) {

@@ -1,0 +1,481 @@
+//! Everything that quinn-proto needs but a socket and a clock: connections, timers, the control stream and datagrams.
+//!
+//! Front-end, client and load generator are each one loop over a [`Driver`]: received UDP payloads go to
+//! [`Driver::handle_datagram`], due timers to [`Driver::handle_timeouts`], and [`Driver::poll`] tells the [`Handler`] what
+//! happened and hands out what is to be sent. Only connections that something happened to are touched.
+//!
+//! The control stream is the one stream of a connection: the client opens it, both ends write frames (see
+//! [`crate::codec`]). The driver puts frames together and hands over whole ones.
+
+mod conn;
+mod wheel;
+
+pub use conn::{Conn, SendError, WriteError};
+
+use crate::control::Code;
+use crate::limits::{MAX_CLIENT_FRAME, MAX_CONNECTIONS, MAX_FRAME, MAX_GSO_SEGMENTS, MAX_HANDSHAKES};
+use bytes::{Bytes, BytesMut};
+use conn::Event;
+use quinn_proto::{
+    ClientConfig, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming,
+    ServerConfig, Transmit,
+};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+use wheel::Wheel;
+
+/// Names a connection of a driver; one that is over never names another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnId {
+    /// Place in the driver's table; small, and used again.
+    pub index: u32,
+    /// How often the place was used.
+    pub generation: u32,
+}
+
+/// What the application does about its connections.
+///
+/// It may write and send through the [`Conn`] it is given; what it wrote goes out before [`Driver::poll`] returns.
+pub trait Handler<T> {
+    /// Somebody wants to connect: the state to keep for the connection, or nothing to refuse. Clients are never asked.
+    fn accepted(&mut self, remote: SocketAddr) -> Option<T> {
+        let _ = remote;
+        None
+    }
+
+    /// The handshake is done.
+    fn connected(&mut self, conn: &mut Conn<T>);
+
+    /// A datagram has arrived.
+    fn datagram(&mut self, conn: &mut Conn<T>, bytes: &[u8]);
+
+    /// The body of a control frame has arrived.
+    fn frame(&mut self, conn: &mut Conn<T>, body: &[u8]);
+
+    /// The connection is over, whoever ended it. Said once of each, also if its handshake failed; the connection is
+    /// forgotten some time after.
+    fn closed(&mut self, conn: &mut Conn<T>, why: &Closed);
+}
+
+/// Why a connection is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// We closed it.
+    ByUs(Code),
+    /// The peer closed it.
+    ByPeer {
+        /// The application error code, usually a [`Code`].
+        code: u64,
+        /// What the peer said about it.
+        reason: Bytes,
+    },
+    /// The peer takes no more connections.
+    Refused,
+    /// Nothing was heard for too long.
+    TimedOut,
+    /// The peer has forgotten the connection: its process was replaced.
+    Reset,
+    /// The peer or the network broke the protocol.
+    Broken(ConnectionError),
+}
+
+impl Closed {
+    /// The code that one of the ends gave.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Closed::ByUs(code) => Some(*code),
+            Closed::ByPeer { code, .. } => Code::from_u64(*code),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConnectionError> for Closed {
+    fn from(error: ConnectionError) -> Closed {
+        match error {
+            ConnectionError::ApplicationClosed(close) => {
+                Closed::ByPeer { code: close.error_code.into_inner(), reason: close.reason }
+            }
+            ConnectionError::ConnectionClosed(close)
+                if close.error_code == quinn_proto::TransportErrorCode::CONNECTION_REFUSED =>
+            {
+                Closed::Refused
+            }
+            ConnectionError::TimedOut => Closed::TimedOut,
+            ConnectionError::Reset => Closed::Reset,
+            error => Closed::Broken(error),
+        }
+    }
+}
+
+/// What a driver has counted since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct DriverStats {
+    /// UDP payloads taken in.
+    pub udp_in: u64,
+    /// UDP payloads handed out, each segment counted.
+    pub udp_out: u64,
+    /// Bytes of those taken in.
+    pub bytes_in: u64,
+    /// Bytes of those handed out.
+    pub bytes_out: u64,
+    /// Answers to packets of no connection: resets, retries, refusals, version negotiations.
+    pub responses: u64,
+    /// Handshakes begun by peers and let in.
+    pub accepted: u64,
+    /// Handshakes refused because of the limits of connections or handshakes.
+    pub refused_full: u64,
+    /// Handshakes refused by the handler.
+    pub refused_by_handler: u64,
+    /// Addresses asked to prove themselves because many handshakes were under way.
+    pub retried: u64,
+    /// Handshakes that succeeded.
+    pub connected: u64,
+    /// Handshakes that failed.
+    pub handshake_failed: u64,
+    /// Connections closed by us.
+    pub closed_by_us: u64,
+    /// Connections that ended otherwise after their handshake.
+    pub closed_by_peer: u64,
+    /// Control frames handed to the handler.
+    pub frames_in: u64,
+    /// Connections closed because of a frame longer than allowed or a broken control stream.
+    pub bad_control: u64,
+    /// Connections closed because the peer did not read what it was sent.
+    pub backlog_overflow: u64,
+    /// Streams that the protocol doesn't have.
+    pub stray_streams: u64,
+    /// Timers that went off.
+    pub timeouts: u64,
+}
+
+/// Connections of one endpoint, server or client, each with a `T` of the application's.
+pub struct Driver<T> {
+    endpoint: Endpoint,
+    slots: Vec<Slot<T>>,
+    /// Places in `slots` of connections to look at, each at most once (`Conn::dirty`).
+    dirty: Vec<u32>,
+    dirty_spare: Vec<u32>,
+    incoming: Vec<Incoming>,
+    wheel: Wheel,
+    scratch: Vec<u8>,
+    handshakes: usize,
+    max_frame: usize,
+    stats: DriverStats,
+}
+
+struct Slot<T> {
+    generation: u32,
+    conn: Option<Box<Conn<T>>>,
+}
+
+impl<T> Driver<T> {
+    /// Accepts connections, and makes none.
+    pub fn server(now: Instant, endpoint: EndpointConfig, config: ServerConfig) -> Driver<T> {
+        Driver::new(now, endpoint, Some(Arc::new(config)), MAX_CLIENT_FRAME)
+    }
+
+    /// Makes connections, and accepts none.
+    pub fn client(now: Instant, endpoint: EndpointConfig) -> Driver<T> {
+        Driver::new(now, endpoint, None, MAX_FRAME)
+    }
+
+    fn new(now: Instant, endpoint: EndpointConfig, server: Option<Arc<ServerConfig>>, max_frame: usize) -> Driver<T> {
+        Driver {
+            endpoint: Endpoint::new(Arc::new(endpoint), server, true, None),
+            slots: Vec::new(),
+            dirty: Vec::new(),
+            dirty_spare: Vec::new(),
+            incoming: Vec::new(),
+            wheel: Wheel::new(now),
+            scratch: Vec::with_capacity(MAX_GSO_SEGMENTS * 1500),
+            handshakes: 0,
+            max_frame,
+            stats: DriverStats::default(),
+        }
+    }
+
+    /// Begins a connection.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        config: ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+        app: T,
+    ) -> Result<ConnId, quinn_proto::ConnectError> {
+        let (handle, quic) = self.endpoint.connect(now, config, remote, server_name)?;
+        Ok(self.insert(handle, quic, app))
+    }
+
+    /// Takes in one UDP payload. What it calls for is done by the next [`Driver::poll`], except for answers to packets of
+    /// no connection.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local_ip: Option<IpAddr>,
+        ecn: Option<EcnCodepoint>,
+        data: BytesMut,
+        out: &mut impl FnMut(&Transmit, &[u8]),
+    ) {
+        self.stats.udp_in += 1;
+        self.stats.bytes_in += data.len() as u64;
+        self.scratch.clear();
+        match self.endpoint.handle(now, from, local_ip, ecn, data, &mut self.scratch) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(conn) = self.slots.get_mut(handle.0).and_then(|slot| slot.conn.as_mut()) {
+                    conn.quic.handle_event(event);
+                    conn.make_dirty(&mut self.dirty);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.consider(incoming, out),
+            Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, out),
+            None => {}
+        }
+    }
+
+    /// Lets timers go off that are due.
+    pub fn handle_timeouts(&mut self, now: Instant) {
+        while let Some((due, index)) = self.wheel.next_due(now) {
+            let Some(conn) = self.slots.get_mut(index as usize).and_then(|slot| slot.conn.as_mut()) else { continue };
+            if conn.armed == 0 || conn.armed > due {
+                continue;
+            }
+            conn.armed = 0;
+            match conn.quic.poll_timeout() {
+                Some(deadline) if deadline <= now => {
+                    self.stats.timeouts += 1;
+                    conn.quic.handle_timeout(now);
+                    conn.make_dirty(&mut self.dirty);
+                }
+                Some(deadline) => self.wheel.arm(index, &mut conn.armed, deadline),
+                None => {}
+            }
+        }
+    }
+
+    /// When [`Driver::handle_timeouts`] is next to be called; it may be early, never late.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// Whether [`Driver::poll`] has something to do.
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.incoming.is_empty()
+    }
+
+    /// Tells the handler what happened and hands out everything that is to be sent. A transmission of several segments
+    /// says their size in `segment_size`; the last may be shorter.
+    pub fn poll(&mut self, now: Instant, handler: &mut impl Handler<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        for incoming in std::mem::take(&mut self.incoming) {
+            self.accept(now, incoming, handler, out);
+        }
+        let spare = std::mem::take(&mut self.dirty_spare);
+        let mut dirty = std::mem::replace(&mut self.dirty, spare);
+        for index in dirty.drain(..) {
+            // The connection is taken out of its place, so that the endpoint and the wheel can be used meanwhile.
+            let Some(mut conn) = self.slots[index as usize].conn.take() else { continue };
+            conn.dirty = false;
+            if self.drive(now, &mut conn, handler, out) {
+                continue;
+            }
+            if let Some(deadline) = conn.quic.poll_timeout() {
+                self.wheel.arm(index, &mut conn.armed, deadline);
+            }
+            self.slots[index as usize].conn = Some(conn);
+        }
+        self.dirty_spare = dirty;
+    }
+
+    /// A connection to write to; the next [`Driver::poll`] sends what was written.
+    pub fn connection(&mut self, id: ConnId) -> Option<&mut Conn<T>> {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        let conn = slot.conn.as_mut()?;
+        conn.make_dirty(&mut self.dirty);
+        Some(conn)
+    }
+
+    /// A connection to look at only.
+    pub fn get(&self, id: ConnId) -> Option<&Conn<T>> {
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        slot.conn.as_deref()
+    }
+
+    /// Makes the next [`Driver::poll`] look at a connection.
+    pub fn mark_dirty(&mut self, id: ConnId) {
+        let _ = self.connection(id);
+    }
+
+    /// All connections that aren't forgotten yet, to look at.
+    pub fn connections(&self) -> impl Iterator<Item = &Conn<T>> {
+        self.slots.iter().filter_map(|slot| slot.conn.as_deref())
+    }
+
+    /// Closes all connections.
+    pub fn close_all(&mut self, code: Code, reason: &str) {
+        for conn in self.slots.iter_mut().filter_map(|slot| slot.conn.as_mut()) {
+            conn.close(code, reason);
+            conn.make_dirty(&mut self.dirty);
+        }
+    }
+
+    /// Connections that aren't forgotten yet, closed ones included.
+    pub fn open_connections(&self) -> usize {
+        self.endpoint.open_connections()
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    /// Refuses a newcomer beyond the limits, and asks it to prove its address when many handshakes are under way.
+    fn consider(&mut self, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
+        let handshakes = self.handshakes + self.incoming.len();
+        let connections = self.endpoint.open_connections() + self.incoming.len();
+        self.scratch.clear();
+        if handshakes >= MAX_HANDSHAKES || connections >= MAX_CONNECTIONS {
+            self.stats.refused_full += 1;
+            let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
+            return self.respond(&transmit, out);
+        }
+        if handshakes >= MAX_HANDSHAKES / 2 && !incoming.remote_address_validated() && incoming.may_retry() {
+            self.stats.retried += 1;
+            match self.endpoint.retry(incoming, &mut self.scratch) {
+                Ok(transmit) => self.respond(&transmit, out),
+                Err(error) => self.endpoint.ignore(error.into_incoming()),
+            }
+            return;
+        }
+        self.incoming.push(incoming);
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+        handler: &mut impl Handler<T>,
+        out: &mut impl FnMut(&Transmit, &[u8]),
+    ) {
+        self.scratch.clear();
+        let Some(app) = handler.accepted(incoming.remote_address()) else {
+            self.stats.refused_by_handler += 1;
+            let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
+            return self.respond(&transmit, out);
+        };
+        match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
+            Ok((handle, quic)) => {
+                self.stats.accepted += 1;
+                self.insert(handle, quic, app);
+            }
+            Err(error) => {
+                self.stats.handshake_failed += 1;
+                if let Some(transmit) = error.response {
+                    self.respond(&transmit, out);
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, app: T) -> ConnId {
+        while self.slots.len() <= handle.0 {
+            self.slots.push(Slot { generation: 0, conn: None });
+        }
+        let slot = &mut self.slots[handle.0];
+        slot.generation = slot.generation.wrapping_add(1);
+        let id = ConnId { index: handle.0 as u32, generation: slot.generation };
+        let conn = slot.conn.insert(Box::new(Conn::new(id, quic, app)));
+        conn.make_dirty(&mut self.dirty);
+        self.handshakes += 1;
+        id
+    }
+
+    fn respond(&mut self, transmit: &Transmit, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.stats.responses += 1;
+        self.stats.udp_out += 1;
+        self.stats.bytes_out += transmit.size as u64;
+        out(transmit, &self.scratch[..transmit.size]);
+    }
+
+    /// Does everything that there is to do for one connection; true if it is to be forgotten.
+    fn drive(
+        &mut self,
+        now: Instant,
+        conn: &mut Conn<T>,
+        handler: &mut impl Handler<T>,
+        out: &mut impl FnMut(&Transmit, &[u8]),
+    ) -> bool {
+        let handle = ConnectionHandle(conn.id().index as usize);
+        loop {
+            while let Some(event) = conn.next_event(self.max_frame, &mut self.stats) {
+                self.tell(conn, event, handler);
+            }
+            conn.flush_control(&mut self.stats);
+            if let Some(why) = conn.take_close(now) {
+                self.tell(conn, Event::Closed(why), handler);
+            }
+            self.transmit(now, conn, out);
+            let mut again = false;
+            while let Some(event) = conn.quic.poll_endpoint_events() {
+                let drained = event.is_drained();
+                let answer = self.endpoint.handle_event(handle, event);
+                if drained {
+                    return true;
+                }
+                if let Some(answer) = answer {
+                    conn.quic.handle_event(answer);
+                    again = true;
+                }
+            }
+            if !again {
+                return false;
+            }
+        }
+    }
+
+    fn tell(&mut self, conn: &mut Conn<T>, event: Event, handler: &mut impl Handler<T>) {
+        match event {
+            Event::Connected => {
+                self.stats.connected += 1;
+                self.handshakes -= 1;
+                handler.connected(conn);
+            }
+            Event::Datagram(bytes) => handler.datagram(conn, &bytes),
+            Event::Frames(frames) => {
+                let rest = frames.each(self.max_frame, |body| {
+                    self.stats.frames_in += 1;
+                    handler.frame(conn, body);
+                    conn.is_open()
+                });
+                conn.return_frames(rest, &mut self.stats);
+            }
+            Event::Closed(why) => {
+                if !conn.was_connected() {
+                    self.handshakes -= 1;
+                    self.stats.handshake_failed += 1;
+                } else if matches!(why, Closed::ByUs(_)) {
+                    self.stats.closed_by_us += 1;
+                } else {
+                    self.stats.closed_by_peer += 1;
+                }
+                handler.closed(conn, &why);
+            }
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, conn: &mut Conn<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        loop {
+            self.scratch.clear();
+            let Some(transmit) = conn.quic.poll_transmit(now, MAX_GSO_SEGMENTS, &mut self.scratch) else { return };
+            let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+            self.stats.udp_out += transmit.size.div_ceil(segment) as u64;
+            self.stats.bytes_out += transmit.size as u64;
+            out(&transmit, &self.scratch[..transmit.size]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

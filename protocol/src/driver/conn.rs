@@ -1,0 +1,372 @@
+//! One connection: its datagrams, its control stream, its end.
+
+use super::{Closed, ConnId, DriverStats};
+use crate::codec::{self, EncodeError};
+use crate::control::Code;
+use crate::limits::{MAX_CONTROL_BACKLOG, MAX_REASON_BYTES, MAX_STRAY_STREAMS};
+use bytes::Bytes;
+use quinn_proto::{Connection, Dir, ReadError, Side, StreamEvent, StreamId};
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Why a datagram was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SendError {
+    /// It is longer than [`Conn::max_datagram`].
+    #[error("the datagram is longer than the connection allows")]
+    TooLong,
+    /// The handshake isn't done, the connection is over, or the peer takes no datagrams.
+    #[error("the connection takes no datagrams now")]
+    NotReady,
+}
+
+/// Why a control message was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It can't be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The peer has not read [`MAX_CONTROL_BACKLOG`] bytes: the connection is being closed with `Flooding`.
+    #[error("the peer doesn't read what it is sent")]
+    Backlog,
+    /// The connection is over.
+    #[error("the connection is over")]
+    Closed,
+}
+
+/// A connection and the application's state for it.
+pub struct Conn<T> {
+    /// The application's.
+    pub app: T,
+    pub(super) quic: Connection,
+    /// Whether it stands in the driver's list.
+    pub(super) dirty: bool,
+    /// The millisecond of the wheel in which its timer stands; 0 if in none.
+    pub(super) armed: u64,
+    id: ConnId,
+    connected: bool,
+    /// Set when the application, or a bound, wants it closed; taken by the next poll.
+    closing: Option<(Code, Bytes)>,
+    over: bool,
+    stream: Option<StreamId>,
+    readable: bool,
+    /// The peer has written its last.
+    ended: bool,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    /// How much of `outgoing` the stream has taken.
+    written: usize,
+    backlog_overflow: bool,
+    stray_streams: u32,
+}
+
+/// What a connection has to say.
+pub(super) enum Event {
+    Connected,
+    Datagram(Bytes),
+    Frames(Frames),
+    Closed(Closed),
+}
+
+/// Bytes of the control stream with at least one whole frame, or one that is too long.
+pub(super) struct Frames(Vec<u8>);
+
+/// What is left of them, and whether it can still become a frame.
+pub(super) struct Rest {
+    bytes: Vec<u8>,
+    sound: bool,
+}
+
+/// The peer took its control stream back.
+struct StreamReset;
+
+impl<T> Conn<T> {
+    pub(super) fn new(id: ConnId, quic: Connection, app: T) -> Conn<T> {
+        Conn {
+            app,
+            quic,
+            dirty: false,
+            armed: 0,
+            id,
+            connected: false,
+            closing: None,
+            over: false,
+            stream: None,
+            readable: false,
+            ended: false,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            written: 0,
+            backlog_overflow: false,
+            stray_streams: 0,
+        }
+    }
+
+    /// Its name in the driver.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The peer's address, which may change.
+    pub fn remote(&self) -> SocketAddr {
+        self.quic.remote_address()
+    }
+
+    /// Whether neither end has closed it.
+    pub fn is_open(&self) -> bool {
+        !self.over && self.closing.is_none()
+    }
+
+    /// Whether its handshake was ever done.
+    pub fn was_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// quinn's estimate of the round trip, acknowledgement delays left out.
+    pub fn rtt(&self) -> Duration {
+        self.quic.rtt()
+    }
+
+    /// quinn's counters.
+    pub fn stats(&self) -> quinn_proto::ConnectionStats {
+        self.quic.stats()
+    }
+
+    /// Bytes of the longest datagram that [`Conn::send_datagram`] takes; 0 if none.
+    pub fn max_datagram(&mut self) -> usize {
+        if self.connected && self.is_open() { self.quic.datagrams().max_size().unwrap_or(0) } else { 0 }
+    }
+
+    /// Queues a datagram. If the network is slower than we are, the oldest queued ones are dropped: they are stale.
+    pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if !self.connected || !self.is_open() {
+            return Err(SendError::NotReady);
+        }
+        self.quic.datagrams().send(Bytes::copy_from_slice(bytes), true).map_err(|error| match error {
+            quinn_proto::SendDatagramError::TooLarge => SendError::TooLong,
+            _ => SendError::NotReady,
+        })
+    }
+
+    /// Writes a message to the control stream; before the handshake is done it waits.
+    pub fn send_control<M: Serialize>(&mut self, message: &M) -> Result<(), WriteError> {
+        if !self.is_open() {
+            return Err(WriteError::Closed);
+        }
+        codec::encode_frame(message, &mut self.outgoing)?;
+        self.check_backlog()
+    }
+
+    /// Writes a frame that is encoded already (see [`codec::encode_frame`]), for what many are sent.
+    pub fn write_control(&mut self, frame: &[u8]) -> Result<(), WriteError> {
+        if !self.is_open() {
+            return Err(WriteError::Closed);
+        }
+        self.outgoing.extend_from_slice(frame);
+        self.check_backlog()
+    }
+
+    /// Closes the connection with the next poll. Control messages that the peer does not have by then are lost, so the
+    /// reason, cut to [`MAX_REASON_BYTES`], should say all.
+    pub fn close(&mut self, code: Code, reason: &str) {
+        if self.is_open() {
+            let fits = |length: &usize| reason.is_char_boundary(*length);
+            let length = (0..=reason.len().min(MAX_REASON_BYTES)).rev().find(fits).unwrap_or(0);
+            self.closing = Some((code, Bytes::copy_from_slice(&reason.as_bytes()[..length])));
+        }
+    }
+
+    pub(super) fn make_dirty(&mut self, dirty: &mut Vec<u32>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(self.id.index);
+        }
+    }
+
+    /// The next thing to tell the application; what needs no telling is done here.
+    pub(super) fn next_event(&mut self, max_frame: usize, stats: &mut DriverStats) -> Option<Event> {
+        loop {
+            if self.is_open() {
+                if let Some(bytes) = self.quic.datagrams().recv() {
+                    return Some(Event::Datagram(bytes));
+                }
+                if let Some(frames) = self.read_control(max_frame, stats) {
+                    return Some(Event::Frames(frames));
+                }
+            }
+            match self.quic.poll()? {
+                quinn_proto::Event::Connected => {
+                    self.connected = true;
+                    if self.quic.side() == Side::Client {
+                        self.stream = self.quic.streams().open(Dir::Bi);
+                    }
+                    return Some(Event::Connected);
+                }
+                quinn_proto::Event::ConnectionLost { reason } if !self.over => {
+                    self.over = true;
+                    return Some(Event::Closed(reason.into()));
+                }
+                quinn_proto::Event::Stream(event) => self.stream_event(event, stats),
+                // Datagrams are looked for at every turn.
+                _ => {}
+            }
+        }
+    }
+
+    /// Carries out a close that was asked for.
+    pub(super) fn take_close(&mut self, now: Instant) -> Option<Closed> {
+        let (code, reason) = self.closing.take()?;
+        if self.over {
+            return None;
+        }
+        self.over = true;
+        self.quic.close(now, code.into(), reason);
+        Some(Closed::ByUs(code))
+    }
+
+    /// Gives the control stream as much as it takes.
+    pub(super) fn flush_control(&mut self, stats: &mut DriverStats) {
+        if self.backlog_overflow {
+            self.backlog_overflow = false;
+            stats.backlog_overflow += 1;
+        }
+        let Some(stream) = self.stream.filter(|_| self.is_open()) else { return };
+        while self.written < self.outgoing.len() {
+            match self.quic.send_stream(stream).write(&self.outgoing[self.written..]) {
+                Ok(bytes) => self.written += bytes,
+                Err(quinn_proto::WriteError::Blocked) => break,
+                Err(_) => return self.bad_control(stats, "the control stream was stopped"),
+            }
+        }
+        if self.written == self.outgoing.len() {
+            self.outgoing.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Takes back what is not a whole frame yet.
+    pub(super) fn return_frames(&mut self, rest: Rest, stats: &mut DriverStats) {
+        self.incoming = rest.bytes;
+        // There may be more in the stream than was read.
+        self.readable = true;
+        if !rest.sound {
+            self.bad_control(stats, "a control message is too long");
+        }
+    }
+
+    fn check_backlog(&mut self) -> Result<(), WriteError> {
+        if self.outgoing.len() - self.written <= MAX_CONTROL_BACKLOG {
+            return Ok(());
+        }
+        self.backlog_overflow = true;
+        self.close(Code::Flooding, "control messages are not read");
+        Err(WriteError::Backlog)
+    }
+
+    fn stream_event(&mut self, event: StreamEvent, stats: &mut DriverStats) {
+        match event {
+            StreamEvent::Opened { dir } => {
+                while let Some(id) = self.quic.streams().accept(dir) {
+                    self.opened(id, stats);
+                }
+            }
+            StreamEvent::Readable { id } if Some(id) == self.stream => self.readable = true,
+            StreamEvent::Stopped { id, .. } if Some(id) == self.stream => {
+                self.bad_control(stats, "the control stream was stopped");
+            }
+            // A stream that can be written to again is written to at every turn.
+            _ => {}
+        }
+    }
+
+    /// The first bidirectional stream is the control stream; there are no others.
+    fn opened(&mut self, id: StreamId, stats: &mut DriverStats) {
+        if id.dir() == Dir::Bi && self.stream.is_none() && self.quic.side() == Side::Server {
+            self.stream = Some(id);
+            self.readable = true;
+            return;
+        }
+        stats.stray_streams += 1;
+        self.stray_streams += 1;
+        // A stream that is closed already needs neither.
+        let _ = self.quic.recv_stream(id).stop(Code::StrayStream.into());
+        if id.dir() == Dir::Bi {
+            let _ = self.quic.send_stream(id).reset(Code::StrayStream.into());
+        }
+        if self.stray_streams > MAX_STRAY_STREAMS {
+            self.close(Code::Flooding, "too many streams");
+        }
+    }
+
+    /// Reads until there is a whole frame, or nothing more.
+    fn read_control(&mut self, max_frame: usize, stats: &mut DriverStats) -> Option<Frames> {
+        let stream = self.stream.filter(|_| self.readable)?;
+        self.readable = false;
+        if self.read_stream(stream, codec::FRAME_HEADER_BYTES + max_frame).is_err() {
+            self.bad_control(stats, "the control stream was reset");
+            return None;
+        }
+        match codec::split_frame(&self.incoming, max_frame) {
+            Ok(None) => {
+                if self.ended {
+                    self.close(Code::Left, "the control stream has ended");
+                }
+                None
+            }
+            Ok(Some(_)) | Err(_) => Some(Frames(std::mem::take(&mut self.incoming))),
+        }
+    }
+
+    /// Fills `incoming` up to `room` bytes.
+    fn read_stream(&mut self, stream: StreamId, room: usize) -> Result<(), StreamReset> {
+        let mut receive = self.quic.recv_stream(stream);
+        // A stream that was read to its end is no longer there.
+        let Ok(mut chunks) = receive.read(true) else { return Ok(()) };
+        while self.incoming.len() < room {
+            match chunks.next(room - self.incoming.len()) {
+                Ok(Some(chunk)) => self.incoming.extend_from_slice(&chunk.bytes),
+                Ok(None) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(ReadError::Blocked) => break,
+                Err(ReadError::Reset(_)) => return Err(StreamReset),
+            }
+        }
+        // The poll that follows transmits whatever window update this calls for.
+        let _ = chunks.finalize();
+        Ok(())
+    }
+
+    fn bad_control(&mut self, stats: &mut DriverStats, reason: &str) {
+        stats.bad_control += 1;
+        self.close(Code::BadMessage, reason);
+    }
+}
+
+impl Frames {
+    /// Hands out the bodies of all whole frames, for as long as `each` wants more.
+    pub(super) fn each(self, max_frame: usize, mut each: impl FnMut(&[u8]) -> bool) -> Rest {
+        let Frames(mut bytes) = self;
+        let (mut at, mut sound) = (0, true);
+        loop {
+            match codec::split_frame(&bytes[at..], max_frame) {
+                Ok(Some((body, length))) => {
+                    at += length;
+                    if !each(body) {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    sound = false;
+                    break;
+                }
+            }
+        }
+        bytes.drain(..at);
+        Rest { bytes, sound }
+    }
+}

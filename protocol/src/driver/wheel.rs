@@ -1,0 +1,83 @@
+//! Timers: a hashed wheel with slots of one millisecond.
+//!
+//! An entry is never taken out: a connection remembers the millisecond it stands in (`armed`), and an entry that doesn't
+//! match is skipped when its slot comes up. A deadline that moves back, as almost all do, costs nothing until then.
+
+use crate::limits::WHEEL_SLOTS;
+use std::time::{Duration, Instant};
+
+const WORD_BITS: usize = 64;
+
+pub(super) struct Wheel {
+    base: Instant,
+    slots: Vec<Vec<u32>>,
+    /// A bit per slot that has entries.
+    occupied: Vec<u64>,
+    /// The millisecond after `base` whose slot is looked at next; never 0, which means unarmed.
+    position: u64,
+}
+
+impl Wheel {
+    pub(super) fn new(now: Instant) -> Wheel {
+        Wheel { base: now, slots: vec![Vec::new(); WHEEL_SLOTS], occupied: vec![0; WHEEL_SLOTS / WORD_BITS], position: 1 }
+    }
+
+    /// Sees to it that the timer of `index` comes up at `deadline` at the latest. One beyond the wheel's turn comes up early
+    /// and is armed again.
+    pub(super) fn arm(&mut self, index: u32, armed: &mut u64, deadline: Instant) {
+        let since = deadline.saturating_duration_since(self.base);
+        let millisecond = since.as_micros().div_ceil(1000) as u64;
+        let last = self.position + WHEEL_SLOTS as u64 - 1;
+        let at = millisecond.clamp(self.position, last);
+        if *armed != 0 && *armed <= at {
+            return;
+        }
+        *armed = at;
+        let slot = at as usize % WHEEL_SLOTS;
+        self.slots[slot].push(index);
+        self.occupied[slot / WORD_BITS] |= 1 << (slot % WORD_BITS);
+    }
+
+    /// The next entry of a slot that has come up, and the millisecond up to which timers are due.
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<(u64, u32)> {
+        let current = now.saturating_duration_since(self.base).as_millis() as u64;
+        while self.position <= current {
+            let slot = self.position as usize % WHEEL_SLOTS;
+            if let Some(index) = self.slots[slot].pop() {
+                return Some((current, index));
+            }
+            self.occupied[slot / WORD_BITS] &= !(1 << (slot % WORD_BITS));
+            // Empty stretches are skipped; after a long pause one turn is enough, all that is armed lies within it.
+            self.position = match self.next_position(self.position + 1) {
+                Some(next) => next.min(current + 1),
+                None => current + 1,
+            };
+        }
+        None
+    }
+
+    /// The earliest instant at which a timer may be due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next_position(self.position).map(|at| self.base + Duration::from_millis(at))
+    }
+
+    /// The first millisecond from `from` on whose slot has entries.
+    fn next_position(&self, from: u64) -> Option<u64> {
+        let start = from as usize % WHEEL_SLOTS;
+        let words = WHEEL_SLOTS / WORD_BITS;
+        for step in 0..=words {
+            let word = (start / WORD_BITS + step) % words;
+            let mut bits = self.occupied[word];
+            if step == 0 {
+                bits &= u64::MAX << (start % WORD_BITS);
+            }
+            if bits != 0 {
+                let slot = word * WORD_BITS + bits.trailing_zeros() as usize;
+                return Some(from + ((slot + WHEEL_SLOTS - start) % WHEEL_SLOTS) as u64);
+            }
+        }
+        None
+    }
+}
+
+const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
