@@ -96,7 +96,7 @@ pub enum CertificateError {
         /// Where the key's path comes from.
         origin: Origin,
         /// What the TLS library said.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// The development certificate can't be made.
     #[error("a development certificate cannot be made ({0}); set `tls.cert` and `tls.key` in the configuration")]
@@ -174,7 +174,7 @@ fn load(files: &Files) -> Result<Certificate, CertificateError> {
         cert: files.cert.clone(),
         key: files.key.clone(),
         origin: files.key_origin,
-        source,
+        source: Box::new(source),
     })?;
     Ok(Certificate { chain, key })
 }

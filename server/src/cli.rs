@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{OptionValue, Options, check_instance, check_option};
+use crate::config::{OptionValue, Options, check_instance, check_option_key};
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -180,9 +180,9 @@ enum GameOptionError {
     /// There is no `=`.
     #[error("write it as KEY=VALUE, for example capacity=32")]
     NoEquals,
-    /// The key or value breaks a bound.
+    /// The key breaks a rule.
     #[error(transparent)]
-    Bound(#[from] crate::config::ConfigError),
+    Key(#[from] crate::config::ConfigError),
 }
 
 fn parse_game_option(text: &str) -> Result<(String, OptionValue), GameOptionError> {
@@ -191,7 +191,7 @@ fn parse_game_option(text: &str) -> Result<(String, OptionValue), GameOptionErro
         Ok(number) => OptionValue::Number(number),
         Err(_) => OptionValue::Text(value.to_owned()),
     };
-    check_option(key, &value)?;
+    check_option_key(key)?;
     Ok((key.to_owned(), value))
 }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
-    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTION_BYTES_MAX, GAME_OPTIONS_MAX,
-    INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_NAME_BYTES_MAX, MATCHES_MAX, SIMS_MAX, TICK_HZ_MAX,
+    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_MIB_MAX,
+    INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX, SIMS_MAX, TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -41,10 +41,10 @@ sims = 2
 # Memory of all worlds together, in MiB of /dev/shm, taken at the start.
 arena_mib = 512
 
-# Memory of the queues of players' inputs, in MiB of /dev/shm, taken at the start.
+# Memory of the queues of players' inputs, in MiB of /dev/shm, taken at the start; shared out among max_matches.
 inbox_mib = 32
 
-# Most matches at one time, 1 to 4096.
+# Most matches at one time, 1 to 1024.
 max_matches = 512
 
 # Matches to start with, called match-1, match-2, ..; not used when there is a [[match]] below.
@@ -255,14 +255,13 @@ pub enum ConfigError {
         missing: &'static str,
     },
     /// A game option's key is not usable.
-    #[error("the game option key \"{0}\" is not allowed; use up to {GAME_OPTION_BYTES_MAX} characters of a-z, 0-9, '-' and '_'")]
+    #[error("the game option key \"{0}\" is not allowed; use characters of a-z, 0-9, '-' and '_'")]
     OptionKey(String),
-    /// A game option's text is too long.
-    #[error("the game option `{0}` is longer than {GAME_OPTION_BYTES_MAX} bytes; shorten it")]
-    OptionTooLong(String),
-    /// A match has too many game options.
-    #[error("there are {0} game options for one match, more than the {GAME_OPTIONS_MAX} allowed; remove some")]
-    TooManyOptions(usize),
+    /// The options of a match are too long together.
+    #[error(
+        "the game options of one match take {0} bytes, more than the {GAME_OPTIONS_BYTES_MAX} allowed; remove or shorten some"
+    )]
+    OptionsTooLong(usize),
 }
 
 impl Default for Config {
@@ -341,8 +340,9 @@ impl Config {
         check_range("sims", self.sims, 1, SIMS_MAX)?;
         check_range("tick_hz", self.tick_hz.unwrap_or(1), 1, TICK_HZ_MAX)?;
         check_range("arena_mib", self.arena_mib, ARENA_MIB_MIN, ARENA_MIB_MAX)?;
-        check_range("inbox_mib", self.inbox_mib, 1, INBOX_MIB_MAX)?;
         check_range("max_matches", self.max_matches, 1, MATCHES_MAX)?;
+        let inboxes_mib = (u64::from(self.max_matches) * MATCH_INBOX_BYTES_MIN).div_ceil(1 << 20) as u32;
+        check_range("inbox_mib", self.inbox_mib, inboxes_mib, INBOX_MIB_MAX)?;
         check_range("matches", self.matches, 0, self.max_matches)?;
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => return Err(ConfigError::HalfTls { given: "cert", missing: "key" }),
@@ -424,24 +424,31 @@ pub fn check_match_name(name: &str) -> Result<(), ConfigError> {
 
 /// Whether the options of one match keep their bounds.
 pub fn check_options(options: &Options) -> Result<(), ConfigError> {
-    if options.len() > GAME_OPTIONS_MAX {
-        return Err(ConfigError::TooManyOptions(options.len()));
+    options.keys().try_for_each(|key| check_option_key(key))?;
+    let bytes = options_json(options).len();
+    if bytes > GAME_OPTIONS_BYTES_MAX {
+        return Err(ConfigError::OptionsTooLong(bytes));
     }
-    options.iter().try_for_each(|(key, value)| check_option(key, value))
+    Ok(())
 }
 
-/// Whether one game option keeps its bounds.
-pub fn check_option(key: &str, value: &OptionValue) -> Result<(), ConfigError> {
+/// Whether a key can be a game option's.
+pub fn check_option_key(key: &str) -> Result<(), ConfigError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
-    if !(1..=GAME_OPTION_BYTES_MAX).contains(&key.len()) || !key.bytes().all(allowed) {
-        return Err(ConfigError::OptionKey(key.chars().take(GAME_OPTION_BYTES_MAX).collect()));
+    if !key.is_empty() && key.bytes().all(allowed) {
+        return Ok(());
     }
-    match value {
-        OptionValue::Text(text) if text.len() > GAME_OPTION_BYTES_MAX => {
-            Err(ConfigError::OptionTooLong(key.to_owned()))
-        }
-        OptionValue::Text(_) | OptionValue::Number(_) => Ok(()),
-    }
+    Err(ConfigError::OptionKey(key.to_owned()))
+}
+
+/// The options of a match as shared memory holds them.
+pub fn options_json(options: &Options) -> String {
+    serde_json::to_string(options).expect("options are strings and numbers under string keys")
+}
+
+/// What [`options_json`] wrote.
+pub fn options_from_json(json: &str) -> Result<Options, serde_json::Error> {
+    serde_json::from_str(json)
 }
 
 fn check_range(key: &'static str, value: u32, min: u32, max: u32) -> Result<(), ConfigError> {

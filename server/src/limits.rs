@@ -2,14 +2,14 @@
 //!
 //! A bound that is reached means a counted drop or a clear error, never growth without end.
 
+use ringfort_shm_state::limits as shared;
+
+pub use ringfort_protocol::limits::CONNECTION_ID_BYTES;
+
 /// UDP sockets of the instance's port, and so the modulus that steers a connection id to a front-end.
 ///
 /// It never changes with the number of front-ends: scaling would otherwise re-steer living connections.
-pub const SOCKET_SLOTS: usize = 16;
-/// Length of the connection ids that front-ends issue; the first byte is `k * SOCKET_SLOTS + slot`.
-///
-/// Neither 8 nor 20, which clients choose for their first flight, so that the steering program can tell them apart.
-pub const CONNECTION_ID_BYTES: usize = 10;
+pub const SOCKET_SLOTS: usize = ringfort_protocol::limits::FRONTEND_SLOTS as usize;
 /// What is asked of the kernel for each UDP socket's receive and send buffer.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
@@ -21,20 +21,20 @@ pub const SIMS_MAX: u32 = 16;
 pub const TICK_HZ_MAX: u32 = 240;
 /// Smallest arena that holds a world worth running.
 pub const ARENA_MIB_MIN: u32 = 16;
-/// Largest arena that can be configured.
-pub const ARENA_MIB_MAX: u32 = 1 << 20;
+/// Largest arena: page handles have no room for more.
+pub const ARENA_MIB_MAX: u32 = (((1u64 << shared::PAGE_INDEX_BITS) * shared::PAGE_BYTES as u64) >> 20) as u32;
 /// Largest share of memory for the players' inboxes.
 pub const INBOX_MIB_MAX: u32 = 1 << 14;
+/// Smallest inbox of one match in bytes.
+pub const MATCH_INBOX_BYTES_MIN: u64 = shared::MIN_INBOX_BYTES;
 /// Most matches that an instance can be configured for.
-pub const MATCHES_MAX: u32 = 4096;
+pub const MATCHES_MAX: u32 = shared::MAX_ZONES as u32;
 /// Longest instance name.
-pub const INSTANCE_NAME_BYTES_MAX: usize = 32;
+pub const INSTANCE_NAME_BYTES_MAX: usize = shared::INSTANCE_NAME_BYTES;
 /// Longest match name.
-pub const MATCH_NAME_BYTES_MAX: usize = 32;
-/// Most game options of one match.
-pub const GAME_OPTIONS_MAX: usize = 64;
-/// Longest key or text value of a game option.
-pub const GAME_OPTION_BYTES_MAX: usize = 256;
+pub const MATCH_NAME_BYTES_MAX: usize = shared::ZONE_NAME_BYTES;
+/// Longest JSON of one match's game options, which is how shared memory holds them.
+pub const GAME_OPTIONS_BYTES_MAX: usize = shared::ZONE_OPTIONS_BYTES;
 /// Longest configuration file; also keeps the effective configuration below the kernel's limit for one
 /// environment variable (128 KiB), through which workers receive it.
 pub const CONFIG_FILE_BYTES_MAX: usize = 48 << 10;

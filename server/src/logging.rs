@@ -56,18 +56,21 @@ impl fmt::Display for Source {
 
 /// Starts logging in this process, once, and makes panics log.
 pub fn start(source: Source, level: LogLevel, file: &Path) -> Result<(), LoggingError> {
-    let log = LogFile::open(file, LOG_FILE_BYTES_MAX)
-        .map_err(|source| LoggingError::Open { file: file.to_owned(), source })?;
+    let subscriber = subscriber(source, level, file)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn subscriber(source: Source, level: LogLevel, file: &Path) -> Result<impl Subscriber + Send + Sync, LoggingError> {
+    let log = LogFile::open(file, LOG_FILE_BYTES_MAX).map_err(|source| LoggingError::Open { file: file.to_owned(), source })?;
     let format = PrefixedFormat { prefix: source.to_string(), inner: tracing_subscriber::fmt::format().with_ansi(false) };
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_max_level(level_filter(level))
         .event_format(format)
-        .with_writer(Output { file: Mutex::new(log) })
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
-    std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+        .with_writer(Output { file: Mutex::new(log) });
+    Ok(subscriber.finish())
 }
 
 fn level_filter(level: LogLevel) -> LevelFilter {
@@ -169,17 +172,22 @@ mod tests {
     fn lines_carry_role_and_slot_and_panics_their_backtrace() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("frontend-1.log");
-        start(Source::Worker(Role::Frontend, 1), LogLevel::Info, &file).unwrap();
-        tracing::info!(sessions = 3, "ready");
-        tracing::debug!("not logged at this level");
-        let died = std::thread::Builder::new().name("dying".into()).spawn(|| panic!("on purpose")).unwrap().join();
-        assert!(died.is_err());
+        let subscriber = subscriber(Source::Worker(Role::Frontend, 1), LogLevel::Info, &file).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(sessions = 3, "ready");
+            tracing::debug!("not logged at this level");
+            // The hook is the whole process's: the other tests get theirs back at once.
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let died = std::panic::catch_unwind(|| panic!("on purpose"));
+            std::panic::set_hook(before);
+            assert!(died.is_err());
+        });
         let text = std::fs::read_to_string(&file).unwrap();
         let line = text.lines().next().unwrap();
         assert!(line.starts_with("frontend-1 ") && line.contains("ready") && line.contains("sessions=3"), "{line}");
         assert!(!text.contains("not logged"));
-        assert!(text.contains("thread 'dying'") && text.contains("on purpose") && text.contains("logging.rs"), "{text}");
-        assert!(matches!(start(Source::Supervisor, LogLevel::Info, &file), Err(LoggingError::Twice)));
+        assert!(text.contains("panicked at") && text.contains("on purpose") && text.contains("logging.rs"), "{text}");
     }
 
     #[test]

@@ -68,6 +68,9 @@ fn ranges_have_one_sentence() {
     check_refused("sims = 0", &["`sims` is 0"]);
     check_refused("tick_hz = 1000", &["`tick_hz` is 1000; it must be from 1 to 240"]);
     check_refused("arena_mib = 1", &["`arena_mib`"]);
+    check_refused("inbox_mib = 1\nmax_matches = 128", &["`inbox_mib` is 1; it must be from 2"]);
+    check_refused(&format!("[game]\nmap = \"{}\"", "x".repeat(600)), &["game options", "512"]);
+    check_refused("[game]\n\"A b\" = 1", &["game option key"]);
     check_refused("matches = 6\nmax_matches = 5", &["`matches` is 6; it must be from 0 to 5"]);
     check_refused("instance = \"../x\"", &["instance name", "a-z"]);
     check_refused("[tls]\ncert = \"a.pem\"", &["`tls.cert` is set but `tls.key` is not"]);
@@ -85,8 +88,7 @@ fn missing_file_is_named_only_when_asked_for() {
 fn flags_override_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ringfort.toml");
-    std::fs::write(&file, "sims = 3\ninstance = \"file\"\n[game]\ncapacity = 8\nmap = \"a\"\n[[match]]\nname = \"x\"\n")
-        .unwrap();
+    std::fs::write(&file, "sims = 3\ninstance = \"file\"\n[game]\ncapacity = 8\nmap = \"a\"\n[[match]]\nname = \"x\"\n").unwrap();
     let flags = UpArgs {
         frontends: Some(5),
         matches: Some(2),
