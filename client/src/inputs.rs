@@ -1,0 +1,93 @@
+//! Inputs that the server has not acknowledged: repeated in every datagram, so that a lost one costs no retransmission.
+//!
+//! Second stop of a message on its way up: the program's input gets its sequence here and waits until a snapshot
+//! acknowledges it.
+
+use std::time::{Duration, Instant};
+
+use ringfort_protocol::AckBits;
+use ringfort_protocol::component::Input;
+use ringfort_protocol::input::{finish_inputs, push_input, start_inputs};
+use ringfort_protocol::limits::MAX_INPUTS;
+use ringfort_protocol::snapshot::{SnapshotHeader, WAITED_UNKNOWN};
+
+/// The newest inputs, encoded, in a ring indexed by sequence.
+pub(crate) struct Inputs<I> {
+    ring: [Slot; MAX_INPUTS],
+    encoded: Vec<u8>,
+    stride: usize,
+    /// Sequence of the newest; 0 before the first.
+    newest: u32,
+    acked: AckBits,
+    previous: I,
+    scratch: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    sequence: u32,
+    sent: Option<Instant>,
+}
+
+impl<I: Input> Inputs<I> {
+    /// For inputs of `stride` bytes each.
+    pub(crate) fn new(stride: usize) -> Inputs<I> {
+        Inputs {
+            ring: [Slot::default(); MAX_INPUTS],
+            encoded: vec![0; stride * MAX_INPUTS],
+            stride,
+            newest: 0,
+            acked: AckBits::NONE,
+            previous: I::default(),
+            scratch: Vec::with_capacity(stride),
+        }
+    }
+
+    /// Takes the next input and returns its sequence. A button that was held before loses its edge.
+    pub(crate) fn push(&mut self, now: Instant, mut input: I) -> u32 {
+        input.after(&self.previous);
+        input.quantise();
+        self.previous = input;
+        self.scratch.clear();
+        input.to_wire(&mut self.scratch);
+        self.newest += 1;
+        let at = self.newest as usize % MAX_INPUTS;
+        self.ring[at] = Slot { sequence: self.newest, sent: Some(now) };
+        self.encoded[at * self.stride..][..self.stride].copy_from_slice(&self.scratch);
+        self.newest
+    }
+
+    /// Whether the server still lacks an input that a datagram can carry.
+    pub(crate) fn outstanding(&self) -> bool {
+        self.oldest_needed() <= self.newest
+    }
+
+    /// Writes the datagram: the acknowledgement of `ticks` and every input that is still needed.
+    pub(crate) fn write(&self, ticks: AckBits, to: &mut Vec<u8>) {
+        start_inputs(to, self.newest, ticks);
+        for sequence in (self.oldest_needed()..=self.newest).rev() {
+            let at = sequence as usize % MAX_INPUTS;
+            push_input(to, &self.encoded[at * self.stride..][..self.stride]);
+        }
+        finish_inputs(to);
+    }
+
+    /// Notes what a snapshot acknowledges. Returns the round trip of the highest input, without its wait at the
+    /// server, when the snapshot is the first to acknowledge it.
+    pub(crate) fn acknowledged(&mut self, now: Instant, header: &SnapshotHeader) -> Option<Duration> {
+        let before = self.acked.highest;
+        self.acked = header.inputs;
+        if header.inputs.highest <= before || header.waited_us == WAITED_UNKNOWN {
+            return None;
+        }
+        let slot = self.ring[header.inputs.highest as usize % MAX_INPUTS];
+        let sent = slot.sent.filter(|_| slot.sequence == header.inputs.highest)?;
+        Some(now.saturating_duration_since(sent).saturating_sub(Duration::from_micros(header.waited_us.into())))
+    }
+
+    /// The lowest sequence to send again: unacknowledged, and young enough for a datagram to reach.
+    fn oldest_needed(&self) -> u32 {
+        let reach = self.newest.saturating_sub(MAX_INPUTS as u32 - 1).max(1);
+        (reach..=self.newest).find(|sequence| !self.acked.contains(*sequence)).unwrap_or(self.newest + 1)
+    }
+}
