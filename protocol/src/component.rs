@@ -186,6 +186,19 @@ pub trait Field: Copy + 'static {
 
     /// What a client has in place of a field that isn't synced.
     fn unsynced() -> Self;
+
+    /// [`Input::after`] for one field; only buttons have an edge to take away.
+    fn after(&mut self, previous: &Self) {
+        let _ = previous;
+    }
+
+    /// [`Input::repeat`] for one field.
+    fn repeat(&mut self) {}
+
+    /// [`Input::merge`] for one field.
+    fn merge(&mut self, earlier: &Self) {
+        let _ = earlier;
+    }
 }
 
 /// A game as its client sees it.

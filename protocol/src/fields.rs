@@ -116,7 +116,6 @@ as_word! {
         |word| Entity { index: word as u32, generation: (word >> 32) as u32 };
     TickNo => Tick, |v| u64::from(v.0), |word| TickNo(word as u32);
     SessionId => Session, |v| v.0, |word| SessionId(word);
-    Press => Press, |v| u64::from(v.bits()), |word| Press::from_bits(word as u8);
 }
 
 impl Field for f32 {
@@ -166,5 +165,37 @@ impl Field for Vec2 {
 
     fn unsynced() -> Vec2 {
         Vec2::ZERO
+    }
+}
+
+impl Field for Press {
+    const KIND: FieldKind = FieldKind::Press;
+
+    #[inline]
+    fn encode(&self, coding: Coding, to: &mut BitWriter) {
+        to.write(u64::from(self.bits()), Self::KIND.wire_bits(coding));
+    }
+
+    #[inline]
+    fn decode(coding: Coding, from: &mut BitReader<'_>) -> Result<Press, DecodeError> {
+        Ok(Press::from_bits(from.read(Self::KIND.wire_bits(coding))? as u8))
+    }
+
+    fn quantise(&mut self, _coding: Coding) {}
+
+    fn unsynced() -> Press {
+        Press::default()
+    }
+
+    fn after(&mut self, previous: &Press) {
+        *self = Press::after(*self, *previous);
+    }
+
+    fn repeat(&mut self) {
+        *self = self.repeated();
+    }
+
+    fn merge(&mut self, earlier: &Press) {
+        *self = Press::merge(*self, *earlier);
     }
 }
