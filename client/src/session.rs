@@ -192,6 +192,11 @@ impl<W: Wire> Session<W> {
         Ok(())
     }
 
+    /// Whether there is a step to take.
+    pub fn has_status(&self) -> bool {
+        !self.statuses.is_empty()
+    }
+
     /// Takes the steps that have happened.
     pub fn statuses(&mut self) -> impl Iterator<Item = Status> {
         self.statuses.drain(..)

@@ -1,0 +1,270 @@
+//! A server of one tiny game, in the test's own thread: it answers by the book, and drops what it is told to drop.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use ringfort_client::udp::Udp;
+use ringfort_protocol::bits::{BitReader, BitWriter, Row};
+use ringfort_protocol::component::{ColumnId, Component, Input as _, Message as _, Wire};
+use ringfort_protocol::control::{ClientMsg, Code, EndReason, ServerMsg};
+use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
+use ringfort_protocol::input::InputDatagram;
+use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::quic;
+use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Schema, Sync};
+use ringfort_protocol::snapshot::{SnapshotHeader, SnapshotShape, SnapshotWriter};
+use ringfort_protocol::{AckBits, DecodeError, Entity, SessionId, TickNo, WireLayout, codec};
+
+use std::sync::OnceLock;
+
+/// The one row of an entity.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Count {
+    /// Sum of all inputs.
+    pub(crate) sum: u32,
+}
+
+/// By hand, because what the derive makes is a row of shared memory too.
+impl Component for Count {
+    const NAME: &'static str = "Count";
+
+    fn fields() -> Vec<FieldSchema> {
+        vec![FieldSchema { name: "sum".to_owned(), offset: 0, kind: FieldKind::U32, coding: Coding::Raw, synced: true }]
+    }
+
+    fn encode(&self, to: &mut BitWriter) {
+        to.write(self.sum.into(), 32);
+    }
+
+    fn decode(from: &mut BitReader<'_>) -> Result<Count, DecodeError> {
+        Ok(Count { sum: from.read(32)? as u32 })
+    }
+
+    fn quantise(&mut self) {}
+}
+
+/// What a player sends.
+#[derive(ringfort_derive::Input, Clone, Copy, Default)]
+pub(crate) struct Step {
+    /// Added to the sum.
+    pub(crate) by: u16,
+}
+
+/// What a player asks.
+#[derive(ringfort_derive::Message, Clone, Copy)]
+pub(crate) enum Ask {
+    /// Be told the sum by a reliable event.
+    Tell,
+}
+
+/// What the game tells.
+#[derive(ringfort_derive::Message, Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Told {
+    /// The sum.
+    #[reliable]
+    Sum { sum: u32 },
+    /// A tick has passed.
+    Tick,
+}
+
+/// The game.
+pub(crate) struct Counting;
+
+impl Counting {
+    pub(crate) const COUNT: ColumnId<Count> = ColumnId::new(0);
+}
+
+impl Wire for Counting {
+    type Input = Step;
+    type Command = Ask;
+    type Event = Told;
+
+    fn schema() -> &'static Schema {
+        static SCHEMA: OnceLock<Schema> = OnceLock::new();
+        SCHEMA.get_or_init(|| Schema {
+            game: "Counting".to_owned(),
+            hz: 50,
+            columns: vec![ColumnSchema {
+                name: "count".to_owned(),
+                component: Count::NAME.to_owned(),
+                sync: Sync::All,
+                row_bytes: 4,
+                fields: Count::fields(),
+            }],
+            globals: Vec::new(),
+            input: Step::fields(),
+            commands: Ask::variants(),
+            events: Told::variants(),
+            position: None,
+        })
+    }
+}
+
+const MAX_ENTITIES: u32 = 16;
+pub(crate) const AVATAR: Entity = Entity { index: 3, generation: 7 };
+
+/// The server, and what the tests tell it to do.
+pub(crate) struct Mock {
+    udp: Udp,
+    driver: Driver<()>,
+    pub(crate) state: State,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Its schema instead of the game's own.
+    pub(crate) schema: Option<Schema>,
+    /// Refuse every join with this.
+    pub(crate) refuse: Option<Code>,
+    /// Answer so many joins with `Busy` first.
+    pub(crate) busy: u32,
+    /// Drop so many input datagrams.
+    pub(crate) drop_inputs: u32,
+    pub(crate) applied: AckBits,
+    pub(crate) sum: u32,
+    pub(crate) inputs_seen: u32,
+    pub(crate) commands_seen: u32,
+    pub(crate) event_acked: u64,
+    pub(crate) tick: u32,
+    pub(crate) acked_ticks: AckBits,
+    pub(crate) joined: Option<ConnId>,
+}
+
+impl Mock {
+    pub(crate) fn start() -> Mock {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+        let config = quic::server_config(vec![made.cert.der().clone()], key, &[1; 64]).expect("a configuration");
+        Mock {
+            udp: Udp::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket"),
+            driver: Driver::server(Instant::now(), quic::server_endpoint(0, &[2; 64]), config),
+            state: State::default(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.udp.link().local_addr().expect("an address")
+    }
+
+    /// Handles what has arrived; with `tick`, sends a snapshot too.
+    pub(crate) fn turn(&mut self, tick: bool) {
+        let now = Instant::now();
+        let Mock { udp, driver, state } = self;
+        udp.receive(|link, datagram| {
+            let mut out = |transmit: &_, bytes: &[u8]| link.send(transmit, bytes);
+            driver.handle_datagram(now, datagram.from, datagram.local_ip, datagram.ecn, datagram.data, &mut out);
+        })
+        .expect("a socket that works");
+        driver.handle_timeouts(now);
+        driver.poll(now, state, &mut |transmit, bytes| udp.link().send(transmit, bytes));
+        if tick && let Some(conn) = state.joined.and_then(|id| driver.connection(id)) {
+            let snapshot = state.snapshot();
+            let _ = conn.send_datagram(&snapshot);
+            driver.poll(now, state, &mut |transmit, bytes| udp.link().send(transmit, bytes));
+        }
+    }
+
+    pub(crate) fn wait(&self) {
+        self.udp.wait(Some(std::time::Duration::from_millis(1))).expect("a socket that works");
+    }
+
+    /// Sends a control message to the client.
+    pub(crate) fn say(&mut self, message: &ServerMsg) {
+        let id = self.state.joined.expect("a client");
+        self.driver.connection(id).expect("a connection").send_control(message).expect("room");
+    }
+}
+
+impl State {
+    fn snapshot(&mut self) -> Vec<u8> {
+        self.tick += 1;
+        let layout = WireLayout::new(Counting::schema()).expect("a sound schema");
+        let header = SnapshotHeader { tick: TickNo(self.tick), inputs: self.applied, waited_us: 0 };
+        let mut writer = SnapshotWriter::new();
+        writer.start(&header, SnapshotShape::new(&layout, MAX_ENTITIES), 1_000);
+        let (mut words, mut cue) = (Vec::new(), Vec::new());
+        let row = row(&mut words, |to| Count { sum: self.sum }.encode(to));
+        assert!(writer.fresh(AVATAR.index, AVATAR.generation, true, 1, |_| row));
+        assert!(writer.cue(self::row(&mut cue, |to| Told::Tick.encode(to))));
+        writer.finish().to_vec()
+    }
+
+    fn message(&mut self, conn: &mut Conn<()>, message: ClientMsg) -> Option<ServerMsg> {
+        match message {
+            ClientMsg::Hello { version, .. } => {
+                assert_eq!(version, PROTOCOL_VERSION);
+                let schema = self.schema.clone().unwrap_or_else(|| Counting::schema().clone());
+                Some(ServerMsg::Welcome { version, resume_token: [0; 32], schema })
+            }
+            ClientMsg::Join { .. } => {
+                if self.busy > 0 {
+                    self.busy -= 1;
+                    return Some(ServerMsg::Error { code: Code::Busy.into(), reason: "full inbox".to_owned() });
+                }
+                if let Some(code) = self.refuse {
+                    return Some(ServerMsg::Error { code: code.into(), reason: "no".to_owned() });
+                }
+                self.joined = Some(conn.id());
+                Some(ServerMsg::Joined {
+                    session: SessionId::new(1, 2),
+                    match_id: 1,
+                    name: "arena".to_owned(),
+                    tick_hz: 50,
+                    max_entities: MAX_ENTITIES,
+                    tick: TickNo(self.tick),
+                })
+            }
+            ClientMsg::Leave => Some(ServerMsg::Left { reason: EndReason::Left }),
+            ClientMsg::Command { number, payload } => {
+                assert!(Ask::from_wire(&payload).is_ok());
+                self.commands_seen = number;
+                Some(ServerMsg::CommandAck { number })
+            }
+            ClientMsg::EventAck { number } => {
+                self.event_acked = number;
+                None
+            }
+        }
+    }
+}
+
+impl Handler<()> for State {
+    fn accepted(&mut self, _remote: SocketAddr) -> Option<()> {
+        Some(())
+    }
+
+    fn connected(&mut self, _conn: &mut Conn<()>) {}
+
+    fn datagram(&mut self, _conn: &mut Conn<()>, bytes: &[u8]) {
+        if self.drop_inputs > 0 {
+            self.drop_inputs -= 1;
+            return;
+        }
+        let datagram = InputDatagram::parse(bytes, Step::wire_bytes()).expect("a sound datagram");
+        self.acked_ticks = datagram.acked;
+        for (sequence, encoded) in datagram.inputs().rev() {
+            if self.applied.insert(sequence) == ringfort_protocol::Inserted::New {
+                self.inputs_seen += 1;
+                self.sum += u32::from(Step::from_wire(encoded).expect("a sound input").by);
+            }
+        }
+    }
+
+    fn frame(&mut self, conn: &mut Conn<()>, body: &[u8]) {
+        let message = codec::decode(body).expect("a sound message");
+        if let Some(answer) = self.message(conn, message) {
+            conn.send_control(&answer).expect("room");
+        }
+    }
+
+    fn closed(&mut self, _conn: &mut Conn<()>, _why: &Closed) {
+        self.joined = None;
+    }
+}
+
+fn row<'w>(words: &'w mut Vec<u64>, encode: impl FnOnce(&mut BitWriter)) -> Row<'w> {
+    let mut writer = BitWriter::new(Vec::new());
+    encode(&mut writer);
+    let bits = writer.copy_words(words);
+    Row { words, bits }
+}

@@ -1,0 +1,185 @@
+//! A client against a server of a tiny game in the same thread: what each step of a session says and repeats.
+
+#![forbid(unsafe_code)]
+
+// The derives name everything by paths of the crate that a game depends on.
+extern crate self as ringfort;
+pub use ringfort_protocol as protocol;
+
+mod mock;
+
+use std::time::{Duration, Instant};
+
+use mock::{AVATAR, Ask, Count, Counting, Mock, Step, Told};
+use ringfort_client::{Client, Code, Ended, Error, Hub, Join, JoinTarget, SessionKey, Status, Trust};
+use ringfort_protocol::control::ServerMsg;
+use ringfort_protocol::{Message, SessionId, TickNo, Wire};
+
+/// A hub with one session, and its server.
+struct Pair {
+    hub: Hub<Counting>,
+    key: SessionKey,
+    server: Mock,
+    ticking: bool,
+}
+
+impl Pair {
+    fn new(server: Mock) -> Pair {
+        let mut hub = Hub::bind("127.0.0.1:0".parse().expect("an address"), Trust::Any).expect("a hub");
+        let key = hub.connect(Instant::now(), server.address(), "localhost", "ada").expect("a start");
+        hub.join(key, JoinTarget::Any);
+        Pair { hub, key, server, ticking: true }
+    }
+
+    /// Runs both ends until `done`; panics when that takes unreasonably long.
+    fn until(&mut self, mut done: impl FnMut(&mut Pair) -> bool) {
+        let patience = Instant::now() + Duration::from_secs(20);
+        let mut tick = Instant::now();
+        while !done(self) {
+            assert!(Instant::now() < patience, "it never happens");
+            let due = self.ticking && Instant::now() >= tick;
+            if due {
+                tick = Instant::now() + Duration::from_millis(20);
+            }
+            self.server.turn(due);
+            self.hub.pump(Instant::now(), &mut ()).expect("a pump");
+            self.server.wait();
+        }
+    }
+
+    fn live() -> Pair {
+        let mut pair = Pair::new(Mock::start());
+        pair.until(|pair| pair.hub.session(pair.key).is_live());
+        pair
+    }
+
+    fn statuses(&mut self) -> Vec<Status> {
+        self.hub.session_mut(self.key).statuses().collect()
+    }
+}
+
+#[test]
+fn hello_join_live_and_leave() {
+    let mut pair = Pair::live();
+    let expected = [
+        Status::Connecting,
+        Status::Joined { session: SessionId::new(1, 2), match_name: "arena".to_owned(), tick_hz: 50 },
+        Status::Live,
+    ];
+    assert_eq!(pair.statuses(), expected);
+    assert_eq!(pair.hub.session(pair.key).view().mine(), Some(AVATAR));
+    pair.hub.session_mut(pair.key).leave();
+    pair.until(|pair| pair.hub.session(pair.key).is_ended());
+    assert!(matches!(pair.statuses()[..], [Status::Ended(Ended::Session(_))]));
+}
+
+#[test]
+fn lost_inputs_are_sent_again_and_count_once() {
+    let mut pair = Pair::live();
+    pair.server.state.drop_inputs = 3;
+    for by in 1..=5 {
+        let key = pair.key;
+        assert_eq!(pair.hub.send(Instant::now(), key, Step { by }), Some(u32::from(by)));
+        pair.hub.flush(Instant::now());
+        pair.server.turn(false);
+    }
+    pair.until(|pair| pair.hub.session(pair.key).view().get(AVATAR, Counting::COUNT) == Some(Count { sum: 15 }));
+    assert_eq!(pair.server.state.inputs_seen, 5);
+    assert!(pair.hub.net(Instant::now(), pair.key).rtt.is_some());
+}
+
+#[test]
+fn snapshots_are_acknowledged_without_inputs() {
+    let mut pair = Pair::live();
+    pair.until(|pair| pair.server.state.acked_ticks.highest > 2);
+}
+
+#[test]
+fn events_and_commands_are_acknowledged() {
+    let mut pair = Pair::live();
+    pair.hub.session_mut(pair.key).command(&Ask::Tell).expect("room");
+    pair.until(|pair| pair.server.state.commands_seen == 1);
+    let mut payload = Vec::new();
+    Told::Sum { sum: 9 }.to_wire(&mut payload);
+    for number in [1, 2, 2] {
+        pair.server.say(&ServerMsg::Event { number, tick: TickNo(4), payload: payload.clone() });
+    }
+    pair.until(|pair| pair.server.state.event_acked == 2);
+    let events: Vec<_> = pair.hub.session_mut(pair.key).events().collect();
+    let reliable: Vec<_> = events.iter().filter(|event| event.reliable).collect();
+    assert_eq!(reliable.len(), 2, "the doubled one counts once");
+    assert_eq!((reliable[0].tick, reliable[0].what), (TickNo(4), Told::Sum { sum: 9 }));
+    assert!(events.iter().any(|event| event.what == Told::Tick && !event.reliable && event.tick.0 > 0));
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let mut server = Mock::start();
+    server.state.busy = 2;
+    let mut pair = Pair::new(server);
+    pair.until(|pair| pair.hub.session(pair.key).is_live());
+}
+
+#[test]
+fn a_refused_join_leaves_the_connection() {
+    let mut server = Mock::start();
+    server.state.refuse = Some(Code::MatchFull);
+    let mut pair = Pair::new(server);
+    let mut seen = Vec::new();
+    pair.until(|pair| {
+        seen.extend(pair.statuses());
+        seen.len() > 1
+    });
+    assert_eq!(seen[1], Status::Refused { code: Code::MatchFull, reason: "no".to_owned() });
+    pair.server.state.refuse = None;
+    pair.hub.join(pair.key, JoinTarget::Named("arena".to_owned()));
+    pair.until(|pair| pair.hub.session(pair.key).is_live());
+}
+
+#[test]
+fn another_game_is_named_by_its_first_difference() {
+    let mut server = Mock::start();
+    let mut other = Counting::schema().clone();
+    other.columns[0].name = "tally".to_owned();
+    server.state.schema = Some(other.clone());
+    let mut pair = Pair::new(server);
+    pair.until(|pair| pair.hub.session(pair.key).is_ended());
+    let first = Counting::schema().first_difference(&other).expect("a difference");
+    assert_eq!(pair.hub.session(pair.key).ended(), Some(&Ended::SchemaMismatch { first }));
+}
+
+#[test]
+fn a_client_plays_at_the_tick_rate() {
+    let (address, addresses) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut server = Mock::start();
+        let mut turns = 0u32;
+        // The test is over when nobody wants the address any more.
+        while address.send(server.address()).is_ok() {
+            turns += 1;
+            server.turn(turns.is_multiple_of(10));
+            server.wait();
+        }
+    });
+    let url = format!("quic://{}", addresses.recv().expect("a server"));
+    let mut client = Client::<Counting>::builder().name("ada").trust(Trust::Any).connect(&url).expect("a welcome");
+    client.join(Join::Any);
+    let mut sent = 0;
+    while client.view().get(AVATAR, Counting::COUNT).is_none_or(|count| count.sum < 5) {
+        client.pump(Instant::now()).expect("a pump");
+        for _ in 0..client.due(Instant::now()) {
+            sent += u32::from(client.send(Step { by: 1 }).is_some());
+        }
+        client.wait(None).expect("a wait");
+    }
+    assert!(sent >= 5);
+    assert!(client.net().snapshot_age.is_some());
+    client.leave().expect("a farewell");
+}
+
+#[test]
+fn nobody_answers() {
+    let name = "a name that is far too long for any player to have".repeat(2);
+    let refused = Client::<Counting>::builder().name(&name).start("127.0.0.1:1");
+    assert!(matches!(refused, Err(Error::NameTooLong)));
+}
