@@ -26,6 +26,8 @@ mod quantise;
 pub mod quic;
 pub mod schema;
 pub mod snapshot;
+#[cfg(test)]
+mod test_game;
 
 pub use ack::{AckBits, Inserted};
 pub use component::{ColumnId, Component, DecodeError, Field, GlobalId, Input, Message, TimerPayload, Wire};
