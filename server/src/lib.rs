@@ -7,15 +7,12 @@ pub use ringfort_shm_state as shm_state;
 
 pub mod certificate;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod game;
 pub mod limits;
 pub mod logging;
 pub mod run_dir;
-pub mod supervisor {
-    //! The process that owns the instance's port and starts all others.
-    pub mod control;
-    pub mod sockets;
-    pub mod spawn;
-}
+pub mod sim;
+pub mod supervisor;
 pub mod udp;

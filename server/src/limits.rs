@@ -62,3 +62,29 @@ pub const UDP_DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// A log file that reaches this size becomes `<name>.1`, in place of the one before it.
 pub const LOG_FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// Most players of one match.
+pub const CAPACITY_MAX: u32 = 10_000;
+/// Timers that may be pending, for each entity that a match may have.
+pub const TIMERS_PER_ENTITY: u32 = 2;
+/// Rows of a match's log of reliable events: four a player, within these bounds. A session that leaves that many
+/// unacknowledged is ended.
+pub const EVENT_LOG_MIN: u32 = 128;
+/// See [`EVENT_LOG_MIN`].
+pub const EVENT_LOG_MAX: u32 = 8192;
+/// Unreliable events of one tick: two a player, within these bounds. More are dropped and counted.
+pub const CUES_MIN: u32 = 64;
+/// See [`CUES_MIN`].
+pub const CUES_MAX: u32 = 4096;
+/// Inbox records that a zone applies in one tick; the rest waits for the next.
+pub const RECORDS_PER_TICK: usize = 65_536;
+/// Inputs of one session that are applied in one tick; older ones of a longer burst are dropped and never acknowledged.
+pub const INPUTS_PER_TICK: usize = 16;
+/// Ticks that a late zone runs back to back; then it skips ahead and counts what it skipped.
+pub const CATCH_UP_TICKS: u32 = 3;
+/// Slots into which the zones' ticks of one period are spread.
+pub const STAGGER_SLOTS: u64 = 20;
+/// How long a closed match stays readable, so that front-ends tell its players.
+pub const LINGER_MS: u32 = 500;
+/// Longest sleep of a worker's loop: its heartbeat's period.
+pub const LOOP_SLEEP_MAX_MS: u64 = 100;

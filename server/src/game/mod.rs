@@ -1,5 +1,132 @@
-//! What a game author writes.
+//! What a game author writes: a state struct, an input, commands, events, timers, and these few functions.
+//!
+//! `step` sees the world, the players' inputs, the tick and the seed, and nothing else: no clock, no address, no arrival time.
+//! All of it runs in a sim process, between the drain of the inbox and the commit.
 
+mod bound;
+mod column;
+mod description;
+mod entities;
+mod global;
+mod rng;
+mod seats;
 mod state;
+mod tick;
+mod timers;
 
-pub use state::{FieldOptions, State, StateField};
+pub(crate) use bound::Bound;
+pub use column::{Cols, Column, Join, Joined, Mut};
+pub use description::{Description, DescriptionError, EngineTables, ZoneLimits};
+pub use entities::Entities;
+pub use global::Global;
+pub use rng::Rng;
+pub use seats::Seats;
+pub use state::{Binder, Declare, FieldOptions, Hook, State, StateField};
+pub(crate) use tick::Outgoing;
+pub use tick::{Arrival, Options, Player, Tick, To};
+pub use timers::{TimerId, Timers};
+
+use ringfort_protocol::{Input, Message, SessionId, TimerPayload};
+
+/// A row of a column: fields that have a place on the wire, and that mean the same in every process.
+pub trait Component: ringfort_protocol::Component + ringfort_shm_state::Plain {}
+impl<T: ringfort_protocol::Component + ringfort_shm_state::Plain> Component for T {}
+
+/// Who wants to join.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello<'a> {
+    /// The player's name, at most 32 bytes.
+    pub name: &'a str,
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The client left.
+    Quit,
+    /// An operator, or a log of events that the client never acknowledged, ended it.
+    Kicked,
+    /// Its connection was lost.
+    TimedOut,
+}
+
+impl Why {
+    /// The number in a leave record.
+    pub(crate) fn to_u64(self) -> u64 {
+        match self {
+            Self::Quit => 1,
+            Self::Kicked => 2,
+            Self::TimedOut => 3,
+        }
+    }
+
+    /// The reason of a leave record; what no front-end writes counts as a lost connection.
+    pub(crate) fn from_u64(n: u64) -> Self {
+        match n {
+            1 => Self::Quit,
+            2 => Self::Kicked,
+            _ => Self::TimedOut,
+        }
+    }
+}
+
+/// An option that a match of the game may be given.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionDoc {
+    /// Its name in `--game-option NAME=VALUE` and in ringfort.toml.
+    pub name: &'static str,
+    /// What it does, its unit and its default, in a sentence.
+    pub doc: &'static str,
+}
+
+/// A game: its rules over its state.
+///
+/// Functions are called in this order within a tick: joins, leaves and commands as they stand in the inbox, then due timers,
+/// then `step`. A panic ends the process, not the match: its sim is started again from the last commit.
+pub trait Game: State {
+    /// Ticks a second, unless the operator says otherwise.
+    const HZ: u32;
+    /// Sessions that fit a match, unless its option `capacity` says otherwise.
+    const CAPACITY: u32 = 16;
+    /// Options beside `capacity`.
+    const OPTIONS: &'static [OptionDoc] = &[];
+    /// What each player sends every tick.
+    type Input: Input;
+    /// What players ask for, reliably and in order; `()` for none.
+    type Command: Message;
+    /// What players are told; `()` for none.
+    type Event: Message;
+    /// What timers carry; `()` for none.
+    type Timer: TimerPayload;
+
+    /// Entities that a match of this capacity may have at the same time.
+    fn max_entities(capacity: u32) -> u32 {
+        capacity * 2 + 64
+    }
+    /// The match begins.
+    fn open(&mut self, t: &Tick<Self>);
+    /// A player comes.
+    fn join(&mut self, t: &Tick<Self>, who: SessionId, hello: &Hello<'_>);
+    /// A player goes.
+    fn leave(&mut self, t: &Tick<Self>, who: SessionId, why: Why);
+    /// A player asks for something.
+    fn command(&mut self, _t: &Tick<Self>, _who: SessionId, _command: &Self::Command) {}
+    /// A timer is due.
+    fn timer(&mut self, _t: &Tick<Self>, _what: Self::Timer) {}
+    /// One tick.
+    fn step(&mut self, t: &Tick<Self>);
+}
+
+/// The game as its clients see it: `ringfort_client::Client<Played<MyGame>>`.
+#[derive(Debug)]
+pub struct Played<G>(std::marker::PhantomData<G>);
+
+impl<G: Game> ringfort_protocol::Wire for Played<G> {
+    type Input = G::Input;
+    type Command = G::Command;
+    type Event = G::Event;
+
+    fn schema() -> &'static ringfort_protocol::schema::Schema {
+        Description::schema_of::<G>()
+    }
+}

@@ -1,0 +1,131 @@
+//! A game bound to its zone's pages: the state struct, the engine's tables beside it, and the commit of both together.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ringfort_shm_state::Plain;
+use ringfort_shm_state::entities::EntityTable;
+use ringfort_shm_state::layout::{EventRow, RootHead, SessionInput, SessionRow, ZoneMeta};
+use ringfort_shm_state::pages::{AdoptError, CommitError, Pages};
+use ringfort_shm_state::table::{Table, TableAt};
+use ringfort_shm_state::world::World;
+use zerocopy::FromZeros;
+
+use super::state::{Binder, ZoneShared};
+use super::{Description, Game, Hook};
+
+/// A game and its zone's tables, in the one process that owns the zone.
+pub(crate) struct Bound<G: Game> {
+    pub(crate) game: G,
+    pub(crate) shared: Rc<ZoneShared>,
+    pub(crate) sessions: Table<SessionRow>,
+    pub(crate) inputs: Table<SessionInput>,
+    pub(crate) events: Table<EventRow>,
+    pub(crate) cues: Table<EventRow>,
+    meta: Table<ZoneMeta>,
+}
+
+impl<G: Game> Bound<G> {
+    /// A new match.
+    pub(crate) fn open(world: &Rc<World>, slot: usize, id: u64, epoch: u16, is: &Description) -> Result<Self, AdoptError> {
+        let pages = Pages::open(Rc::clone(world), slot, id, epoch, is.pages)?;
+        Ok(Self::bind(pages, is))
+    }
+
+    /// A match that another process stepped before.
+    pub(crate) fn adopt(
+        world: &Rc<World>,
+        slot: usize,
+        id: u64,
+        epoch: u16,
+        is: &Description,
+    ) -> Result<(Self, Option<RootHead>), AdoptError> {
+        let (pages, head) = Pages::adopt(Rc::clone(world), slot, id, epoch, is.pages)?;
+        Ok((Self::bind(pages, is), Some(head)))
+    }
+
+    fn bind(pages: Pages, is: &Description) -> Self {
+        let pages = Rc::new(pages);
+        let mut meta = engine_table::<ZoneMeta>(&pages, is.engine.meta);
+        if meta.get(0).is_none() {
+            meta.insert(0, ZoneMeta::new_zeroed());
+        }
+        let entities = EntityTable::new(engine_table(&pages, is.engine.entities));
+        let shared = Rc::new(ZoneShared {
+            pages: Rc::clone(&pages),
+            meta: Cell::new(*meta.get(0).expect("just put there")),
+            reader: entities.reader(),
+            entities: RefCell::new(entities),
+            despawned: RefCell::default(),
+            due: RefCell::default(),
+            spawned_for: RefCell::default(),
+        });
+        let game = G::bind(&mut Binder::new(Rc::clone(&shared), is.places.clone()));
+        Self {
+            game,
+            shared,
+            sessions: engine_table(&pages, is.engine.sessions),
+            inputs: engine_table(&pages, is.engine.inputs),
+            events: engine_table(&pages, is.engine.events),
+            cues: engine_table(&pages, is.engine.cues),
+            meta,
+        }
+    }
+
+    /// The engine's counters as they are in this tick.
+    pub(crate) fn meta(&self) -> ZoneMeta {
+        self.shared.meta.get()
+    }
+
+    /// Clears what despawned entities left in the columns and frees their indices, last despawned first.
+    pub(crate) fn reap(&mut self) {
+        let despawned = self.shared.despawned.take();
+        for index in &despawned {
+            self.game.hook(Hook::Despawned(*index));
+            let shared = &self.shared;
+            shared.with_meta(|meta| shared.entities.borrow_mut().free(meta, *index));
+        }
+        let mut empty = despawned;
+        empty.clear();
+        self.shared.despawned.replace(empty);
+    }
+
+    /// Puts the engine's counters into their row.
+    pub(crate) fn store_meta(&mut self) {
+        let now = self.meta();
+        if self.meta.get(0).is_some_and(|row| *row != now) {
+            self.meta.insert(0, now);
+        }
+    }
+
+    /// After a tick that was rolled back: the committed counters again, and nothing left of the tick.
+    pub(crate) fn reload(&mut self) {
+        // Whatever the game wrote is gone with its pages. In a match that has never committed the row is gone too.
+        if self.meta.get(0).is_none() {
+            self.meta.insert(0, ZoneMeta::new_zeroed());
+        }
+        self.shared.meta.set(*self.meta.get(0).expect("just put there"));
+        self.shared.despawned.borrow_mut().clear();
+        self.shared.due.borrow_mut().clear();
+        self.shared.spawned_for.borrow_mut().clear();
+    }
+
+    /// Publishes the tick, or rolls it back.
+    pub(crate) fn commit(&mut self, head: RootHead) -> Result<RootHead, CommitError> {
+        // SAFETY: references into the tables come from methods of the game's fields and of the tables here, all of them
+        // behind this `&mut self`; the game's functions have returned, and what they may keep cannot borrow.
+        unsafe { self.shared.pages.commit(head) }
+    }
+
+    /// Publishes the end and gives the memory back.
+    pub(crate) fn end(&mut self, head: RootHead) -> Result<RootHead, CommitError> {
+        // SAFETY: as in `commit`; the zone is dropped by its sim after this, and nothing steps it any more.
+        unsafe { self.shared.pages.end(head) }
+    }
+}
+
+fn engine_table<T: Plain>(pages: &Rc<Pages>, at: TableAt) -> Table<T> {
+    // SAFETY: each of the engine's tables is bound here once for its zone, and written as this type by this function's
+    // caller alone; the directory's hash of tables refuses another layout.
+    unsafe { Table::bind(pages, at) }
+}

@@ -1,0 +1,182 @@
+//! What a game looks like in memory and on the wire for a match of a given size. Every process of the instance works it out for
+//! itself from the same code, and the directory's hash of the tables tells when two differ.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+use ringfort_protocol::layout::WireLayout;
+use ringfort_protocol::schema::{Schema, SchemaError};
+use ringfort_protocol::{Input, Message};
+use ringfort_shm_state::layout::{EntityRow, EventRow, SessionInput, SessionRow, ZoneMeta, hash_bytes};
+use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_SESSIONS};
+use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
+
+use super::Game;
+use super::state::{Declare, Declared, Place};
+use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, TIMERS_PER_ENTITY};
+
+/// The size of a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneLimits {
+    /// Sessions that fit.
+    pub capacity: u32,
+    /// Entities that fit.
+    pub max_entities: u32,
+}
+
+impl ZoneLimits {
+    /// The size of a match of a game with so many players.
+    pub fn of<G: Game>(capacity: u32) -> Self {
+        Self { capacity, max_entities: G::max_entities(capacity) }
+    }
+
+    pub(super) fn max_timers(&self) -> u32 {
+        self.max_entities * TIMERS_PER_ENTITY
+    }
+}
+
+/// The engine's own tables, which come before the game's.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineTables {
+    /// One [`ZoneMeta`].
+    pub meta: TableAt,
+    /// [`EntityRow`]s by entity index.
+    pub entities: TableAt,
+    /// [`SessionRow`]s by session slot.
+    pub sessions: TableAt,
+    /// [`SessionInput`]s by session slot.
+    pub inputs: TableAt,
+    /// The log of reliable events: [`EventRow`]s by number modulo its length.
+    pub events: TableAt,
+    /// The unreliable events of the newest tick: the first rows.
+    pub cues: TableAt,
+}
+
+/// A match's memory and wire.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its size.
+    pub limits: ZoneLimits,
+    /// The game's schema.
+    pub schema: Schema,
+    /// The schema's sizes on the wire.
+    pub wire: WireLayout,
+    /// The engine's tables.
+    pub engine: EngineTables,
+    /// Where each column of the schema lies.
+    pub columns: Vec<TableAt>,
+    /// Where each global of the schema lies.
+    pub globals: Vec<TableAt>,
+    /// Weight of each column's changes.
+    pub priorities: Vec<f32>,
+    /// Logical pages of the zone.
+    pub pages: u32,
+    /// What two processes must agree upon to share the zone.
+    pub tables_hash: u64,
+    pub(super) places: Vec<Place>,
+}
+
+/// The game and a match's size do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum DescriptionError {
+    /// Too many players.
+    #[error("a match of {capacity} players is not possible: between 1 and {MAX_SESSIONS}")]
+    Capacity {
+        /// What was asked for.
+        capacity: u32,
+    },
+    /// Too many entities.
+    #[error("the game asks for {max_entities} entities in a match of {capacity} players: between 1 and {MAX_ENTITIES}")]
+    Entities {
+        /// What the game asks for.
+        max_entities: u32,
+        /// For so many players.
+        capacity: u32,
+    },
+    /// An input does not fit a session's row.
+    #[error("the game's input takes {bytes} bytes on the wire, at most {MAX_INPUT_BYTES} fit: give its fields #[q]")]
+    Input {
+        /// Bytes of the input.
+        bytes: usize,
+    },
+    /// The schema breaks a bound.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// Too much memory for one zone.
+    #[error(transparent)]
+    Pages(#[from] TooManyPages),
+}
+
+impl Description {
+    /// Works out a match of a game.
+    pub fn of<G: Game>(limits: ZoneLimits) -> Result<Self, DescriptionError> {
+        let ZoneLimits { capacity, max_entities } = limits;
+        if !(1..=MAX_SESSIONS).contains(&capacity) {
+            return Err(DescriptionError::Capacity { capacity });
+        }
+        if !(1..=MAX_ENTITIES).contains(&max_entities) {
+            return Err(DescriptionError::Entities { max_entities, capacity });
+        }
+        let bytes = G::Input::wire_bytes();
+        if bytes > MAX_INPUT_BYTES {
+            return Err(DescriptionError::Input { bytes });
+        }
+        let mut tables = Tables::default();
+        let engine = EngineTables {
+            meta: tables.add(1, size_of::<ZoneMeta>()),
+            entities: tables.add(max_entities, size_of::<EntityRow>()),
+            sessions: tables.add(capacity, size_of::<SessionRow>()),
+            inputs: tables.add(capacity, size_of::<SessionInput>()),
+            events: tables.add((capacity * 4).clamp(EVENT_LOG_MIN, EVENT_LOG_MAX), size_of::<EventRow>()),
+            cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
+        };
+        let mut declare = Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new() };
+        G::declare(&mut declare);
+        declare.tables.check()?;
+        let schema = schema::<G>(&declare);
+        let wire = WireLayout::new(&schema)?;
+        let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
+        let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
+        let tables_hash = declare.tables.hash() ^ hash_bytes(format!("{names:?}").as_bytes());
+        Ok(Self {
+            limits,
+            wire,
+            engine,
+            columns: at(&declare.columns),
+            globals: at(&declare.globals),
+            priorities: declare.columns.iter().map(|d| d.priority).collect(),
+            pages: declare.tables.pages(),
+            tables_hash,
+            places: declare.places,
+            schema,
+        })
+    }
+
+    /// A game's schema, made once.
+    pub fn schema_of<G: Game>() -> &'static Schema {
+        static SCHEMAS: LazyLock<Mutex<HashMap<TypeId, &'static Schema>>> = LazyLock::new(Mutex::default);
+        let mut schemas = SCHEMAS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        schemas.entry(TypeId::of::<G>()).or_insert_with(|| {
+            let limits = ZoneLimits { capacity: 1, max_entities: 1 };
+            let tables = Tables::default();
+            let mut declare = Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new() };
+            G::declare(&mut declare);
+            Box::leak(Box::new(schema::<G>(&declare)))
+        })
+    }
+}
+
+fn schema<G: Game>(declare: &Declare) -> Schema {
+    let columns: Vec<_> = declare.columns.iter().map(|d| d.schema.clone()).collect();
+    Schema {
+        game: G::NAME.to_owned(),
+        hz: G::HZ,
+        position: Schema::find_position(&columns),
+        columns,
+        globals: declare.globals.iter().map(|d| d.schema.clone()).collect(),
+        input: G::Input::fields(),
+        commands: G::Command::variants(),
+        events: G::Event::variants(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What a game is given: the tick, the players' inputs, random streams, and a place for what it tells its players. Everything is
+//! `&self`, nothing borrows the state.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use ringfort_protocol::{Entity, Message, SessionId, TickNo, Vec2};
+use ringfort_shm_state::layout::Audience;
+
+use super::{Game, Rng};
+
+/// How a player's input came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is new.
+    OnTime,
+    /// None arrived; it is the last one again, for the so-many-th tick, with every button's edge taken away.
+    Repeated(u32),
+    /// None has ever arrived; it is the input's default.
+    Missing,
+}
+
+/// A player's input of this tick. A player whose inputs arrived in a bunch comes more than once, oldest first, so that every
+/// acknowledged input is applied exactly once.
+#[derive(Debug)]
+pub struct Player<'t, G: Game> {
+    /// Who.
+    pub session: SessionId,
+    /// What.
+    pub input: &'t G::Input,
+    /// Whether it is new.
+    pub arrival: Arrival,
+}
+
+/// Who is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum To {
+    /// Every session of the zone.
+    All,
+    /// One session.
+    One(SessionId),
+    /// Sessions whose own entity is within this distance of a point.
+    Near(Vec2, f32),
+    /// Sessions that see an entity.
+    Seeing(Entity),
+}
+
+/// An event on its way to the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<E> {
+    pub(crate) audience: Audience,
+    pub(crate) session: u64,
+    pub(crate) centre: Vec2,
+    pub(crate) radius: u32,
+    pub(crate) event: E,
+}
+
+/// The options of a match, as they were given.
+pub type Options = BTreeMap<String, String>;
+
+/// One tick, as the game sees it.
+pub struct Tick<G: Game> {
+    pub(crate) now: TickNo,
+    pub(crate) hz: u32,
+    pub(crate) seed: u64,
+    pub(crate) options: Options,
+    pub(crate) players: Vec<(SessionId, G::Input, Arrival)>,
+    pub(crate) outgoing: RefCell<Vec<Outgoing<G::Event>>>,
+    pub(crate) closed: Cell<bool>,
+}
+
+impl<G: Game> Tick<G> {
+    pub(crate) fn new(hz: u32, seed: u64, options: Options) -> Self {
+        Self {
+            now: TickNo(0),
+            hz,
+            seed,
+            options,
+            players: Vec::new(),
+            outgoing: RefCell::new(Vec::new()),
+            closed: Cell::new(false),
+        }
+    }
+
+    /// The tick that is being stepped. The opening is tick 1.
+    pub fn now(&self) -> TickNo {
+        self.now
+    }
+
+    /// Seconds that a tick stands for.
+    pub fn dt(&self) -> f32 {
+        1.0 / self.hz as f32
+    }
+
+    /// Ticks a second.
+    pub fn hz(&self) -> u32 {
+        self.hz
+    }
+
+    /// Ticks in so many seconds, rounded up, at least one.
+    pub fn secs(&self, seconds: f32) -> u32 {
+        ((seconds * self.hz as f32).ceil() as u32).max(1)
+    }
+
+    /// An option of the match, as it was given.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// An option of the match as a number; the default when it was not given or is none.
+    pub fn option_or<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
+        self.option(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    /// The players' inputs, in the order of their sessions.
+    pub fn players(&self) -> impl Iterator<Item = Player<'_, G>> {
+        self.players.iter().map(|(session, input, arrival)| Player { session: *session, input, arrival: *arrival })
+    }
+
+    /// The random stream of (match seed, tick, entity): the same numbers whatever else was asked before.
+    pub fn rng(&self, stream: Entity) -> Rng {
+        Rng::new(self.seed, self.now.0, stream.index, stream.generation)
+    }
+
+    /// Tells players something. A `#[reliable]` event is kept until each of them has acknowledged it; any other goes with
+    /// this tick's snapshot if there is room.
+    pub fn send(&self, to: To, event: G::Event) {
+        let none = Vec2::ZERO;
+        let (audience, session, centre, radius) = match to {
+            To::All => (Audience::All, 0, none, 0),
+            To::One(session) => (Audience::One, session.0, none, 0),
+            To::Near(centre, radius) => (Audience::Near, 0, centre, radius.to_bits()),
+            To::Seeing(entity) => (Audience::Seeing, u64::from(entity.generation), none, entity.index),
+        };
+        self.outgoing.borrow_mut().push(Outgoing { audience, session, centre, radius, event });
+    }
+
+    /// Ends the match after this tick: its sessions are told, and its memory goes back to the arena.
+    pub fn close(&self) {
+        self.closed.set(true);
+    }
+
+    /// Whether an event of this kind is kept until it is acknowledged.
+    pub(crate) fn is_reliable(event: &G::Event) -> bool {
+        event.reliable()
+    }
+}

@@ -1,0 +1,230 @@
+//! A sim process: steps the zones that the directory gives it, at a fixed rate, and wakes front-ends after it has committed.
+//!
+//! One loop, one thread: look at the directory when its generation has moved, run the zones that are due, kick each front-end
+//! concerned once, sleep until the next is due.
+
+pub mod counters;
+mod events;
+mod inputs;
+pub mod zone;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{SegmentKind, ZoneEntry, ZoneState};
+use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, unpadded};
+use ringfort_shm_state::worker::{TickHistogram, WorkerPage};
+use ringfort_shm_state::world::World;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{error, info, warn};
+
+use crate::clock::now_us;
+use crate::game::Game;
+use crate::limits::{CATCH_UP_TICKS, LOOP_SLEEP_MAX_MS, SOCKET_SLOTS, STAGGER_SLOTS};
+use crate::supervisor::spawn::{FD_PEER_WAKE, FD_WAKE, MissingDescriptor};
+use counters as count;
+use zone::{Outcome, Zone};
+
+/// A sim could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// A segment is not there or not ours.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The supervisor did not pass a descriptor.
+    #[error(transparent)]
+    Descriptor(#[from] MissingDescriptor),
+}
+
+/// A zone and when its next tick is due.
+struct Scheduled<G: Game> {
+    zone: Zone<G>,
+    due_us: u64,
+    period_us: u64,
+}
+
+/// A sim process's whole state.
+struct Sim<G: Game> {
+    slot: u32,
+    world: Rc<World>,
+    directory: Segment,
+    inbox: Segment,
+    own: Segment,
+    wake: OwnedFd,
+    /// Wake-ups of the front-ends, by slot.
+    frontends: Vec<OwnedFd>,
+    zones: BTreeMap<usize, Scheduled<G>>,
+    generation: u64,
+    /// Zones that could not be opened: not tried again before the directory says something new of them.
+    failed: BTreeMap<usize, u64>,
+}
+
+/// Runs a sim until its process is ended.
+pub fn run<G: Game>(instance: &str, slot: u32) -> Result<std::convert::Infallible, SimError> {
+    let open = |spec, access| Segment::open(instance, spec, access);
+    let own = open(SegmentSpec::worker(SegmentKind::Sim, slot), Access::ReadWrite)?;
+    WorkerPage::new(&own).claim();
+    let mut sim = Sim::<G> {
+        slot,
+        world: Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?)),
+        directory: open(SegmentSpec::DIRECTORY, Access::ReadOnly)?,
+        inbox: open(SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadOnly)?,
+        own,
+        wake: FD_WAKE.take()?,
+        frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
+        zones: BTreeMap::new(),
+        generation: 0,
+        failed: BTreeMap::new(),
+    };
+    info!("sim {slot} is ready");
+    loop {
+        sim.turn();
+    }
+}
+
+impl<G: Game> Sim<G> {
+    fn turn(&mut self) {
+        WorkerPage::new(&self.own).beat(now_us());
+        self.follow_directory();
+        let frontends = self.run_due();
+        self.kick(frontends);
+        self.sleep();
+    }
+
+    /// Opens, takes over and drops zones as the directory says.
+    fn follow_directory(&mut self) {
+        let generation = Directory::new(&self.directory).generation();
+        if generation == self.generation {
+            return;
+        }
+        let wanted: BTreeMap<usize, ZoneEntry> = Directory::new(&self.directory)
+            .zones()
+            .filter(|(_, z)| z.owner_sim == self.slot && z.state == ZoneState::Open as u32)
+            .collect();
+        self.zones.retain(|slot, s| wanted.get(slot).is_some_and(|z| z.incarnation == s.zone.entry().incarnation));
+        self.failed.retain(|slot, id| wanted.get(slot).is_some_and(|z| z.incarnation == *id));
+        for (slot, entry) in wanted {
+            if !self.zones.contains_key(&slot) && !self.failed.contains_key(&slot) && !self.has_ended(slot, &entry) {
+                self.start(slot, entry);
+            }
+        }
+        self.generation = generation;
+        WorkerPage::new(&self.own).saw_generation(generation);
+    }
+
+    /// The match has published its end already, and waits for the supervisor to notice. A predecessor that was killed between
+    /// that and giving its extents back is helped out.
+    fn has_ended(&self, slot: usize, entry: &ZoneEntry) -> bool {
+        self.world.finish_ended(slot, entry.incarnation)
+    }
+
+    fn start(&mut self, slot: usize, entry: ZoneEntry) {
+        let page = WorkerPage::new(&self.own);
+        let resumes = self.world.newest(slot).is_ok_and(|root| root.head.incarnation == entry.incarnation);
+        let name = unpadded(&entry.name);
+        let now = now_us();
+        match Zone::<G>::start(&self.world, self.inbox.memory(), slot, entry, now) {
+            Ok(mut zone) => {
+                zone.skip_mail(Directory::new(&self.directory));
+                page.reset_histograms(slot, entry.incarnation);
+                page.add(if resumes { count::ZONES_ADOPTED } else { count::ZONES_OPENED }, 1);
+                info!(zone = slot, "match {name} is {}", if resumes { "taken over" } else { "open" });
+                let period_us = 1_000_000 / u64::from(entry.tick_hz.max(1));
+                let due_us = first_due(now, period_us, slot);
+                self.zones.insert(slot, Scheduled { zone, due_us, period_us });
+            }
+            Err(e) => {
+                page.add(count::ZONES_FAILED, 1);
+                error!(zone = slot, "match {name} could not be started: {e}");
+                self.failed.insert(slot, entry.incarnation);
+            }
+        }
+    }
+
+    /// Runs every zone whose tick is due, late ones at most [`CATCH_UP_TICKS`] times. Returns the front-ends to be woken.
+    fn run_due(&mut self) -> u64 {
+        let page = WorkerPage::new(&self.own);
+        let directory = Directory::new(&self.directory);
+        let mut frontends = 0;
+        let mut gone = Vec::new();
+        for (slot, scheduled) in &mut self.zones {
+            for _ in 0..CATCH_UP_TICKS {
+                let now = now_us();
+                if scheduled.due_us > now {
+                    break;
+                }
+                let late = now - scheduled.due_us;
+                let outcome = scheduled.zone.step(&self.world, self.inbox.memory(), directory, scheduled.due_us, now_us);
+                count::add(&page, std::mem::take(&mut scheduled.zone.counters));
+                match outcome {
+                    Outcome::Committed { frontends: bits } => {
+                        frontends |= bits;
+                        page.add(count::TICKS, 1);
+                        page.record(*slot, TickHistogram::Took, scheduled.zone.took_us().into());
+                        page.record(*slot, TickHistogram::Late, late);
+                        page.add(count::TICKS_LATE, u64::from(late > scheduled.period_us));
+                    }
+                    Outcome::Starved => warn!(zone = slot, "a tick was put off: the arena is full"),
+                    Outcome::Ended { frontends: bits } => {
+                        frontends |= bits;
+                        page.add(count::ZONES_ENDED, 1);
+                        info!(zone = slot, "match {} has ended", unpadded(&scheduled.zone.entry().name));
+                        gone.push(*slot);
+                    }
+                    Outcome::Fenced => {
+                        warn!(zone = slot, "the match was granted to another process");
+                        gone.push(*slot);
+                    }
+                }
+                scheduled.due_us += scheduled.period_us;
+                if gone.last() == Some(slot) {
+                    break;
+                }
+            }
+            let now = now_us();
+            if scheduled.due_us + scheduled.period_us <= now {
+                // Still more than a tick behind: time is given up, never chased.
+                let skipped = (now - scheduled.due_us) / scheduled.period_us;
+                scheduled.due_us += skipped * scheduled.period_us;
+                page.add(count::TICKS_SKIPPED, skipped);
+            }
+        }
+        for slot in gone {
+            self.zones.remove(&slot);
+        }
+        frontends
+    }
+
+    fn kick(&self, frontends: u64) {
+        for (slot, wake) in self.frontends.iter().enumerate() {
+            if frontends >> slot & 1 == 1 {
+                // A full counter means that the front-end has not looked yet: it is awake soon enough.
+                let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
+                WorkerPage::new(&self.own).add(count::WAKES_SENT, 1);
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        let now = now_us();
+        let next = self.zones.values().map(|s| s.due_us).min().unwrap_or(u64::MAX);
+        let us = next.saturating_sub(now).min(LOOP_SLEEP_MAX_MS * 1000);
+        if us == 0 {
+            return;
+        }
+        let timeout = Timespec { tv_sec: (us / 1_000_000) as i64, tv_nsec: (us % 1_000_000 * 1000) as i64 };
+        let mut fds = [PollFd::new(&self.wake, PollFlags::IN)];
+        // Interrupted or not: the loop looks at everything again.
+        if poll(&mut fds, Some(&timeout)).is_ok_and(|n| n > 0) {
+            let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+        }
+    }
+}
+
+/// Spreads the zones over the slots of a period, so that their commits and sends do not come in one burst.
+fn first_due(now: u64, period_us: u64, slot: usize) -> u64 {
+    let phase = (slot as u64 * 7 % STAGGER_SLOTS) * period_us / STAGGER_SLOTS;
+    now - now % period_us + period_us + phase
+}

@@ -1,0 +1,553 @@
+//! One zone, stepped: drain the inbox and the mailbox, apply, step the game, commit.
+//!
+//! **Invariant**: cursors, events, sessions and the world commit together, so an input is applied exactly once or not yet. All
+//! that is kept between ticks beside the pages ([`Index`]) is derived from them and rebuilt on takeover.
+
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use ringfort_protocol::SessionId;
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::inbox::Inbox;
+use ringfort_shm_state::layout::{
+    AttemptEntry, EventRow, JoinRecord, MailKind, RecordKind, RootFlags, RootHead, SessionInput, SessionRow, ZoneEntry,
+};
+use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
+use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::pages::{AdoptError, CommitError};
+use ringfort_shm_state::segment::unpadded;
+use ringfort_shm_state::world::World;
+use zerocopy::{FromBytes, FromZeros};
+
+use super::inputs::Arrivals;
+use crate::game::{Bound, Description, DescriptionError, Game, Hello, Hook, Tick, Why, ZoneLimits};
+use crate::limits::{LINGER_MS, RECORDS_PER_TICK};
+
+/// What a zone did, for the sim's counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ZoneCounters {
+    /// Records that were garbage, of another match, or of a session that has ended.
+    pub records_ignored: u64,
+    /// Inputs that did not decode, or were too many for a tick.
+    pub inputs_refused: u64,
+    /// Commands that did not decode or came out of order.
+    pub commands_refused: u64,
+    /// Joins beyond capacity.
+    pub joins_refused: u64,
+    /// Unreliable events beyond a tick's bound.
+    pub cues_dropped: u64,
+    /// Sessions ended because their event log overflowed.
+    pub event_overflows: u64,
+    /// Ticks that the arena had no room for.
+    pub ticks_starved: u64,
+    /// Damage found in the inbox.
+    pub inbox_damage: u64,
+}
+
+/// A zone could not be opened or taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The world refuses.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    /// The directory's entry makes no match of this game.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// The supervisor runs another build.
+    #[error("match {id} was laid out by another build of the game (tables {found:#x}, here {expected:#x}): restart the instance")]
+    OtherBuild {
+        /// The match.
+        id: u64,
+        /// Hash in the directory.
+        found: u64,
+        /// Hash of this binary.
+        expected: u64,
+    },
+    /// The directory names a place that is no inbox.
+    #[error("match {id} has no usable inbox in the directory: run `ringfort fsck`")]
+    Inbox {
+        /// The match.
+        id: u64,
+    },
+    /// The opening was not committed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// What a tick came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Committed; front-ends with these slots (bits) want to know.
+    Committed {
+        /// Slots of front-ends with sessions, or with joins just answered.
+        frontends: u64,
+    },
+    /// The match is over and its memory is back.
+    Ended {
+        /// As above.
+        frontends: u64,
+    },
+    /// Not committed for want of memory; it will be tried again.
+    Starved,
+    /// The zone was granted to another process.
+    Fenced,
+}
+
+/// A zone and the game in it.
+pub struct Zone<G: Game> {
+    slot: usize,
+    entry: ZoneEntry,
+    inbox: Inbox,
+    bound: Bound<G>,
+    tick: Tick<G>,
+    head: RootHead,
+    net_cursor: u64,
+    mail_cursor: u64,
+    index: Index,
+    arrivals: Arrivals,
+    /// Front-ends whose joins were answered or whose sessions ended in this tick.
+    touched_frontends: u64,
+    /// Counted since the last look.
+    pub counters: ZoneCounters,
+}
+
+/// Derived from the session table.
+#[derive(Default)]
+struct Index {
+    by_nonce: HashMap<[u8; 16], u32>,
+    free: BTreeSet<u32>,
+    per_frontend: HashMap<u32, u32>,
+}
+
+impl<G: Game> Zone<G> {
+    /// Opens the match of a directory entry, or takes it over from its last root.
+    pub fn start(
+        world: &Rc<World>,
+        inbox_memory: &Memory,
+        slot: usize,
+        entry: ZoneEntry,
+        now_us: u64,
+    ) -> Result<Self, OpenError> {
+        let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
+        let description = Description::of::<G>(limits)?;
+        let id = entry.incarnation;
+        if description.tables_hash != entry.tables_hash {
+            return Err(OpenError::OtherBuild { id, found: entry.tables_hash, expected: description.tables_hash });
+        }
+        let inbox = Inbox::new(inbox_memory, slot, entry.inbox_offset, entry.inbox_bytes).ok_or(OpenError::Inbox { id })?;
+        let resumes = world.newest(slot).is_ok_and(|root| root.head.incarnation == id);
+        let (bound, head) = if resumes {
+            Bound::<G>::adopt(world, slot, id, entry.epoch as u16, &description)?
+        } else {
+            (Bound::<G>::open(world, slot, id, entry.epoch as u16, &description)?, None)
+        };
+        let options = serde_json::from_str(&unpadded(&entry.options)).unwrap_or_default();
+        let net_cursor = head.map_or_else(|| inbox.tail(inbox_memory), |h| h.net_cursor);
+        let mut zone = Self {
+            slot,
+            entry,
+            inbox,
+            bound,
+            tick: Tick::new(entry.tick_hz, entry.seed, options),
+            head: head.unwrap_or(RootHead::new_zeroed()),
+            net_cursor,
+            mail_cursor: head.map_or(0, |h| h.mail_cursor),
+            index: Index::default(),
+            arrivals: Arrivals::default(),
+            touched_frontends: 0,
+            counters: ZoneCounters::default(),
+        };
+        zone.rebuild_index();
+        if !resumes {
+            zone.open(world, now_us)?;
+        }
+        Ok(zone)
+    }
+
+    fn open(&mut self, world: &World, now_us: u64) -> Result<(), CommitError> {
+        self.tick.now.0 = 1;
+        self.bound.game.open(&self.tick);
+        self.finish_tick();
+        self.commit(world, now_us, now_us).map(drop)
+    }
+
+    /// The match.
+    pub fn entry(&self) -> &ZoneEntry {
+        &self.entry
+    }
+
+    /// The slot in the directory.
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Records posted before the zone existed are not for it.
+    pub fn skip_mail(&mut self, directory: Directory<'_>) {
+        if self.head.tick <= 1 {
+            self.mail_cursor = self.mail_cursor.max(directory.mail_tail(self.slot));
+        }
+    }
+
+    /// Runs one tick and publishes it. `due_us` is when it was to begin.
+    pub fn step(
+        &mut self,
+        world: &World,
+        inbox_memory: &Memory,
+        directory: Directory<'_>,
+        due_us: u64,
+        now: impl Fn() -> u64,
+    ) -> Outcome {
+        let started = now();
+        self.touched_frontends = 0;
+        let lingered = self.bound.meta().closed_at != 0 && self.tick_no() >= self.bound.meta().closed_at + self.linger_ticks();
+        if lingered {
+            return self.end();
+        }
+        let before = (self.net_cursor, self.mail_cursor);
+        self.tick.now.0 = self.head.tick + 1;
+        let tail = self.inbox.tail(inbox_memory);
+        let mail_tail = directory.mail_tail(self.slot);
+        let attempt = AttemptEntry { tick: self.tick.now.0, attempt: 1, net_cursor: tail, sys_cursor: 0, mail_cursor: mail_tail };
+        world.publish_attempt(self.slot, &attempt);
+        self.drain_mail(directory, mail_tail);
+        self.drain_inbox(inbox_memory, tail);
+        if self.bound.meta().closed_at == 0 {
+            self.run_game();
+        } else {
+            self.arrivals.clear();
+        }
+        self.finish_tick();
+        match self.commit(world, due_us, started_or(started, now())) {
+            Ok(frontends) => Outcome::Committed { frontends },
+            Err(CommitError::Fenced { .. }) => Outcome::Fenced,
+            Err(CommitError::ArenaFull { .. }) => {
+                (self.net_cursor, self.mail_cursor) = before;
+                self.counters.ticks_starved += 1;
+                self.bound.reload();
+                self.rebuild_index();
+                Outcome::Starved
+            }
+        }
+    }
+
+    fn tick_no(&self) -> u32 {
+        self.head.tick
+    }
+
+    fn linger_ticks(&self) -> u32 {
+        (self.entry.tick_hz * LINGER_MS).div_ceil(1000).max(2)
+    }
+
+    fn drain_mail(&mut self, directory: Directory<'_>, tail: u64) {
+        while self.mail_cursor < tail {
+            let mail = directory.mail(self.slot, self.mail_cursor);
+            self.mail_cursor += 1;
+            let Some(mail) = mail else { continue };
+            if mail.kind == MailKind::End as u32 {
+                self.tick.close();
+            } else if mail.kind == MailKind::FrontendDied as u32 {
+                self.detach_frontend(mail.a as u32, mail.b as u32);
+            }
+        }
+    }
+
+    fn detach_frontend(&mut self, frontend: u32, incarnation: u32) {
+        let gone = |row: &SessionRow| row.frontend == frontend && row.incarnation <= incarnation;
+        let ids: Vec<u64> = self.bound.sessions.iter().filter(|(_, row)| gone(row)).map(|(_, row)| row.id).collect();
+        for id in ids {
+            self.end_session(id, Why::TimedOut);
+        }
+    }
+
+    fn drain_inbox(&mut self, memory: &Memory, tail: u64) {
+        for _ in 0..RECORDS_PER_TICK {
+            match self.inbox.next(memory, &mut self.net_cursor, tail) {
+                Ok(Some(record)) => self.apply(record.kind, &record.header, record.payload()),
+                Ok(None) => return,
+                Err(_) => {
+                    self.counters.inbox_damage += 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, kind: Option<RecordKind>, header: &ringfort_shm_state::layout::RecordHeader, payload: &[u8]) {
+        let ours = header.incarnation == self.entry.incarnation as u32;
+        let kind = kind.filter(|_| ours);
+        if kind == Some(RecordKind::Join) {
+            return self.join(payload);
+        }
+        let slot = header.session as u32;
+        let row = self.bound.sessions.get(slot).filter(|row| row.id == header.session && row.attachment == header.attachment);
+        let (Some(kind), Some(row)) = (kind, row) else {
+            self.counters.records_ignored += 1;
+            return;
+        };
+        let (id, command) = (row.id, row.command);
+        let number = payload.get(..8).map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")));
+        match (kind, number) {
+            (RecordKind::Input, _) => {
+                if !self.arrivals.push(slot, header.sequence, payload) {
+                    self.counters.inputs_refused += 1;
+                }
+            }
+            (RecordKind::Command, _) => self.command(id, command, header.sequence, payload),
+            (RecordKind::EventAck, Some(number)) => {
+                let known = self.bound.meta().next_event;
+                if let Some(row) = self.bound.sessions.get_mut(slot) {
+                    row.event_cursor = row.event_cursor.max(number.min(known));
+                }
+            }
+            (RecordKind::Leave, Some(why)) => self.end_session(id, Why::from_u64(why)),
+            _ => self.counters.records_ignored += 1,
+        }
+    }
+
+    fn join(&mut self, payload: &[u8]) {
+        let Ok(join) = JoinRecord::read_from_bytes(payload) else {
+            self.counters.records_ignored += 1;
+            return;
+        };
+        self.touched_frontends |= bit(join.frontend);
+        if let Some(slot) = self.index.by_nonce.get(&join.nonce).copied() {
+            self.reattach(slot, &join);
+            return;
+        }
+        let open = self.bound.meta().closed_at == 0 && !self.tick.closed.get();
+        let Some(slot) = self.index.free.first().copied().filter(|_| open) else {
+            self.counters.joins_refused += 1;
+            return;
+        };
+        let generation = self.bound.shared.with_meta(|meta| {
+            meta.next_session = meta.next_session.wrapping_add(1).max(1);
+            meta.sessions += 1;
+            meta.next_session
+        });
+        let id = SessionId::new(generation, slot);
+        let row = SessionRow {
+            id: id.0,
+            nonce: join.nonce,
+            connection: join.connection,
+            frontend: join.frontend,
+            incarnation: join.incarnation,
+            attachment: 1,
+            event_cursor: self.bound.meta().next_event,
+            joined: self.tick.now.0,
+            name: join.name,
+            ..SessionRow::new_zeroed()
+        };
+        self.index.add(slot, &row);
+        self.bound.sessions.insert(slot, row);
+        self.bound.inputs.insert(slot, SessionInput::new_zeroed());
+        let name = unpadded(&join.name[..PLAYER_NAME_BYTES]);
+        self.bound.game.join(&self.tick, id, &Hello { name: &name });
+        self.note_spawned();
+    }
+
+    /// The same client joins again: its row is attached anew, and records of the older attachment are ignored from here on.
+    fn reattach(&mut self, slot: u32, join: &JoinRecord) {
+        let Some(row) = self.bound.sessions.get_mut(slot) else { return };
+        let before = *row;
+        row.attachment += 1;
+        (row.connection, row.frontend, row.incarnation) = (join.connection, join.frontend, join.incarnation);
+        let after = *row;
+        self.index.move_frontend(before.frontend, after.frontend);
+    }
+
+    fn command(&mut self, id: u64, applied: u32, number: u32, payload: &[u8]) {
+        if number != applied.wrapping_add(1) {
+            self.counters.commands_refused += u64::from(number > applied);
+            return;
+        }
+        if let Some(row) = self.bound.sessions.get_mut(id as u32) {
+            row.command = number;
+        }
+        match <G::Command as ringfort_protocol::Message>::from_wire(payload) {
+            Ok(command) => self.bound.game.command(&self.tick, SessionId(id), &command),
+            Err(_) => self.counters.commands_refused += 1,
+        }
+    }
+
+    fn end_session(&mut self, id: u64, why: Why) {
+        let slot = id as u32;
+        if self.bound.sessions.get(slot).is_none_or(|row| row.id != id) {
+            return;
+        }
+        self.bound.game.leave(&self.tick, SessionId(id), why);
+        self.arrivals.forget(slot);
+        self.bound.inputs.remove(slot);
+        if let Some(row) = self.bound.sessions.remove(slot) {
+            self.touched_frontends |= bit(row.frontend);
+            self.index.remove(slot, &row);
+            self.bound.shared.with_meta(|meta| meta.sessions = meta.sessions.saturating_sub(1));
+        }
+    }
+
+    fn run_game(&mut self) {
+        let now = self.tick.now;
+        let refused = self.arrivals.distribute::<G>(&self.bound.sessions, &mut self.bound.inputs, &mut self.tick.players);
+        self.counters.inputs_refused += refused;
+        self.bound.game.hook(Hook::CollectTimers(now));
+        let due: Vec<_> = self.bound.shared.due.borrow_mut().drain(..).collect();
+        for timer in due {
+            let payload = timer.payload.get(..timer.bytes as usize).unwrap_or_default();
+            let mut bits = ringfort_protocol::bits::BitReader::new(payload);
+            if let Ok(what) = <G::Timer as ringfort_protocol::TimerPayload>::decode(&mut bits) {
+                self.bound.game.timer(&self.tick, what);
+            }
+        }
+        self.bound.game.step(&self.tick);
+    }
+
+    /// After the game: events into the log, leftovers of despawned entities away, rows into their committed form.
+    fn finish_tick(&mut self) {
+        self.note_spawned();
+        self.write_events();
+        self.bound.reap();
+        if self.tick.closed.get() {
+            let now = self.tick.now.0;
+            self.bound.shared.with_meta(|meta| {
+                if meta.closed_at == 0 {
+                    meta.closed_at = now;
+                }
+            });
+        }
+        self.bound.game.hook(Hook::BeforeCommit);
+        self.bound.store_meta();
+    }
+
+    /// A session's first entity is where `near` measures from for it.
+    fn note_spawned(&mut self) {
+        let spawned: Vec<_> = self.bound.shared.spawned_for.borrow_mut().drain(..).collect();
+        for (session, index, generation) in spawned {
+            let row = self.bound.sessions.get(session as u32).filter(|row| row.id == session);
+            let stale = row.is_some_and(|row| !self.bound.shared.reader.alive(row.entity_index, row.entity_generation));
+            if let Some(row) = self.bound.sessions.get_mut(session as u32).filter(|_| stale) {
+                (row.entity_index, row.entity_generation) = (index, generation);
+            }
+        }
+    }
+
+    fn write_events(&mut self) {
+        let mut outgoing = self.tick.outgoing.take();
+        let mut cues = 0;
+        for out in outgoing.drain(..) {
+            let reliable = Tick::<G>::is_reliable(&out.event);
+            let Some(row) = super::events::row(&out, self.tick.now.0) else {
+                self.counters.cues_dropped += 1;
+                continue;
+            };
+            if reliable {
+                self.log_event(row);
+            } else if self.bound.cues.insert(cues, row) {
+                cues += 1;
+            } else {
+                self.counters.cues_dropped += 1;
+            }
+        }
+        self.tick.outgoing.replace(outgoing);
+        self.bound.shared.with_meta(|meta| meta.cues = cues);
+    }
+
+    /// Appends to the log. What it overwrites must have been acknowledged by all whom it was for.
+    fn log_event(&mut self, row: EventRow) {
+        let number = self.bound.shared.with_meta(|meta| {
+            meta.next_event += 1;
+            meta.next_event
+        });
+        let at = (number % u64::from(self.bound.events.at().rows)) as u32;
+        if let Some(old) = self.bound.events.get(at).copied() {
+            let late: Vec<u64> = super::events::addressees(&old, &self.bound.sessions).collect();
+            for id in late {
+                self.counters.event_overflows += 1;
+                self.end_session(id, Why::Kicked);
+            }
+        }
+        self.bound.events.insert(at, EventRow { number, ..row });
+    }
+
+    fn commit(&mut self, world: &World, due_us: u64, started_us: u64) -> Result<u64, CommitError> {
+        let _ = world;
+        let meta = self.bound.meta();
+        let published_us = crate::clock::now_us();
+        let head = RootHead {
+            tick: self.tick.now.0,
+            flags: if meta.closed_at != 0 { RootFlags::CLOSING } else { 0 },
+            net_cursor: self.net_cursor,
+            mail_cursor: self.mail_cursor,
+            sessions: meta.sessions,
+            entities: meta.entities_alive,
+            due_us,
+            published_us,
+            took_us: published_us.saturating_sub(started_us) as u32,
+            ..RootHead::new_zeroed()
+        };
+        self.head = self.bound.commit(head)?;
+        Ok(self.index.frontends() | self.touched_frontends)
+    }
+
+    fn end(&mut self) -> Outcome {
+        let frontends = self.index.frontends();
+        let head = RootHead {
+            tick: self.head.tick,
+            net_cursor: self.net_cursor,
+            mail_cursor: self.mail_cursor,
+            ..RootHead::new_zeroed()
+        };
+        match self.bound.end(head) {
+            Ok(_) => Outcome::Ended { frontends },
+            Err(_) => Outcome::Fenced,
+        }
+    }
+
+    /// Time that the last committed tick took, in microseconds.
+    pub fn took_us(&self) -> u32 {
+        self.head.took_us
+    }
+
+    fn rebuild_index(&mut self) {
+        self.index = Index { free: (0..self.entry.capacity).collect(), ..Index::default() };
+        for (slot, row) in self.bound.sessions.iter() {
+            self.index.add(slot, row);
+        }
+    }
+}
+
+impl Index {
+    fn add(&mut self, slot: u32, row: &SessionRow) {
+        self.free.remove(&slot);
+        self.by_nonce.insert(row.nonce, slot);
+        *self.per_frontend.entry(row.frontend).or_default() += 1;
+    }
+
+    fn remove(&mut self, slot: u32, row: &SessionRow) {
+        self.free.insert(slot);
+        self.by_nonce.remove(&row.nonce);
+        self.leave_frontend(row.frontend);
+    }
+
+    fn move_frontend(&mut self, from: u32, to: u32) {
+        self.leave_frontend(from);
+        *self.per_frontend.entry(to).or_default() += 1;
+    }
+
+    fn leave_frontend(&mut self, frontend: u32) {
+        if let Some(count) = self.per_frontend.get_mut(&frontend) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn frontends(&self) -> u64 {
+        self.per_frontend.iter().filter(|(_, count)| **count > 0).fold(0, |bits, (slot, _)| bits | bit(*slot))
+    }
+}
+
+fn bit(frontend: u32) -> u64 {
+    1 << (frontend % 64)
+}
+
+/// A clock that was read before the tick cannot be after it.
+fn started_or(started: u64, now: u64) -> u64 {
+    started.min(now)
+}
