@@ -4,11 +4,6 @@
 use crate::layout::{EntityRow, ZoneMeta};
 use crate::table::{RawTable, Table};
 
-// SAFETY: integers without padding (zerocopy's IntoBytes), no pointer, every bit pattern valid (FromBytes).
-unsafe impl crate::Plain for EntityRow {}
-// SAFETY: as above.
-unsafe impl crate::Plain for ZoneMeta {}
-
 /// The entity table of a zone and the allocator's counters.
 pub struct EntityTable {
     rows: Table<EntityRow>,

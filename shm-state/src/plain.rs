@@ -7,3 +7,14 @@
 /// is a valid value for another process of the same binary. Zeroed bytes are a valid value too. `#[derive(Component)]` implements it for structs whose fields
 /// all are wire fields, which is exactly that set.
 pub unsafe trait Plain: Copy + 'static {}
+
+macro_rules! engine_rows {
+    ($($row:ident),+) => {
+        $(
+            // SAFETY: integers without padding and without a pointer (zerocopy's IntoBytes holds for it), and every bit
+            // pattern is a value (its FromBytes holds too).
+            unsafe impl Plain for crate::layout::$row {}
+        )+
+    };
+}
+engine_rows!(ZoneMeta, EntityRow, SessionRow, SessionInput, TimerRow, EventRow);

@@ -6,7 +6,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use crate::cell::Cell;
-use crate::layout::{AttemptEntry, RootHead, SegmentKind, hash_bytes, world as at};
+use crate::layout::{AttemptEntry, RootFlags, RootHead, SegmentKind, hash_bytes, world as at};
 use crate::limits::*;
 use crate::memory::{Memory, Page};
 use crate::segment::Segment;
@@ -135,7 +135,7 @@ impl World {
     pub fn owner(&self, extent: usize) -> Option<(usize, u64)> {
         match self.memory.load(at::OWNERS + extent * 8, Ordering::Acquire) {
             0 => None,
-            word => Some(((word & 0xffff) as usize - usize::from(word & 0xffff != 0), word >> 16)),
+            word => Some((((word & 0xffff) as usize).checked_sub(1).unwrap_or(usize::MAX), word >> 16)),
         }
     }
 
@@ -165,11 +165,18 @@ impl World {
         self.memory.atomic(at::OWNERS + extent * 8).store(0, Ordering::Release);
     }
 
-    /// Gives back every extent of a zone incarnation that nobody steps any more. The caller has confirmed its owner's death, and
-    /// moved the zone's published word out of the window.
-    pub(crate) fn give_all(&self, owner: u64) -> usize {
-        let owned = (0..self.extents).filter(|e| self.memory.load(at::OWNERS + e * 8, Ordering::Relaxed) == owner);
-        owned.map(|e| self.give_extent(e)).count()
+    /// The extents of a zone slot, of whatever match.
+    pub(crate) fn extents_of(&self, zone: usize) -> impl Iterator<Item = usize> {
+        (0..self.extents).filter(move |e| self.owner(*e).is_some_and(|(owner, _)| owner == zone))
+    }
+
+    /// Whether a match has published its end. If so, extents that its owner did not live to give back are given back.
+    pub fn finish_ended(&self, zone: usize, incarnation: u64) -> bool {
+        let ended = self.newest(zone).is_ok_and(|r| r.head.incarnation == incarnation && r.head.flags & RootFlags::ENDED != 0);
+        if ended {
+            self.extents_of(zone).for_each(|extent| self.give_extent(extent));
+        }
+        ended
     }
 
     fn control(zone: usize) -> usize {
@@ -210,6 +217,9 @@ impl World {
 
     /// Copies the root with a sequence, validated against the ring; it says nothing about the root's pages yet.
     pub fn root(&self, zone: usize, sequence: u64) -> Result<Root, RootError> {
+        if sequence == 0 {
+            return Err(RootError::Nothing { zone });
+        }
         let offset = Self::root_offset(zone, sequence);
         let head: RootHead = self.memory.read(offset);
         let mut words = [0; MAX_TABLES];
