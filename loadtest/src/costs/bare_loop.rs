@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn_proto::{
-    ClientConfig, ConnectError, Connection, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Event,
-    ServerConfig,
+    ClientConfig, ConnectError, Connection, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Event, ServerConfig,
 };
 use ringfort_client::udp::{Link, Received, Udp};
 
@@ -120,16 +119,14 @@ impl<A: App> BareLoop<A> {
                         mark(dirty, slot, handle.0);
                     }
                 }
-                Some(DatagramEvent::NewConnection(incoming)) => {
-                    match endpoint.accept(incoming, now, scratch, None) {
-                        Ok((handle, connection)) => occupy(slots, dirty, handle, connection),
-                        Err(error) => {
-                            if let Some(transmit) = error.response {
-                                link.send(&transmit, scratch);
-                            }
+                Some(DatagramEvent::NewConnection(incoming)) => match endpoint.accept(incoming, now, scratch, None) {
+                    Ok((handle, connection)) => occupy(slots, dirty, handle, connection),
+                    Err(error) => {
+                        if let Some(transmit) = error.response {
+                            link.send(&transmit, scratch);
                         }
                     }
-                }
+                },
                 Some(DatagramEvent::Response(transmit)) => link.send(&transmit, scratch),
                 None => {}
             }
@@ -194,13 +191,8 @@ fn occupy<P: Default>(
     if slots.len() <= handle.0 {
         slots.resize_with(handle.0 + 1, || None);
     }
-    let slot = slots[handle.0].insert(Box::new(Slot {
-        connection,
-        peer: P::default(),
-        connected: false,
-        dirty: false,
-        armed: None,
-    }));
+    let slot =
+        slots[handle.0].insert(Box::new(Slot { connection, peer: P::default(), connected: false, dirty: false, armed: None }));
     mark(dirty, slot, handle.0);
 }
 

@@ -90,9 +90,8 @@ pub(crate) fn run(args: &EchoClientArgs) -> Result<(), CostsError> {
 
 fn connect_all(args: &EchoClientArgs, endpoint: &mut BareLoop<Counters>, app: &mut Counters) -> Result<(), CostsError> {
     let config = trust::client(&args.certificate)?;
-    let patience = Instant::now()
-        + limits::CONNECT_PATIENCE
-        + Duration::from_secs_f64(args.clients as f64 / limits::CONNECTS_PER_SECOND);
+    let patience =
+        Instant::now() + limits::CONNECT_PATIENCE + Duration::from_secs_f64(args.clients as f64 / limits::CONNECTS_PER_SECOND);
     let mut started = 0;
     while app.connected + app.lost < args.clients && Instant::now() < patience {
         while started < args.clients && started - (app.connected + app.lost).min(started) < limits::HANDSHAKES_MAX {
@@ -107,11 +106,7 @@ fn connect_all(args: &EchoClientArgs, endpoint: &mut BareLoop<Counters>, app: &m
     Ok(())
 }
 
-fn send_all(
-    args: &EchoClientArgs,
-    endpoint: &mut BareLoop<Counters>,
-    app: &mut Counters,
-) -> Result<EchoReport, CostsError> {
+fn send_all(args: &EchoClientArgs, endpoint: &mut BareLoop<Counters>, app: &mut Counters) -> Result<EchoReport, CostsError> {
     let payload = Bytes::from(vec![0x02; args.bytes]);
     let period = Duration::from_secs(1) / args.hz.max(1);
     let start = Instant::now();

@@ -146,11 +146,7 @@ fn sample(
     }
 }
 
-fn last_line<T: serde::de::DeserializeOwned>(
-    args: &CostsArgs,
-    load: &Child,
-    role: &'static str,
-) -> Result<T, CostsError> {
+fn last_line<T: serde::de::DeserializeOwned>(args: &CostsArgs, load: &Child, role: &'static str) -> Result<T, CostsError> {
     let patience = Duration::from_secs_f64(args.load_seconds()) + limits::GRACE + limits::CONNECT_PATIENCE;
     let line = load.line(patience).ok_or(CostsError::ChildSilent { role })?;
     serde_json::from_str(&line).map_err(CostsError::Report)

@@ -5,6 +5,7 @@
 
 mod bot;
 mod error;
+mod figures;
 mod partial;
 mod summary;
 mod worker;

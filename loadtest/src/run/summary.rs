@@ -76,6 +76,7 @@ impl<'a> Summary<'a> {
 
 fn quantiles(latency: &Latency) -> Value {
     json!({
+        "count": latency.count(),
         "p50": latency.ms_at(0.5),
         "p99": latency.ms_at(0.99),
         "p999": latency.ms_at(0.999),
@@ -89,19 +90,11 @@ impl fmt::Display for Summary<'_> {
         let lost = total.sent.saturating_sub(total.acknowledged);
         let lost_percent = if total.sent == 0 { 0.0 } else { 100.0 * lost as f64 / total.sent as f64 };
         writeln!(f, "{} clients x {} Hz for {:.1} s against {}", args.clients, args.rate, total.seconds, args.server)?;
-        writeln!(
-            f,
-            "clients    {} connected, {} failed, {} disconnected",
-            total.connected, total.failed, total.disconnected
-        )?;
+        writeln!(f, "clients    {} connected, {} failed, {} disconnected", total.connected, total.failed, total.disconnected)?;
         for (reason, count) in &total.reasons {
             writeln!(f, "           {count} x {reason}")?;
         }
-        writeln!(
-            f,
-            "inputs     {} sent, {} acknowledged, {lost} lost ({lost_percent:.3} %)",
-            total.sent, total.acknowledged
-        )?;
+        writeln!(f, "inputs     {} sent, {} acknowledged, {lost} lost ({lost_percent:.3} %)", total.sent, total.acknowledged)?;
         writeln!(
             f,
             "snapshots  {} received, {:.2} a second and client, {:.0} bytes on average, {} at most",
