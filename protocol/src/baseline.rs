@@ -86,6 +86,8 @@ enum Stage {
 }
 
 const UNKNOWN: Baseline = Baseline { generation: 0, tick: 0, narrowed: 0, held: 0, last: 0, waiting: 0, stage: Stage::Unknown };
+// A front-end walks these for every client and entity, every tick.
+const _: () = assert!(size_of::<Baseline>() == 24);
 /// Units of `waiting` in a priority of one.
 const WAITING_UNITS: f32 = 16.0;
 

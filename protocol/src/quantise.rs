@@ -3,6 +3,9 @@
 //! The arithmetic is done in `f64` with correctly rounded operations only. What was decoded encodes to the same code
 //! again, so that a world that holds quantised values is exactly what the wire carries. NaN and infinity can't be
 //! expressed by a range or an angle: they become the range's least value, and the angle 0.
+//!
+//! A range is divided into a whole number of equal steps, the number nearest to what its `step` asks for. So both of its
+//! ends have a code of their own, and so has the zero in the middle of a symmetric one, though 0.01 is no binary fraction.
 
 use crate::bits::bits_for;
 use crate::schema::Coding;
@@ -31,9 +34,10 @@ pub(crate) fn encode_f32(value: f32, coding: Coding) -> u64 {
             if !value.is_finite() {
                 return 0;
             }
-            let code = ((f64::from(value) - f64::from(min)) / f64::from(step)).round();
+            let (least, steps) = (f64::from(min), steps(min, max, step));
+            let code = (f64::from(value) - least) * steps as f64 / (f64::from(max) - least);
             // A negative float becomes 0 in the conversion, which saturates.
-            (code as u64).min(steps(min, max, step))
+            (code.round() as u64).min(steps)
         }
         Coding::Angle { bits } => {
             if !value.is_finite() {
@@ -52,11 +56,9 @@ pub(crate) fn encode_f32(value: f32, coding: Coding) -> u64 {
 pub(crate) fn decode_f32(code: u64, coding: Coding) -> Option<f32> {
     match coding {
         Coding::Range { min, max, step } => {
-            if code > steps(min, max, step) {
-                return None;
-            }
-            let value = f64::from(min) + code as f64 * f64::from(step);
-            Some((value as f32).min(max))
+            let (least, steps) = (f64::from(min), steps(min, max, step));
+            let value = least + code as f64 * (f64::from(max) - least) / steps as f64;
+            (code <= steps).then_some(value as f32)
         }
         Coding::Angle { bits } => {
             let codes = 1i64 << bits;

@@ -114,7 +114,7 @@ pub enum Coding {
         min: f32,
         /// The greatest value.
         max: f32,
-        /// The distance between neighbouring values.
+        /// The distance between neighbouring values, as near as a whole number of steps from end to end allows.
         step: f32,
     },
     /// An unsigned integer that is at most this.
@@ -275,3 +275,6 @@ pub fn encode_row(column: &ColumnSchema, row: &[u8], to: &mut BitWriter) {
         fields::encode_memory(field, &row[field.offset as usize..], to);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,169 @@
-//! Tests.
+//! The golden snapshot, applied, and malformed ones, refused.
+
+use super::*;
+use crate::bits::{BitWriter, Row};
+use crate::snapshot::{SnapshotShape, SnapshotWriter};
+use crate::test_game::{AIM, Body, Clock, Health, PLACE, Random, schema};
+use crate::{Vec2, component::Field, schema::encode_row};
+use proptest::prelude::*;
+
+const MAX: u32 = 100;
+const BODY: ColumnId<Body> = ColumnId::new(0);
+const HP: ColumnId<Health> = ColumnId::new(2);
+
+fn world() -> ClientWorld {
+    ClientWorld::new(WireLayout::new(&schema()).unwrap(), MAX)
+}
+
+fn header(tick: u32) -> SnapshotHeader {
+    SnapshotHeader { tick: TickNo(tick), inputs: AckBits { highest: 7, bits: 3 }, waited_us: 1000 }
+}
+
+fn words(write: impl FnOnce(&mut BitWriter)) -> (Vec<u64>, u32) {
+    let mut bits = BitWriter::default();
+    write(&mut bits);
+    let mut words = Vec::new();
+    let length = bits.copy_words(&mut words);
+    (words, length)
+}
+
+/// A global, an entity that appears, and an event.
+fn first() -> Vec<u8> {
+    let clock = words(|to| Clock { ends: 0x0403_0201 }.encode(to));
+    let body = words(|to| Body { pos: Vec2::new(0.0, -256.0), aim: 0.0 }.encode(to));
+    let hp = words(|to| Health { hp: 100 }.encode(to));
+    let shot = words(|to| {
+        to.write(0, 8);
+        Entity { index: 5, generation: 1 }.encode(crate::schema::Coding::Raw, to);
+        Vec2::ZERO.encode(PLACE, to);
+        0.0f32.encode(AIM, to);
+    });
+    let mut writer = SnapshotWriter::new();
+    writer.start(&header(9), SnapshotShape::new(world().layout(), MAX), 1150);
+    assert!(writer.globals(0b10, |_| Row { words: &clock.0, bits: clock.1 }));
+    assert!(writer.fresh(5, 1, true, 0b0011, |column| {
+        let (words, bits) = if column == 0 { &body } else { &hp };
+        Row { words, bits: *bits }
+    }));
+    assert!(writer.cue(Row { words: &shot.0, bits: shot.1 }));
+    writer.finish().to_vec()
+}
+
+#[test]
+fn golden() {
+    #[rustfmt::skip]
+    let golden = [
+        1, 9, 0, 0, 0,                          // tick
+        7, 0, 0, 0, 3, 0, 0, 0,                 // inputs
+        232, 3, 0, 0,                           // waited
+        1, 0, 1,                                // records, cues
+        13, 16, 24, 32,      // globals, their mask, the clock
+        40, 20, 0, 0, 0, 112,                   // index 5, fresh, generation 1, mine, columns
+        0, 200, 0, 0, 0, 32, 3,                 // body, hp
+        20, 0, 0, 0, 4, 0, 0, 0, 0, 144, 1, 144, 1, 0,
+    ];
+    assert_eq!(first(), golden);
+}
+
+#[test]
+fn a_snapshot_is_applied_once() {
+    let mut world = world();
+    let mut cues = 0;
+    assert_eq!(world.apply(&first(), |cue| cues += cue.remaining()), Ok(Applied::Newer(TickNo(9))));
+    assert_eq!(cues, 8 + 64 + 32 + 10);
+    assert_eq!(world.apply(&first(), |_| panic!("again")), Ok(Applied::Older(TickNo(9))));
+    let entity = Entity { index: 5, generation: 1 };
+    assert_eq!(world.get(entity, BODY), Some(Body { pos: Vec2::new(0.0, -256.0), aim: 0.0 }));
+    assert_eq!(world.iter(HP).collect::<Vec<_>>(), [(entity, Health { hp: 100 })]);
+    assert_eq!(world.mine().collect::<Vec<_>>(), [entity]);
+    assert_eq!(world.get(Entity { index: 5, generation: 2 }, BODY), None);
+    assert_eq!(world.global(GlobalId::<Clock>::new(1)), Some(Clock { ends: 0x0403_0201 }));
+    assert_eq!(world.global(GlobalId::<Clock>::new(0)), None);
+    assert_eq!(world.acks(), AckBits { highest: 9, bits: 0 });
+}
+
+#[test]
+fn what_is_malformed_is_refused() {
+    let good = first();
+    for length in 0..good.len() {
+        assert!(world().apply(&good[..length], |_| {}).is_err(), "cut to {length}");
+    }
+    let check = |change: &dyn Fn(&mut Vec<u8>), error| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        assert_eq!(world().apply(&bad, |_| {}), Err(error));
+    };
+    check(&|bad| bad[0] = 2, SnapshotError::Tag);
+    check(&|bad| bad.push(0), SnapshotError::Trailing);
+    check(&|bad| *bad.last_mut().unwrap() |= 0x80, SnapshotError::Trailing);
+    let mut writer = SnapshotWriter::new();
+    let shape = SnapshotShape::new(world().layout(), MAX);
+    writer.start(&header(1), shape, 1150);
+    writer.update(5, 0, |_| None);
+    assert_eq!(world().apply(writer.finish(), |_| {}), Err(SnapshotError::Unknown(5)));
+    writer.start(&header(1), shape, 1150);
+    writer.gone(100);
+    assert_eq!(world().apply(writer.finish(), |_| {}), Err(SnapshotError::Index(100)));
+    writer.start(&header(1), shape, 1150);
+    writer.fresh(5, 0, false, 0, |_| Row { words: &[], bits: 0 });
+    assert_eq!(world().apply(writer.finish(), |_| {}), Err(SnapshotError::Generation));
+    writer.start(&header(1), shape, 1150);
+    writer.cue(Row { words: &[2], bits: 8 });
+    assert_eq!(world().apply(writer.finish(), |_| {}), Err(SnapshotError::Cue));
+}
+
+#[test]
+fn what_does_not_fit_leaves_no_trace() {
+    let mut writer = SnapshotWriter::new();
+    let shape = SnapshotShape::new(world().layout(), MAX);
+    writer.start(&header(1), shape, 30);
+    let mut written = 0;
+    while writer.gone(written % MAX) {
+        written += 1;
+    }
+    assert_eq!(usize::from(writer.records()), written as usize);
+    assert!(writer.remaining_bits() < 9 && !writer.cue(Row { words: &[0, 0], bits: 114 }));
+    let bytes = writer.finish();
+    assert!(bytes.len() <= 30);
+    assert_eq!(world().apply(bytes, |_| {}), Ok(Applied::Newer(TickNo(1))));
+}
+
+proptest! {
+    #[test]
+    fn no_datagram_panics(seed in any::<u64>(), flips in 0..6usize) {
+        let mut random = Random(seed);
+        let mut world = world();
+        let mut bytes = first();
+        for _ in 0..flips {
+            let bit = random.below(bytes.len() as u64 * 8) as usize;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        if world.apply(&bytes, |_| {}).is_ok() {
+            let _ = (world.iter(BODY).count(), world.iter(HP).count(), world.mine().count());
+        }
+        let noise: Vec<u8> = (0..random.below(200)).map(|_| random.next() as u8).collect();
+        let _ = world.apply(&noise, |_| {});
+    }
+
+    /// What a client decodes is what the server holds once it is quantised, and quantising again changes nothing.
+    #[test]
+    fn quantised_values_are_what_the_wire_carries(x in any::<f32>(), y in -300.0..300.0f32, aim in any::<f32>()) {
+        let mut body = Body { pos: Vec2::new(x, y), aim };
+        body.quantise();
+        prop_assert!(body.pos.x.abs() <= 256.0 && body.pos.y.abs() <= 256.0 && body.aim.abs() <= std::f32::consts::PI);
+        let (mut again, mut bits) = (body, BitWriter::default());
+        again.quantise();
+        prop_assert_eq!(again, body);
+        body.encode(&mut bits);
+        let bytes = bits.finish();
+        prop_assert_eq!(Body::decode(&mut BitReader::new(&bytes)).unwrap(), body);
+        let mut memory = Vec::new();
+        [body.pos.x, body.pos.y, body.aim].iter().for_each(|value| memory.extend(value.to_ne_bytes()));
+        let mut from_memory = BitWriter::default();
+        encode_row(&schema().columns[0], &memory, &mut from_memory);
+        prop_assert_eq!(from_memory.finish(), bytes);
+        if y.abs() <= 256.0 {
+            prop_assert!((body.pos.y - y).abs() <= 0.0051);
+        }
+    }
+}
