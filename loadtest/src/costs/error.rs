@@ -43,6 +43,12 @@ pub(crate) enum CostsError {
         /// Why.
         source: io::Error,
     },
+    /// The server did not come up.
+    #[error("the ringfort server did not come up in time; see {log}")]
+    ServerStart {
+        /// What it said.
+        log: PathBuf,
+    },
     /// A child ended or stayed silent where a line was expected.
     #[error("the {role} ended or said nothing in time")]
     ChildSilent {

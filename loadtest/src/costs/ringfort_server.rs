@@ -1,6 +1,6 @@
 //! A private Ringfort for one measurement: its own instance name, a free port, and as many matches as needed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
@@ -17,6 +17,7 @@ pub(super) struct RingfortServer {
     instance: String,
     address: SocketAddr,
     supervisor: Child,
+    log: PathBuf,
     running: bool,
 }
 
@@ -32,9 +33,9 @@ impl RingfortServer {
         command.args(["up", "--fresh", "--instance", &instance, "--listen", &address.to_string()]);
         command.args(["--matches", &matches.to_string(), "--tick-hz", &args.hz.to_string()]);
         command.args(["--game-option", &format!("capacity={}", args.players)]);
-        command.stderr(File::create(&log).map_err(|source| CostsError::Write { path: log, source })?);
+        command.stderr(File::create(&log).map_err(|source| CostsError::Write { path: log.clone(), source })?);
         let supervisor = super::subject::spawn(command)?;
-        let server = RingfortServer { program, instance, address, supervisor, running: true };
+        let server = RingfortServer { program, instance, address, supervisor, log, running: true };
         server.wait_until_up()?;
         Ok(server)
     }
@@ -50,8 +51,14 @@ impl RingfortServer {
         cpu::descendants(self.supervisor.pid()).map_err(died)
     }
 
-    /// Asks the instance to end and waits for it.
-    pub(super) fn stop(&mut self) {
+    /// Asks the instance to end, waits for it and removes its log. After a failure the log stays.
+    pub(super) fn stop(mut self) {
+        self.end();
+        // A log that cannot be removed does no harm.
+        let _ = fs::remove_file(&self.log);
+    }
+
+    fn end(&mut self) {
         if !std::mem::take(&mut self.running) {
             return;
         }
@@ -68,7 +75,7 @@ impl RingfortServer {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Err(CostsError::ChildSilent { role: "ringfort server" })
+        Err(CostsError::ServerStart { log: self.log.clone() })
     }
 
     fn command(&self, what: &str) -> Command {
@@ -81,7 +88,7 @@ impl RingfortServer {
 
 impl Drop for RingfortServer {
     fn drop(&mut self) {
-        self.stop();
+        self.end();
     }
 }
 

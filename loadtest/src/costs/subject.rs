@@ -91,17 +91,20 @@ fn measure_echo(stack: &str, args: &CostsArgs, down_bytes: usize) -> Result<Samp
 }
 
 fn measure_ringfort(args: &CostsArgs) -> Result<Sample, CostsError> {
-    let mut server = RingfortServer::start(args)?;
+    let server = RingfortServer::start(args)?;
     let mut command = ourselves("worker")?;
     command.args(["--server", &server.address().to_string(), "--clients", &args.clients.to_string()]);
     command.args(["--rate", &args.hz.to_string(), "--duration", &args.load_seconds().to_string()]);
     let (load, role) = (spawn(command)?, "load generator");
     let used = used_in_window(args, &load, role, || server.workers())?;
     let partial: Partial = last_line(args, &load, role)?;
-    server.stop();
+    for (reason, count) in &partial.reasons {
+        eprintln!("{count} x {reason}");
+    }
     if partial.connected < args.clients {
         return Err(CostsError::NotConnected { connected: partial.connected, requested: args.clients });
     }
+    server.stop();
     let mean = partial.snapshot_bytes / partial.snapshots.max(1);
     Ok(sample(args, used, mean as usize, partial.snapshots, partial.cpu_percent))
 }

@@ -1,0 +1,280 @@
+//! The hub's half of a session: control messages and datagrams go in, and what it has to say comes out.
+//!
+//! Every message of the server is answered here by a step of the session, or by the end of it.
+
+use std::time::Instant;
+
+use ringfort_protocol::client_world::{Applied, ClientWorld};
+use ringfort_protocol::codec;
+use ringfort_protocol::component::{Message, Wire};
+use ringfort_protocol::control::{ClientMsg, Code, Credential, EndReason, ServerMsg};
+use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::schema::Schema;
+use ringfort_protocol::{AckBits, Entity, SessionId, TickNo};
+
+use crate::error::Ended;
+use crate::inputs::Inputs;
+use crate::limits;
+
+use super::{Event, Phase, Session, Snapshot, Status};
+
+impl<W: Wire> Session<W> {
+    /// The connection stands: we speak first.
+    pub(crate) fn handle_connected(&mut self) {
+        self.phase = Phase::Greeting;
+        let credential = Credential::Name(self.name.clone());
+        self.write(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: W::schema().hash(), credential });
+    }
+
+    /// One frame of the control stream, without its length.
+    pub(crate) fn handle_control(&mut self, now: Instant, frame: &[u8]) {
+        match codec::decode::<ServerMsg>(frame) {
+            Ok(message) => self.handle_message(now, message),
+            Err(error) => self.close(Code::BadMessage, &error.to_string()),
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, message: ServerMsg) {
+        match message {
+            ServerMsg::Welcome { version, schema, .. } if self.phase == Phase::Greeting => self.welcome(version, &schema),
+            ServerMsg::Joined { session, name, tick_hz, max_entities, .. } if self.phase == Phase::Joining => {
+                self.joined(session, name, tick_hz, max_entities);
+            }
+            // Acknowledgements and events of a session that has just ended may still be on their way.
+            ServerMsg::CommandAck { number } => {
+                while self.commands.front().is_some_and(|(first, _)| *first <= number) {
+                    self.commands.pop_front();
+                }
+            }
+            ServerMsg::Event { number, tick, payload } => {
+                if self.is_joined() {
+                    self.event(number, tick, &payload);
+                }
+            }
+            ServerMsg::Left { reason } => self.left(reason),
+            ServerMsg::Error { code, reason } => self.refused(now, code, reason),
+            ServerMsg::Welcome { .. } | ServerMsg::Joined { .. } => {
+                self.close(Code::BadMessage, "a message out of its order");
+            }
+        }
+    }
+
+    /// A datagram; `Some` when it was a snapshot newer than all before.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) -> Option<Snapshot> {
+        let Session { world, events, cues_dropped, .. } = self;
+        // A snapshot may overtake the message that tells of the join. It isn't acknowledged, so nothing of it is lost.
+        let world = world.as_mut()?;
+        let events_before = events.len();
+        let applied = world.apply(bytes, |mut cue| match W::Event::decode(&mut cue) {
+            Ok(what) if events.len() < limits::EVENTS_MAX => {
+                events.push_back(Event { tick: TickNo(0), what, reliable: false });
+            }
+            _ => *cues_dropped += 1,
+        });
+        match applied {
+            Ok(Applied::Newer(tick)) => {
+                events.range_mut(events_before..).for_each(|event| event.tick = tick);
+                self.applied(now, bytes.len())
+            }
+            Ok(Applied::Older(_)) => None,
+            Err(error) => {
+                self.close(Code::BadMessage, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn handle_closed(&mut self, ended: Ended) {
+        self.end(ended);
+    }
+
+    /// Takes the next input; [`Session::write_datagram`] must follow. Returns its sequence, or nothing when there is no match
+    /// to play in.
+    pub(crate) fn push_input(&mut self, now: Instant, input: W::Input) -> Option<u32> {
+        self.is_joined().then(|| self.inputs.push(now, input))
+    }
+
+    /// Whether a datagram must go out although the program gives no input.
+    pub(crate) fn datagram_due(&self, now: Instant) -> bool {
+        self.is_joined() && self.ack_at.is_some_and(|at| at <= now)
+    }
+
+    /// Writes the datagram: acknowledged ticks and unacknowledged inputs.
+    pub(crate) fn write_datagram(&mut self, now: Instant, to: &mut Vec<u8>) {
+        let ticks = self.world.as_ref().map_or(AckBits::NONE, ClientWorld::acks);
+        self.inputs.write(ticks, to);
+        // Inputs that stay unacknowledged go out again even if no snapshot comes to be acknowledged.
+        self.ack_at = self.inputs.outstanding().then(|| now + limits::ACK_DELAY);
+    }
+
+    /// Brings what is due into the control frames: acknowledged events once a pump, and what the server had no room for.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.events_acked < self.events_seen && self.is_joined() {
+            self.events_acked = self.events_seen;
+            self.write(&ClientMsg::EventAck { number: self.events_seen });
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.retry();
+        }
+    }
+
+    /// Frames for the control stream; whoever writes them clears them.
+    pub(crate) fn control(&mut self) -> &mut Vec<u8> {
+        &mut self.control
+    }
+
+    /// The code to close the connection with, once.
+    pub(crate) fn poll_close(&mut self) -> Option<(Code, String)> {
+        self.closing.take()
+    }
+
+    /// When the hub should look again even if nothing arrives.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.ack_at.into_iter().chain(self.retry_at).min()
+    }
+
+    fn welcome(&mut self, version: u16, schema: &Schema) {
+        if version != PROTOCOL_VERSION {
+            let reason = format!("protocol version {PROTOCOL_VERSION} here, {version} there");
+            return self.close(Code::VersionMismatch, &reason);
+        }
+        if let Some(first) = W::schema().first_difference(schema) {
+            self.closing = Some((Code::SchemaMismatch, first.clone()));
+            return self.end(Ended::SchemaMismatch { first });
+        }
+        self.phase = Phase::Idle;
+        if self.join.is_some() {
+            self.send_join();
+        }
+    }
+
+    pub(super) fn send_join(&mut self) {
+        let Some((target, nonce)) = self.join.clone() else { return };
+        self.phase = Phase::Joining;
+        self.write(&ClientMsg::Join { target, nonce });
+    }
+
+    fn joined(&mut self, session: SessionId, match_name: String, tick_hz: u32, max_entities: u32) {
+        if tick_hz == 0 || max_entities > ringfort_protocol::limits::MAX_ENTITIES {
+            return self.close(Code::BadMessage, "a match beyond the limits");
+        }
+        self.phase = Phase::Joined;
+        self.join = None;
+        self.id = session;
+        self.tick_hz = tick_hz;
+        self.world = Some(ClientWorld::new(self.layout.clone(), max_entities));
+        self.mine = Entity::NONE;
+        self.inputs = Inputs::new(self.layout.input_bytes);
+        self.next_command = 1;
+        self.commands.clear();
+        (self.events_seen, self.events_acked) = (0, 0);
+        self.tell(Status::Joined { session, match_name, tick_hz });
+    }
+
+    fn applied(&mut self, now: Instant, bytes: usize) -> Option<Snapshot> {
+        let world = self.world.as_ref()?;
+        let header = world.header()?;
+        // Looking for our entity walks over all, so it is done only while we have none.
+        if !world.sees(self.mine) {
+            self.mine = world.mine().next().unwrap_or(Entity::NONE);
+        }
+        if let Some(sample) = self.inputs.acknowledged(now, &header) {
+            // An eighth of each new sample, as TCP smooths it (RFC 6298).
+            self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        }
+        self.snapshot_at = Some(now);
+        self.ack_at.get_or_insert(now + limits::ACK_DELAY);
+        if self.phase == Phase::Joined {
+            self.phase = Phase::Live;
+            self.tell(Status::Live);
+        }
+        Some(Snapshot { tick: header.tick, arrived: now, bytes, inputs: header.inputs, waited_us: header.waited_us })
+    }
+
+    fn event(&mut self, number: u64, tick: TickNo, payload: &[u8]) {
+        if number <= self.events_seen {
+            return;
+        }
+        let Ok(what) = W::Event::from_wire(payload) else {
+            return self.close(Code::BadMessage, "an event that cannot be read");
+        };
+        if number != self.events_seen + 1 {
+            return self.close(Code::BadMessage, "an event is missing");
+        }
+        if self.events.len() >= limits::EVENTS_MAX {
+            return self.close(Code::EventOverflow, "the program did not take its events");
+        }
+        self.events_seen = number;
+        self.events.push_back(Event { tick, what, reliable: true });
+    }
+
+    fn left(&mut self, reason: EndReason) {
+        if !self.is_joined() {
+            return;
+        }
+        self.closing = Some((Code::Left, "the session has ended".to_owned()));
+        self.end(Ended::Session(reason));
+    }
+
+    /// What follows depends on the code: of a refused join the connection stays, of most others it is closed.
+    fn refused(&mut self, now: Instant, code: u16, reason: String) {
+        let code = Code::from_u64(code.into()).unwrap_or(Code::Internal);
+        match code {
+            Code::Busy => self.retry_at = Some(now + limits::RETRY_DELAY),
+            Code::MatchFull | Code::NoSuchMatch => {
+                if self.phase == Phase::Joining {
+                    self.phase = Phase::Idle;
+                    self.join = None;
+                }
+                self.tell(Status::Refused { code, reason });
+            }
+            Code::SchemaMismatch => self.end(Ended::SchemaMismatch { first: reason }),
+            _ => self.end(Ended::Closed { code, reason }),
+        }
+    }
+
+    /// The server had no room for a message: what it has not answered is sent again, and it knows doubles by their numbers.
+    fn retry(&mut self) {
+        match self.phase {
+            Phase::Joining => self.send_join(),
+            Phase::Joined | Phase::Live => {
+                let commands = std::mem::take(&mut self.commands);
+                for (number, payload) in &commands {
+                    self.write(&ClientMsg::Command { number: *number, payload: payload.clone() });
+                }
+                self.commands = commands;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn close(&mut self, code: Code, reason: &str) {
+        self.closing = Some((code, reason.to_owned()));
+        self.end(Ended::Closed { code, reason: reason.to_owned() });
+    }
+
+    fn end(&mut self, ended: Ended) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.phase = Phase::Ended;
+        (self.ack_at, self.retry_at) = (None, None);
+        self.ended = Some(ended.clone());
+        self.tell(Status::Ended(ended));
+    }
+
+    fn tell(&mut self, status: Status) {
+        if self.statuses.len() < limits::STATUSES_MAX {
+            self.statuses.push_back(status);
+        }
+    }
+
+    /// Every message of ours is within the frame's bound: names, commands and targets are checked where they come in.
+    pub(super) fn write(&mut self, message: &ClientMsg) {
+        if let Err(error) = codec::encode_frame(message, &mut self.control) {
+            self.close(Code::Internal, &error.to_string());
+        }
+    }
+}
