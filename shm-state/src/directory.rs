@@ -5,9 +5,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::cell::Cell;
 use crate::layout::{InstanceEntry, MailKind, MailRecord, WorkerEntry, ZoneEntry, ZoneState, directory as at};
-use crate::limits::{MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
+use crate::limits::{MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
 use crate::memory::Memory;
-use crate::segment::{Segment, padded};
+use crate::segment::{Segment, cut, padded};
 
 /// Reading the directory, from any process.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +29,17 @@ pub struct SchemaTooLarge {
 }
 
 const fn worker_cell(slot: usize) -> Cell<WorkerEntry> {
+    assert!(slot < MAX_WORKERS, "slot of the process table");
     Cell::at(at::WORKERS + slot * at::WORKER_STRIDE)
 }
 
 const fn zone_cell(slot: usize) -> Cell<ZoneEntry> {
+    assert!(slot < MAX_ZONES, "slot of the zone table");
     Cell::at(at::ZONES + slot * at::ZONE_STRIDE)
 }
 
 const fn mailbox(zone: usize) -> usize {
+    assert!(zone < MAX_ZONES, "slot of the zone table");
     at::MAILBOXES + zone * at::MAILBOX_STRIDE
 }
 
@@ -73,6 +76,9 @@ impl<'m> Directory<'m> {
 
     /// A slot of the process table.
     pub fn worker(&self, slot: usize) -> Option<WorkerEntry> {
+        if slot >= MAX_WORKERS {
+            return None;
+        }
         worker_cell(slot).read(self.memory)
     }
 
@@ -100,11 +106,15 @@ impl<'m> Directory<'m> {
         self.memory.load(mailbox(zone), Ordering::Acquire)
     }
 
-    /// The operator record with a number; `None` when it was overwritten, which the supervisor does only after it was consumed.
+    /// The operator record with a number; `None` when it was not posted yet, or was overwritten, which the supervisor does only
+    /// after it was consumed.
     pub fn mail(&self, zone: usize, number: u64) -> Option<MailRecord> {
+        if number >= self.mail_tail(zone) {
+            return None;
+        }
         let record = self.memory.read(mail(zone, number));
         fence(Ordering::Acquire);
-        (self.mail_tail(zone).checked_sub(number)? <= MAILBOX_RECORDS).then_some(record)
+        (self.mail_tail(zone) - number <= MAILBOX_RECORDS).then_some(record)
     }
 }
 
@@ -160,8 +170,8 @@ impl<'m> DirectoryWriter<'m> {
         if tail.saturating_sub(consumed) >= MAILBOX_RECORDS {
             return Err(MailboxFull);
         }
-        let payload = padded(text);
-        let bytes = text.len().min(payload.len()) as u32;
+        let text = cut(text, MAILBOX_PAYLOAD_BYTES);
+        let (bytes, payload) = (text.len() as u32, padded(text));
         self.memory.write(mail(zone, tail), &MailRecord { kind: kind as u32, bytes, a, b, payload });
         // SYNC POINT: mailbox-tail
         self.memory.atomic(mailbox(zone)).store(tail + 1, Ordering::Release);

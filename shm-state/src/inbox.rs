@@ -186,14 +186,15 @@ impl Inbox {
                 guard
             }
         };
-        let start = self.tail(memory);
+        // Another producer may have left any number there. Aligned it can be written at; one that is too far ahead is full.
+        let start = self.tail(memory) & !7;
         let limit = consumed.saturating_add(self.bytes);
         let (mut tail, mut at, mut records) = (start, 0, 0);
         while at < batch.words.len() {
             let words = record_words(batch.words[at]);
             let room = self.bytes - tail % self.bytes;
             let pad = if room < words as u64 * 8 { room } else { 0 };
-            if tail.saturating_add(pad + words as u64 * 8) > limit {
+            if tail.checked_add(pad + words as u64 * 8).is_none_or(|end| end > limit) {
                 break;
             }
             if pad > 0 {

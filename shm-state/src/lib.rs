@@ -20,3 +20,6 @@ pub mod segment;
 pub mod table;
 pub mod worker;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -45,11 +45,7 @@ impl RobustLock {
     }
 
     fn mutex(&self, memory: &Memory) -> *mut libc::pthread_mutex_t {
-        let offset = self.control + InboxControl::MUTEX_OFFSET;
-        let word: *const _ = memory.atomic(offset);
-        let last: *const _ = memory.atomic(offset + InboxControl::MUTEX_BYTES - 8);
-        debug_assert!(last > word);
-        word.cast_mut().cast()
+        memory.raw(self.control + InboxControl::MUTEX_OFFSET, InboxControl::MUTEX_BYTES).cast()
     }
 
     /// Initialises the mutex of a segment that nobody else has attached yet.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::MmapRaw;
+use memmap2::{MmapMut, MmapRaw};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::limits::{PAGE_BYTES, PAGE_WORDS};
@@ -17,20 +17,15 @@ impl<T: FromBytes + FromZeros + IntoBytes + Immutable + KnownLayout + Copy> Shar
 /// A private copy of one page.
 pub type Page = [u64; PAGE_WORDS];
 
-enum Backing {
-    Mapped { _map: MmapRaw },
-    Heap { _words: Box<[AtomicU64]> },
-}
-
-/// Mapped or heap memory, in 64-bit words.
+/// Mapped memory, shared or anonymous, in 64-bit words.
 pub struct Memory {
     base: *const AtomicU64,
     words: usize,
     writable: bool,
-    _backing: Backing,
+    _map: MmapRaw,
 }
 
-// SAFETY: `base` points to memory that `_backing` owns for as long as this value lives, and every access through the safe
+// SAFETY: `base` points to memory that `_map` owns for as long as this value lives, and every access through the safe
 // methods is atomic; the unsafe page methods pass the duty of exclusiveness on to their callers.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
@@ -41,16 +36,17 @@ impl Memory {
     pub(crate) fn mapped(map: MmapRaw, writable: bool) -> Self {
         let base = map.as_mut_ptr().cast::<AtomicU64>().cast_const();
         assert!(base.is_aligned(), "mappings start at page boundaries");
-        Self { base, words: map.len() / 8, writable, _backing: Backing::Mapped { _map: map } }
+        Self { base, words: map.len() / 8, writable, _map: map }
     }
 
-    /// Zeroed heap memory, page-aligned, for tests and for worlds without processes.
+    /// Zeroed memory of this process alone, for tests and for worlds without processes. The system hands its pages out when
+    /// they are first touched, so a world with room for every zone costs what its one zone uses.
+    ///
+    /// # Panics
+    /// When the system has no room for it, as any allocation.
     pub fn heap(bytes: usize) -> Self {
-        let words = bytes.div_ceil(8) + PAGE_WORDS;
-        let store: Box<[AtomicU64]> = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let start = store.as_ptr();
-        let base = start.wrapping_byte_add(start.cast::<u8>().align_offset(PAGE_BYTES));
-        Self { base, words: bytes.div_ceil(8), writable: true, _backing: Backing::Heap { _words: store } }
+        let map = MmapMut::map_anon(bytes.next_multiple_of(8)).expect("the system has memory for the world");
+        Self::mapped(MmapRaw::from(map), true)
     }
 
     /// Length in bytes.
@@ -137,14 +133,21 @@ impl Memory {
         }
     }
 
+    /// The address of so many bytes that something else than words lies in: pthread's mutex.
+    pub(crate) fn raw(&self, offset: usize, bytes: usize) -> *mut u8 {
+        assert!(self.writable, "this segment was attached read-only");
+        let fits = offset <= self.len() && bytes <= self.len() - offset;
+        assert!(fits, "range inside the segment");
+        self.base.cast::<u8>().wrapping_add(offset).cast_mut()
+    }
+
     /// The address of a page, for the one process that owns it.
     ///
     /// The pointer is valid for `PAGE_BYTES` for as long as this memory lives. Whoever writes through it must own the page
     /// (its extent and the zone), and may not write while another process is granted the same zone.
     pub(crate) fn page_ptr(&self, offset: usize) -> *mut u8 {
-        assert!(self.writable, "this segment was attached read-only");
-        assert!(offset.is_multiple_of(PAGE_BYTES) && offset + PAGE_BYTES <= self.len(), "page inside the segment");
-        self.base.cast::<u8>().wrapping_add(offset).cast_mut()
+        assert!(offset.is_multiple_of(PAGE_BYTES), "pages begin at multiples of their size");
+        self.raw(offset, PAGE_BYTES)
     }
 }
 

@@ -144,14 +144,20 @@ impl Mirror {
 
     fn stage(&mut self, world: &World, root: &Root, other: bool) -> Staged {
         let in_use = (root.head.tables as usize).min(MAX_TABLES);
-        for (group, handle) in root.tables[..in_use].iter().enumerate() {
+        let held = if other { 0 } else { self.tables.len() };
+        for group in 0..in_use.max(held) {
+            let handle = if group < in_use { root.tables[group] } else { PageHandle::NONE };
             let have = if other { PageHandle::NONE } else { self.tables.get(group).map_or(PageHandle::NONE, |t| t.0) };
-            if *handle == have {
+            if handle == have {
                 continue;
             }
             let mut table = self.blank();
-            if handle.is_some() && !world.copy_page(*handle, &mut table) {
-                return self.refuse(world, root, handle.index());
+            if handle.is_some() {
+                if !world.copy_page(handle, &mut table) {
+                    return self.refuse(world, root, handle.index());
+                }
+            } else {
+                table.fill(0);
             }
             for i in 0..PAGE_WORDS {
                 let new = PageHandle(table[i]);
@@ -173,7 +179,7 @@ impl Mirror {
                 }
                 self.staged.push((logical as u32, page));
             }
-            self.staged_tables.push((group, *handle, table));
+            self.staged_tables.push((group, handle, table));
         }
         if world.in_window(self.zone, root.head.sequence) { Staged::Valid } else { Staged::Left }
     }

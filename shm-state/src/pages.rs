@@ -6,13 +6,14 @@
 //! the last root that names it has left the window.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::layout::{RootFlags, RootHead};
 use crate::limits::*;
 use crate::memory::Page;
 use crate::world::{PageHandle, Published, Root, RootError, World, owner_word};
+use zerocopy::FromZeros;
 
 /// What a missing page reads as.
 static ZEROS: Page = [0; PAGE_WORDS];
@@ -36,19 +37,21 @@ struct Writer {
     incarnation: u64,
     first_sequence: u64,
     published: Published,
-    /// Sequence of the next root; more than one ahead of the published one when a control block is used again.
-    next: u64,
     /// Committed handles of all logical pages, in whole table pages.
     handles: Vec<PageHandle>,
     tables: [PageHandle; MAX_TABLES],
     /// Logical pages touched in this tick and the arena pages of their copies; `None` for a copy on the heap.
     touched: Vec<(u32, Option<u32>)>,
     /// Copies for which the arena had no room: the tick can end, but not be committed.
-    overflow: Vec<Box<Page>>,
+    overflow: Vec<Box<HeapPage>>,
     free: FreePages,
     /// Pages that stopped being part of the world with the root of this sequence.
     retired: VecDeque<(u64, Vec<u32>)>,
 }
+
+/// A page outside the arena, aligned for rows as the arena's pages are.
+#[repr(align(4096))]
+struct HeapPage(Page);
 
 /// A commit was not published; the world is still the one before the tick.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +108,14 @@ pub enum AdoptError {
         /// The page's index.
         page: u32,
     },
+    /// Its last owner died while it ended the match; that is done now, and the zone's memory is back in the arena.
+    #[error("match {incarnation} of zone slot {zone} has ended: nothing to take over")]
+    Ended {
+        /// The slot.
+        zone: usize,
+        /// The match.
+        incarnation: u64,
+    },
     /// The zone's tables are not those of this binary's game.
     #[error("zone slot {zone} has {found} logical pages, this game lays out {expected}: it was made by another build")]
     OtherTables {
@@ -126,12 +137,10 @@ impl Pages {
         assert!(logical_pages as usize <= MAX_LOGICAL_PAGES, "the tables fit a zone");
         let slots = (0..logical_pages).map(|_| Slot { at: Cell::new(zeros()), private: Cell::new(false) }).collect();
         let whole = (logical_pages as usize).next_multiple_of(PAGE_WORDS);
-        let next = published.sequence + ROOT_RING;
         let writer = Writer {
             incarnation,
-            first_sequence: next,
+            first_sequence: published.sequence + 1,
             published,
-            next,
             handles: vec![PageHandle::NONE; whole],
             tables: [PageHandle::NONE; MAX_TABLES],
             touched: Vec::with_capacity(logical_pages as usize),
@@ -156,10 +165,11 @@ impl Pages {
         }
     }
 
-    /// Opens a new match in a zone slot. Extents that an earlier process left behind for this match are given back first.
+    /// Opens a new match in a zone slot. What an earlier match or an earlier process left behind there is ended and given back
+    /// first.
     pub fn open(world: Rc<World>, zone: usize, incarnation: u64, epoch: u16, logical_pages: u32) -> Result<Self, AdoptError> {
         let published = Self::claim(&world, zone, epoch)?;
-        world.give_all(owner_word(zone, incarnation));
+        let published = clear_out(&world, zone, published)?;
         Ok(Self::empty(world, zone, incarnation, logical_pages, published))
     }
 
@@ -176,6 +186,10 @@ impl Pages {
         if newest.head.incarnation != incarnation {
             return Err(AdoptError::OtherMatch { zone, found: newest.head.incarnation, wanted: incarnation });
         }
+        if newest.head.flags & RootFlags::ENDED != 0 {
+            clear_out(&world, zone, published)?;
+            return Err(AdoptError::Ended { zone, incarnation });
+        }
         if newest.head.logical_pages != logical_pages {
             return Err(AdoptError::OtherTables { zone, found: newest.head.logical_pages, expected: logical_pages });
         }
@@ -183,7 +197,6 @@ impl Pages {
         let head = newest.head;
         {
             let mut writer = pages.writer.borrow_mut();
-            writer.next = published.sequence + 1;
             writer.first_sequence = head.first_sequence;
             writer.mark(&pages.world, zone, &newest)?;
             for (slot, handle) in pages.slots.iter().zip(&writer.handles) {
@@ -216,8 +229,8 @@ impl Pages {
         let to = match page {
             Some(index) => self.world.page_ptr(index),
             None => {
-                writer.overflow.push(Box::new([0; PAGE_WORDS]));
-                writer.overflow.last_mut().expect("just pushed").as_mut_ptr().cast()
+                writer.overflow.push(Box::new(HeapPage([0; PAGE_WORDS])));
+                writer.overflow.last_mut().expect("just pushed").0.as_mut_ptr().cast()
             }
         };
         // SAFETY: the source is ZEROS, a committed page of this zone or a heap page, all PAGE_BYTES long and not written by
@@ -253,16 +266,21 @@ impl Pages {
     }
 
     /// Publishes the tick: touched pages that differ from their predecessors become part of the next root. `head` brings tick,
-    /// cursors, counts and times; the rest is filled in here. On an error the tick is rolled back.
+    /// cursors, counts and times; the rest is filled in here. On [`CommitError::ArenaFull`] the tick is rolled back and may be
+    /// tried again; after [`CommitError::Fenced`] the pages can only be dropped.
     ///
     /// # Safety
     /// No reference into a table of this zone may be alive.
     pub unsafe fn commit(&self, head: RootHead) -> Result<RootHead, CommitError> {
+        self.check_fence()?;
         let built = self.writer.borrow_mut().build(&self.world, &self.slots);
         let Some(retired) = built else {
+            let extents = self.world.extents_used();
             // SAFETY: passed on to our caller.
             unsafe { self.roll_back() };
-            return Err(CommitError::ArenaFull { extents: self.writer.borrow().free.extents.len() });
+            // What this tick took in vain may be what another zone needs.
+            self.writer.borrow_mut().free.shrink(&self.world);
+            return Err(CommitError::ArenaFull { extents });
         };
         let mut writer = self.writer.borrow_mut();
         let head = RootHead { logical_pages: self.slots.len() as u32, ..head };
@@ -282,12 +300,14 @@ impl Pages {
     pub unsafe fn end(&self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: passed on to our caller.
         unsafe { self.roll_back() };
+        self.check_fence()?;
         let mut writer = self.writer.borrow_mut();
-        writer.next = writer.published.sequence + ROOT_RING;
+        let head = RootHead { incarnation: writer.incarnation, first_sequence: writer.first_sequence, ..head };
+        let (published, head) = vacate(&self.world, self.zone, writer.published, head)
+            .map_err(|now| CommitError::Fenced { zone: self.zone, epoch: now.epoch })?;
+        writer.published = published;
         writer.tables = [PageHandle::NONE; MAX_TABLES];
-        writer.handles.clear();
-        let head = RootHead { flags: head.flags | RootFlags::ENDED, logical_pages: 0, sessions: 0, entities: 0, ..head };
-        let head = writer.publish(&self.world, self.zone, head)?;
+        writer.handles.fill(PageHandle::NONE);
         for slot in &self.slots {
             slot.at.set(zeros());
         }
@@ -298,34 +318,81 @@ impl Pages {
         Ok(head)
     }
 
+    /// The compare-and-swap of the commit is what decides. This looks before anything is written, so that a process that was
+    /// taken for dead does not write into pages and descriptors that are its successor's.
+    fn check_fence(&self) -> Result<(), CommitError> {
+        let now = self.world.published(self.zone);
+        if now == self.writer.borrow().published {
+            return Ok(());
+        }
+        Err(CommitError::Fenced { zone: self.zone, epoch: now.epoch })
+    }
+
     /// Extents that the zone owns.
     pub fn extents(&self) -> usize {
         self.writer.borrow().free.extents.len()
     }
 }
 
+/// Publishes roots without pages until every root that names one has left the window. One by one: each descriptor replaces one
+/// that has left already, so that the newest root is whole whenever the owner dies, and the next owner goes on.
+fn vacate(world: &World, zone: usize, from: Published, head: RootHead) -> Result<(Published, RootHead), Published> {
+    let flags = head.flags | RootFlags::ENDED;
+    let head = RootHead { flags, logical_pages: 0, tables: 0, pages_used: 0, sessions: 0, entities: 0, ..head };
+    let mut root = Root { head, tables: [PageHandle::NONE; MAX_TABLES] };
+    let mut published = from;
+    for _ in 0..WINDOW {
+        let to = Published { sequence: published.sequence + 1, ..published };
+        root.head.sequence = to.sequence;
+        world.write_root(zone, &mut root);
+        crate::kill_point!("end:root_written");
+        world.publish(zone, published, to)?;
+        crate::kill_point!("end:published");
+        published = to;
+    }
+    Ok((published, root.head))
+}
+
+/// Gives back what an earlier match left in a slot whose epoch was just claimed: its owner died before it was done with that.
+fn clear_out(world: &World, zone: usize, claimed: Published) -> Result<Published, AdoptError> {
+    if world.extents_of(zone).next().is_none() {
+        return Ok(claimed);
+    }
+    let mut published = claimed;
+    if claimed.sequence != 0 {
+        let head = world.root(zone, claimed.sequence).map_or(RootHead::new_zeroed(), |root| root.head);
+        let fenced = |now: Published| AdoptError::Fenced { zone, epoch: now.epoch, granted: claimed.epoch };
+        (published, _) = vacate(world, zone, claimed, head).map_err(fenced)?;
+    }
+    world.extents_of(zone).for_each(|extent| world.give_extent(extent));
+    Ok(published)
+}
+
 impl Writer {
+    /// Sequence of the next root.
+    fn next(&self) -> u64 {
+        self.published.sequence + 1
+    }
+
     /// Replaces changed pages' handles and writes their table pages. Returns what this root retires, or `None` without room.
     fn build(&mut self, world: &World, slots: &[Slot]) -> Option<Vec<u32>> {
         if !self.overflow.is_empty() {
             return None;
         }
-        let mut retired = self.recycled_list();
-        let mut groups = [false; MAX_TABLES];
-        let mut tables = Vec::new();
+        let next = self.next();
+        let mut tables = [None; MAX_TABLES];
         // Take the table pages first: without room for them nothing may change.
         for (logical, _) in &self.touched {
             let group = *logical as usize / PAGE_WORDS;
-            if !std::mem::replace(&mut groups[group], true) {
-                match self.free.take(world) {
-                    Some(page) => tables.push((group, page)),
-                    None => {
-                        tables.iter().for_each(|(_, page)| self.free.put(*page));
-                        return None;
-                    }
-                }
+            if tables[group].is_none() {
+                tables[group] = self.free.take(world);
+            }
+            if tables[group].is_none() {
+                tables.iter().flatten().for_each(|page| self.free.put(*page));
+                return None;
             }
         }
+        let mut retired = self.recycled_list();
         let mut changed = [false; MAX_TABLES];
         for (logical, page) in &self.touched {
             let page = page.expect("overflow was checked above");
@@ -340,10 +407,10 @@ impl Writer {
             if old.is_some() {
                 retired.push(old.index());
             }
-            *old = PageHandle::new(self.next, page);
+            *old = PageHandle::new(next, page);
             changed[*logical as usize / PAGE_WORDS] = true;
         }
-        for (group, page) in tables {
+        for (group, page) in tables.into_iter().enumerate().filter_map(|(group, page)| Some((group, page?))) {
             if !changed[group] {
                 self.free.put(page);
                 continue;
@@ -355,7 +422,7 @@ impl Writer {
             if self.tables[group].is_some() {
                 retired.push(self.tables[group].index());
             }
-            self.tables[group] = PageHandle::new(self.next, page);
+            self.tables[group] = PageHandle::new(next, page);
         }
         Some(retired)
     }
@@ -368,7 +435,7 @@ impl Writer {
     fn publish(&mut self, world: &World, zone: usize, head: RootHead) -> Result<RootHead, CommitError> {
         let used = self.free.extents.len() * EXTENT_PAGES - self.free.count;
         let head = RootHead {
-            sequence: self.next,
+            sequence: self.next(),
             incarnation: self.incarnation,
             first_sequence: self.first_sequence,
             pages_used: used as u32,
@@ -378,13 +445,12 @@ impl Writer {
         let mut root = Root { head, tables: self.tables };
         world.write_root(zone, &mut root);
         crate::kill_point!("commit:root_written");
-        let to = Published { sequence: self.next, ..self.published };
+        let to = Published { sequence: self.next(), ..self.published };
         if let Err(now) = world.publish(zone, self.published, to) {
             return Err(CommitError::Fenced { zone, epoch: now.epoch });
         }
         crate::kill_point!("commit:published");
         self.published = to;
-        self.next += 1;
         Ok(root.head)
     }
 
@@ -405,23 +471,28 @@ impl Writer {
         for extent in (0..world.extents()).filter(|e| world.owner(*e).is_some_and(|(z, i)| owner_word(z, i) == owner)) {
             self.free.extents.insert(extent as u32, 0);
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = PageSet::new(world.pages());
         let mut retired: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         let oldest = self.published.sequence.saturating_sub(WINDOW - 1).max(self.first_sequence);
         for sequence in (oldest..=self.published.sequence).rev() {
             let is_newest = sequence == self.published.sequence;
             let root = if is_newest { newest.clone() } else { world.root(zone, sequence)? };
-            let mut keep = |index: u32| -> Result<(), AdoptError> {
+            // Whether the page was not seen in a younger root.
+            let mut keep = |index: u32| -> Result<bool, AdoptError> {
                 if !self.free.extents.contains_key(&(index / EXTENT_PAGES as u32)) {
                     return Err(AdoptError::Dangling { zone, sequence, page: index });
                 }
-                if seen.insert(index) && !is_newest {
+                let new = seen.insert(index);
+                if new && !is_newest {
                     retired.entry(sequence + 1).or_default().push(index);
                 }
-                Ok(())
+                Ok(new)
             };
             for (group, table) in root.tables[..root.head.tables as usize].iter().enumerate().filter(|(_, t)| t.is_some()) {
-                keep(table.index())?;
+                // A page has one life in the window: a table page seen before names what it named there.
+                if !keep(table.index())? {
+                    continue;
+                }
                 let mut words: Page = [0; PAGE_WORDS];
                 world.copy_page(*table, &mut words);
                 for (i, handle) in words.iter().map(|w| PageHandle(*w)).enumerate().filter(|(_, h)| h.is_some()) {
@@ -443,6 +514,26 @@ fn same_page(a: *const u8, b: *const u8) -> bool {
     // SAFETY: both are PAGE_BYTES long and aligned to words (arena pages, heap pages or ZEROS), and nobody writes them during
     // the comparison: this thread is the zone's only writer.
     unsafe { *a.cast::<Page>() == *b.cast::<Page>() }
+}
+
+/// A set of the arena's pages, a bit each.
+struct PageSet(Vec<u64>);
+
+impl PageSet {
+    fn new(pages: usize) -> Self {
+        Self(vec![0; pages.div_ceil(64)])
+    }
+
+    fn insert(&mut self, page: u32) -> bool {
+        let (word, bit) = (&mut self.0[page as usize / 64], 1 << (page % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    fn contains(&self, page: u32) -> bool {
+        self.0[page as usize / 64] >> (page % 64) & 1 == 1
+    }
 }
 
 /// Pages that the zone owns and no root of the window names, by extent.
@@ -500,10 +591,10 @@ impl FreePages {
     }
 
     /// After marking: everything in the owned extents that was not seen is free.
-    fn fill(&mut self, seen: &BTreeSet<u32>) {
+    fn fill(&mut self, seen: &PageSet) {
         for (extent, free) in &mut self.extents {
             let first = extent * EXTENT_PAGES as u32;
-            *free = (0..EXTENT_PAGES as u32).filter(|i| !seen.contains(&(first + i))).fold(0, |bits, i| bits | 1 << i);
+            *free = (0..EXTENT_PAGES as u32).filter(|i| !seen.contains(first + i)).fold(0, |bits, i| bits | 1 << i);
             if *free != 0 {
                 self.partial.push(*extent);
             }

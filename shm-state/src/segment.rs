@@ -135,7 +135,7 @@ impl SegmentSpec {
     fn bytes(&self) -> usize {
         match self.kind {
             SegmentKind::Directory => directory::BYTES,
-            SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA + self.parameter as usize,
+            SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA.saturating_add(self.parameter as usize),
             SegmentKind::World => world::bytes(self.parameter as usize),
             SegmentKind::Frontend => worker::FRONTEND_BYTES,
             SegmentKind::Sim => worker::SIM_BYTES,
@@ -181,7 +181,9 @@ impl Segment {
         let path = spec.path(instance);
         let bytes = spec.bytes() as u64;
         let io = |source: io::Error| match source.raw_os_error() {
-            Some(libc::ENOSPC | libc::ENOMEM) => SegmentError::NoRoom { path: path.clone(), mib: bytes.div_ceil(1 << 20) },
+            Some(libc::ENOSPC | libc::ENOMEM | libc::EFBIG) => {
+                SegmentError::NoRoom { path: path.clone(), mib: bytes.div_ceil(1 << 20) }
+            }
             _ => SegmentError::Io { path: path.clone(), source },
         };
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(|e| io(e.into()))?;
@@ -302,12 +304,18 @@ impl Segment {
 /// Zero-padded bytes of a string, cut at the array's length.
 pub fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
-    let mut end = text.len().min(N);
+    let text = cut(text, N);
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    bytes
+}
+
+/// The longest beginning of a text that takes at most so many bytes.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
-    bytes
+    &text[..end]
 }
 
 /// The text of a zero-padded array; bytes that are not UTF-8 become replacement characters.
@@ -320,9 +328,13 @@ pub fn unpadded(bytes: &[u8]) -> String {
 pub fn leftovers(instance: &str) -> Vec<PathBuf> {
     let prefix = format!("ringfort.{instance}.");
     let Ok(entries) = std::fs::read_dir(SHM_DIR) else { return Vec::new() };
+    let of_worker = |rest: &str| {
+        let slot = rest.strip_prefix("frontend.").or_else(|| rest.strip_prefix("sim."));
+        slot.is_some_and(|slot| slot.parse::<u32>().is_ok())
+    };
     let ours = |name: &str| {
-        name.strip_prefix(&prefix)
-            .is_some_and(|rest| ["directory", "inbox.", "world", "frontend.", "sim."].iter().any(|s| rest.starts_with(s)))
+        let rest = name.strip_prefix(&prefix);
+        rest.is_some_and(|rest| ["directory", "inbox.net", "inbox.sys", "world"].contains(&rest) || of_worker(rest))
     };
     let mut found: Vec<PathBuf> =
         entries.flatten().filter(|e| e.file_name().to_str().is_some_and(ours)).map(|e| e.path()).collect();

@@ -135,7 +135,7 @@ impl World {
     pub fn owner(&self, extent: usize) -> Option<(usize, u64)> {
         match self.memory.load(at::OWNERS + extent * 8, Ordering::Acquire) {
             0 => None,
-            word => Some((((word & 0xffff) as usize).checked_sub(1).unwrap_or(usize::MAX), word >> 16)),
+            word => Some((((word & 0xffff) as usize).checked_sub(1).unwrap_or(MAX_ZONES), word >> 16)),
         }
     }
 
