@@ -42,6 +42,8 @@ pub enum Status {
         /// The server's words.
         reason: String,
     },
+    /// The match is over; the connection stays, and another match may be joined. The view shows the last tick until then.
+    MatchOver,
     /// It is over.
     Ended(Ended),
 }

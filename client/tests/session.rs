@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use mock::{AVATAR, Ask, Count, Counting, Mock, Step, Told};
 use ringfort_client::{Client, Code, Ended, Error, Hub, Join, JoinTarget, SessionKey, Status, Trust};
-use ringfort_protocol::control::ServerMsg;
-use ringfort_protocol::{Message, SessionId, TickNo, Wire};
+use ringfort_protocol::control::{EndReason, ServerMsg};
+use ringfort_protocol::{AckBits, Message, SessionId, TickNo, Wire};
 
 /// A hub with one session, and its server.
 struct Pair {
@@ -134,6 +134,21 @@ fn a_refused_join_leaves_the_connection() {
     pair.server.state.refuse = None;
     pair.hub.join(pair.key, JoinTarget::Named("arena".to_owned()));
     pair.until(|pair| pair.hub.session(pair.key).is_live());
+}
+
+#[test]
+fn after_a_match_another_can_be_joined() {
+    let mut pair = Pair::live();
+    pair.hub.send(Instant::now(), pair.key, Step { by: 2 });
+    pair.until(|pair| pair.server.state.inputs_seen == 1);
+    pair.server.say(&ServerMsg::Left { reason: EndReason::MatchOver });
+    pair.server.state.applied = AckBits::NONE;
+    pair.until(|pair| pair.statuses().contains(&Status::MatchOver));
+    assert_eq!(pair.hub.send(Instant::now(), pair.key, Step { by: 2 }), None);
+    pair.hub.join(pair.key, JoinTarget::Any);
+    pair.until(|pair| pair.hub.session(pair.key).is_live());
+    assert_eq!(pair.hub.send(Instant::now(), pair.key, Step { by: 2 }), Some(1));
+    pair.until(|pair| pair.server.state.inputs_seen == 2);
 }
 
 #[test]

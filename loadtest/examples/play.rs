@@ -33,12 +33,14 @@ fn main() -> Result<(), Error> {
     loop {
         let now = Instant::now();
         client.pump(now)?;
-        for status in client.status() {
+        let statuses: Vec<Status> = client.status().collect();
+        for status in statuses {
             match status {
                 Status::Connecting => println!("connecting to {url}"),
                 Status::Joined { session, match_name, tick_hz } => println!("{session} in {match_name} at {tick_hz} Hz"),
                 Status::Live => println!("live"),
                 Status::Refused { code, reason } => return Err(Error::Refused { code, reason }),
+                Status::MatchOver => client.join(Join::Any),
                 Status::Ended(ended) => {
                     println!("{ended}");
                     return Ok(());

@@ -61,8 +61,11 @@ impl<W: Wire> Session<W> {
 
     /// A datagram; `Some` when it was a snapshot newer than all before.
     pub(crate) fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) -> Option<Snapshot> {
-        let Session { world, events, cues_dropped, .. } = self;
         // A snapshot may overtake the message that tells of the join. It isn't acknowledged, so nothing of it is lost.
+        if !self.is_joined() {
+            return None;
+        }
+        let Session { world, events, cues_dropped, .. } = self;
         let world = world.as_mut()?;
         let events_before = events.len();
         let applied = world.apply(bytes, |mut cue| match W::Event::decode(&mut cue) {
@@ -213,6 +216,12 @@ impl<W: Wire> Session<W> {
     fn left(&mut self, reason: EndReason) {
         if !self.is_joined() {
             return;
+        }
+        if reason == EndReason::MatchOver {
+            self.phase = Phase::Idle;
+            self.id = SessionId::NOBODY;
+            (self.ack_at, self.retry_at) = (None, None);
+            return self.tell(Status::MatchOver);
         }
         self.closing = Some((Code::Left, "the session has ended".to_owned()));
         self.end(Ended::Session(reason));

@@ -54,20 +54,37 @@ impl Figures {
         flight.newest = sequence;
     }
 
+    /// A client's match is over: its inputs under way will not be acknowledged, and the next match counts from 1.
+    pub(super) fn match_over(&mut self, client: usize) {
+        let flight = &mut self.flights[client];
+        let under_way = flight.inputs.iter().filter(|input| !input.acknowledged).count();
+        self.partial.abandoned += under_way as u64;
+        self.partial.rejoined += 1;
+        flight.inputs.iter_mut().for_each(|input| input.acknowledged = true);
+        (flight.oldest, flight.newest) = (1, 0);
+    }
+
     /// Whether inputs are still under way.
     pub(super) fn outstanding(&self) -> bool {
-        self.partial.acknowledged < self.partial.sent
+        self.partial.acknowledged + self.partial.abandoned < self.partial.sent
     }
 }
 
 impl Watch<Game> for Figures {
     fn snapshot(&mut self, key: SessionKey, _session: &Session<Game>, snapshot: &Snapshot) {
+        self.received(key.index(), snapshot);
+    }
+}
+
+impl Figures {
+    /// A snapshot has arrived: counts it, and every input that it is the first to acknowledge.
+    fn received(&mut self, client: usize, snapshot: &Snapshot) {
         if self.measuring {
             self.partial.snapshots += 1;
             self.partial.snapshot_bytes += snapshot.bytes as u64;
             self.partial.snapshot_bytes_max = self.partial.snapshot_bytes_max.max(snapshot.bytes as u64);
         }
-        let flight = &mut self.flights[key.index()];
+        let flight = &mut self.flights[client];
         let highest = snapshot.inputs.highest.min(flight.newest);
         // What was overwritten in the ring, or is below the acknowledgement's reach, will never be told about.
         let forgotten = flight.newest.saturating_sub(INPUTS_IN_FLIGHT as u32 - 1);
@@ -88,5 +105,49 @@ impl Watch<Game> for Figures {
         while flight.oldest <= highest && flight.inputs[flight.oldest as usize % INPUTS_IN_FLIGHT].acknowledged {
             flight.oldest += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfort_protocol::{AckBits, TickNo};
+
+    #[test]
+    fn every_input_counts_at_the_first_snapshot_that_acknowledges_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let snapshot = |ms, highest, bits| Snapshot {
+            tick: TickNo(1),
+            arrived: at(ms),
+            bytes: 100,
+            inputs: AckBits { highest, bits },
+            waited_us: 10_000,
+        };
+        let mut figures = Figures::new(1);
+        for sequence in 1..=3 {
+            let due = at(u64::from(sequence) * 100);
+            figures.sent(0, sequence, due, due + Duration::from_millis(5));
+        }
+        // The second is missing, and is acknowledged later than the third.
+        figures.received(0, &snapshot(320, 3, 0b10));
+        assert_eq!(figures.partial.acknowledged, 2);
+        figures.received(0, &snapshot(330, 3, 0b11));
+        figures.received(0, &snapshot(340, 3, 0b11));
+        assert!(!figures.outstanding());
+        assert_eq!(figures.partial.input_to_snapshot.count(), 3);
+        assert_eq!(figures.partial.input_to_snapshot.ms_max().round(), 220.0);
+        assert_eq!(figures.partial.network.count(), 1);
+        assert_eq!(figures.partial.network.ms_max().round(), 5.0);
+    }
+
+    #[test]
+    fn what_a_match_left_behind_is_not_lost() {
+        let now = Instant::now();
+        let mut figures = Figures::new(1);
+        figures.sent(0, 1, now, now);
+        figures.match_over(0);
+        assert!(!figures.outstanding());
+        assert_eq!(figures.partial.abandoned, 1);
     }
 }

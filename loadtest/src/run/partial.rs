@@ -80,6 +80,10 @@ pub(crate) struct Partial {
     pub(crate) sent: u64,
     /// Inputs that a snapshot acknowledged.
     pub(crate) acknowledged: u64,
+    /// Inputs that were under way when their match was over.
+    pub(crate) abandoned: u64,
+    /// Times that a client went on to another match because its own was over.
+    pub(crate) rejoined: u64,
     /// Snapshots received while inputs were sent.
     pub(crate) snapshots: u64,
     /// Their bytes.
@@ -114,6 +118,8 @@ impl Partial {
         }
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
+        self.abandoned += other.abandoned;
+        self.rejoined += other.rejoined;
         self.snapshots += other.snapshots;
         self.snapshot_bytes += other.snapshot_bytes;
         self.snapshot_bytes_max = self.snapshot_bytes_max.max(other.snapshot_bytes_max);

@@ -34,8 +34,9 @@ impl<'a> Summary<'a> {
                 "failed": total.failed,
                 "disconnected": total.disconnected,
                 "reasons": total.reasons,
+                "rejoined": total.rejoined,
             },
-            "inputs": { "sent": total.sent, "acknowledged": total.acknowledged },
+            "inputs": { "sent": total.sent, "acknowledged": total.acknowledged, "abandoned": total.abandoned },
             "snapshots": {
                 "received": total.snapshots,
                 "per_client_hz": self.per_client_hz(),
@@ -87,10 +88,13 @@ fn quantiles(latency: &Latency) -> Value {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { args, total } = self;
-        let lost = total.sent.saturating_sub(total.acknowledged);
+        let lost = total.sent.saturating_sub(total.acknowledged + total.abandoned);
         let lost_percent = if total.sent == 0 { 0.0 } else { 100.0 * lost as f64 / total.sent as f64 };
         writeln!(f, "{} clients x {} Hz for {:.1} s against {}", args.clients, args.rate, total.seconds, args.server)?;
         writeln!(f, "clients    {} connected, {} failed, {} disconnected", total.connected, total.failed, total.disconnected)?;
+        if total.rejoined > 0 {
+            writeln!(f, "           {} times a match was over and another was joined", total.rejoined)?;
+        }
         for (reason, count) in &total.reasons {
             writeln!(f, "           {count} x {reason}")?;
         }

@@ -75,6 +75,8 @@ struct Player {
     key: SessionKey,
     started: Instant,
     live: bool,
+    /// Its match is over and it has asked for another.
+    rejoining: bool,
 }
 
 /// Signs of life for the parent.
@@ -131,12 +133,8 @@ impl<'a> Worker<'a> {
     fn start_client(&mut self, now: Instant) -> Result<(), RunError> {
         let client = self.args.first + self.players.len();
         let key = self.hub.connect(now, self.args.server, "localhost", &format!("bot-{client}"))?;
-        let target = match self.args.match_name.as_str() {
-            "any" => JoinTarget::Any,
-            name => JoinTarget::Named(name.to_owned()),
-        };
-        self.hub.join(key, target);
-        self.players.push(Player { bot: Bot::new(self.args.seed, client), key, started: now, live: false });
+        self.hub.join(key, target(self.args));
+        self.players.push(Player { bot: Bot::new(self.args.seed, client), key, started: now, live: false, rejoining: false });
         Ok(())
     }
 
@@ -167,12 +165,16 @@ impl<'a> Worker<'a> {
     }
 
     fn send_input(&mut self, client: usize, due: Instant, now: Instant) {
-        let Worker { hub, players, figures, .. } = self;
+        let Worker { args, hub, players, figures, .. } = self;
         let player = &mut players[client];
         note_disconnect(hub, player, figures);
         if !player.live {
             return;
         }
+        if !hub.session(player.key).is_joined() {
+            return rejoin(args, hub, player, client, figures);
+        }
+        player.rejoining = false;
         figures.partial.events += hub.session_mut(player.key).events().count() as u64;
         let input = player.bot.input(hub.session(player.key).view());
         if let Some(sequence) = hub.send(now, player.key, input) {
@@ -260,7 +262,7 @@ fn settled(hub: &mut Hub<Game>, player: &mut Player, figures: &mut Figures) -> b
             }
             Status::Refused { code, reason: text } => reason = Some(format!("the join was refused ({code}): {text}")),
             Status::Ended(ended) => reason = Some(ended.to_string()),
-            Status::Connecting | Status::Live => {}
+            Status::Connecting | Status::Live | Status::MatchOver => {}
         }
     }
     if player.live {
@@ -272,6 +274,30 @@ fn settled(hub: &mut Hub<Game>, player: &mut Player, figures: &mut Figures) -> b
         settled = true;
     }
     settled
+}
+
+/// The player's match is over: it asks for another once, and counts as disconnected when it is refused.
+fn rejoin(args: &WorkerArgs, hub: &mut Hub<Game>, player: &mut Player, client: usize, figures: &mut Figures) {
+    let refused = hub.session_mut(player.key).statuses().find_map(|status| match status {
+        Status::Refused { code, reason } => Some(format!("another join was refused ({code}): {reason}")),
+        _ => None,
+    });
+    if let Some(reason) = refused {
+        player.live = false;
+        figures.partial.disconnected += 1;
+        figures.partial.count_reason(reason);
+    } else if !player.rejoining {
+        player.rejoining = true;
+        figures.match_over(client);
+        hub.join(player.key, target(args));
+    }
+}
+
+fn target(args: &WorkerArgs) -> JoinTarget {
+    match args.match_name.as_str() {
+        "any" => JoinTarget::Any,
+        name => JoinTarget::Named(name.to_owned()),
+    }
 }
 
 /// Counts a player whose session has ended since it was last looked at.
