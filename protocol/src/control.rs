@@ -91,7 +91,7 @@ pub enum ServerMsg {
     },
     /// A reliable event.
     Event {
-        /// One more than the one before; the first is 1.
+        /// Grows from one to the next; the numbers left out are events for others.
         number: u64,
         /// The tick that sent it.
         tick: TickNo,

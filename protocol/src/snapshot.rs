@@ -41,7 +41,8 @@ pub struct SnapshotHeader {
     pub tick: TickNo,
     /// The client's inputs that this tick's root contains.
     pub inputs: AckBits,
-    /// Microseconds that the highest of them lay at the server before its tick took it; [`WAITED_UNKNOWN`] if unknown.
+    /// Microseconds between the receipt of the highest of them at the front-end and the sending of this snapshot;
+    /// [`WAITED_UNKNOWN`] if unknown.
     pub waited_us: u32,
 }
 

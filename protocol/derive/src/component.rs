@@ -17,6 +17,10 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
 }
 
 fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
+    if fields.is_empty() {
+        let message = "a component needs a field: a row without bytes has no place in a page";
+        return Err(syn::Error::new_spanned(&input.ident, message));
+    }
     let fields = fields::read(fields, Allowed { coding: true, sync_none: true })?;
     let ident = &input.ident;
     let name = ident.to_string();

@@ -64,3 +64,6 @@ fn check_generics(input: &DeriveInput) -> syn::Result<()> {
     }
     Err(syn::Error::new_spanned(&input.generics, "a type of a game's schema can't have parameters"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let declares = fields.iter().map(StateField::declare);
     let members = fields.iter().map(|field| &field.ident);
     let types = fields.iter().map(|field| &field.ty);
+    let hooks = fields.iter().enumerate().map(|(position, field)| field.hook(position));
     let columns = handles(&fields, "Column", "ColumnId");
     let globals = handles(&fields, "Global", "GlobalId");
     Ok(quote! {
@@ -45,6 +46,11 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
             #[allow(unused_variables)]
             fn bind(to: &mut ::ringfort::game::Binder) -> Self {
                 Self { #(#members: <#types as ::ringfort::game::StateField>::bind(to)),* }
+            }
+
+            #[allow(unused_variables)]
+            fn hook(&mut self, hook: ::ringfort::game::Hook) {
+                #(#hooks)*
             }
         }
 
@@ -81,6 +87,11 @@ impl StateField {
                 ::ringfort::game::FieldOptions { name: #name, sync: #sync, priority: #priority },
             );
         }
+    }
+
+    fn hook(&self, position: usize) -> TokenStream {
+        let StateField { ident, ty, .. } = self;
+        quote!(<#ty as ::ringfort::game::StateField>::hook(&mut self.#ident, #position, hook);)
     }
 
     /// The row type if the field is a `wrapper`, whatever path it is named by.
