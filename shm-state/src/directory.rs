@@ -83,8 +83,8 @@ impl<'m> Directory<'m> {
     }
 
     /// The process table's used slots.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerEntry> {
-        (0..MAX_WORKERS).filter_map(|slot| self.worker(slot)).filter(|w| w.role != 0)
+    pub fn workers(self) -> impl Iterator<Item = WorkerEntry> + use<'m> {
+        (0..MAX_WORKERS).filter_map(move |slot| self.worker(slot)).filter(|w| w.role != 0)
     }
 
     /// A slot of the zone table; `None` while it is free.
@@ -96,8 +96,8 @@ impl<'m> Directory<'m> {
     }
 
     /// The zones, with their slots.
-    pub fn zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
-        (0..MAX_ZONES).filter_map(|slot| Some((slot, self.zone(slot)?)))
+    pub fn zones(self) -> impl Iterator<Item = (usize, ZoneEntry)> + use<'m> {
+        (0..MAX_ZONES).filter_map(move |slot| Some((slot, self.zone(slot)?)))
     }
 
     /// Operator records posted to a zone so far.

@@ -81,6 +81,12 @@ impl Batch {
         self.words.len() * 8
     }
 
+    /// Takes another batch's records over, behind its own.
+    pub fn absorb(&mut self, other: &mut Self) {
+        self.words.append(&mut other.words);
+        self.records += std::mem::take(&mut other.records);
+    }
+
     /// Forgets the first records, which were appended.
     pub fn consume(&mut self, records: usize) {
         let mut at = 0;

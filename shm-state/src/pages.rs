@@ -353,6 +353,19 @@ fn vacate(world: &World, zone: usize, from: Published, head: RootHead) -> Result
     Ok((published, root.head))
 }
 
+impl World {
+    /// Whether a match has published its end. If so, what its owner did not live to do is done: the roots with pages leave the
+    /// window, and only then the extents go back. Only for a process that was granted the zone.
+    pub fn finish_ended(&self, zone: usize, incarnation: u64) -> bool {
+        let ended = self.newest(zone).is_ok_and(|r| r.head.incarnation == incarnation && r.head.flags & RootFlags::ENDED != 0);
+        if ended && (0..self.extents()).any(|extent| self.owner(extent) == Some((zone, incarnation))) {
+            // It fails only when somebody else was granted the zone meanwhile, who does the same.
+            let _ = clear_out(self, zone, self.published(zone));
+        }
+        ended
+    }
+}
+
 /// Gives back what an earlier match left in a slot whose epoch was just claimed: its owner died before it was done with that.
 fn clear_out(world: &World, zone: usize, claimed: Published) -> Result<Published, AdoptError> {
     if world.extents_of(zone).next().is_none() {

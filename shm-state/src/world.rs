@@ -6,7 +6,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use crate::cell::Cell;
-use crate::layout::{AttemptEntry, RootFlags, RootHead, SegmentKind, hash_bytes, world as at};
+use crate::layout::{AttemptEntry, RootHead, SegmentKind, hash_bytes, world as at};
 use crate::limits::*;
 use crate::memory::{Memory, Page};
 use crate::segment::Segment;
@@ -168,15 +168,6 @@ impl World {
     /// The extents of a zone slot, of whatever match.
     pub(crate) fn extents_of(&self, zone: usize) -> impl Iterator<Item = usize> {
         (0..self.extents).filter(move |e| self.owner(*e).is_some_and(|(owner, _)| owner == zone))
-    }
-
-    /// Whether a match has published its end. If so, extents that its owner did not live to give back are given back.
-    pub fn finish_ended(&self, zone: usize, incarnation: u64) -> bool {
-        let ended = self.newest(zone).is_ok_and(|r| r.head.incarnation == incarnation && r.head.flags & RootFlags::ENDED != 0);
-        if ended {
-            self.extents_of(zone).for_each(|extent| self.give_extent(extent));
-        }
-        ended
     }
 
     fn control(zone: usize) -> usize {

@@ -64,3 +64,50 @@ fn a_live_world_is_never_torn() {
         assert!(restless.join().expect("no torn page") > 1);
     });
 }
+
+const ROUND: u64 = 160;
+
+/// At commit n page n % ROUND holds n everywhere, so the tick alone says what every page must hold.
+fn check_round(mirror: &Mirror) {
+    let newest = u64::from(mirror.head().expect("refreshed").tick);
+    for page in 0..ROUND {
+        let back = (newest % ROUND + ROUND - page) % ROUND;
+        let expected = newest.saturating_sub(back);
+        let expected = if expected % ROUND == page { expected } else { 0 };
+        let words = mirror.page(page as u32);
+        assert!(words.iter().all(|word| *word == expected), "page {page} of commit {newest} is another commit's");
+    }
+}
+
+/// Copying all pages takes longer than the window lasts, and the arena is so small that pages are reused at once: a reader that did
+/// not look at the published word again would be fooled all the time.
+#[test]
+fn a_slow_reader_is_overtaken_but_not_fooled() {
+    let world = world(17);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (shared, stopped): (&World, _) = (&world, &stop);
+        scope.spawn(move || {
+            let mut steady = Mirror::new(0);
+            while !stopped.load(Ordering::Relaxed) {
+                let mut fresh = Mirror::new(0);
+                for mirror in [&mut fresh, &mut steady] {
+                    if mirror.refresh(shared).is_ok() {
+                        check_round(mirror);
+                    }
+                }
+            }
+            steady.refresh(shared).expect("nobody overtakes now");
+            check_round(&steady);
+            assert_eq!(steady.head().map(|h| h.tick), Some(20_000));
+        });
+        let pages = Pages::open(Rc::clone(&world), 0, 1, 1, ROUND as u32).expect("a free slot");
+        for tick in 1..=20_000u64 {
+            let content: Page = [tick; PAGE_WORDS];
+            // SAFETY: `write` gives a private page of PAGE_BYTES, and no reference to it exists.
+            unsafe { std::ptr::copy_nonoverlapping(content.as_ptr().cast(), pages.write((tick % ROUND) as u32), PAGE_BYTES) };
+            commit(&pages, tick as u32);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}

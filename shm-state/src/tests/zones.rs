@@ -155,7 +155,7 @@ fn begin_to_end(world: &World, roots: u64) {
 #[test]
 fn an_owner_killed_while_it_ends_a_match_leaks_nothing() {
     for roots in [1, 5, WINDOW] {
-        for successor_opens in [false, true] {
+        for successor in ["opens", "adopts", "finishes"] {
             let world = world(8);
             let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 8).expect("a free slot");
             (1..=40).for_each(|tick| {
@@ -166,19 +166,22 @@ fn an_owner_killed_while_it_ends_a_match_leaks_nothing() {
             drop(pages);
             begin_to_end(&world, roots);
             assert!(world.extents_used() > 0);
-            if successor_opens {
+            if successor == "opens" {
                 let next = Pages::open(Rc::clone(&world), 0, 2, 2, 8).expect("a slot");
                 assert_eq!(world.extents_used(), 0);
                 set(&next, 0, 0, 3);
                 commit(&next, 1);
                 assert_eq!(state_of(&world, 0, world.published(0).sequence), State::from([((0, 0), 3)]));
                 assert_eq!(crate::fsck::check(&world, &[listed(0, 2)]).problems, []);
+            } else if successor == "finishes" {
+                assert!(!world.finish_ended(0, 2) && world.extents_used() > 0);
+                assert!(world.finish_ended(0, 1) && world.finish_ended(0, 1));
             } else {
                 let adopted = Pages::adopt(Rc::clone(&world), 0, 1, 2, 8).map(|_| ());
                 assert_eq!(adopted, Err(AdoptError::Ended { zone: 0, incarnation: 1 }));
             }
             assert!(!world.in_window(0, last), "pages went back only after no reader may use them");
-            let used = usize::from(successor_opens);
+            let used = usize::from(successor == "opens");
             assert_eq!(world.extents_used(), used);
         }
     }
@@ -247,4 +250,38 @@ fn a_match_that_never_committed_is_cleared_by_the_next() {
     assert_eq!(world.extents_used(), 1);
     let _pages = Pages::open(Rc::clone(&world), 0, 2, 2, 4).expect("a slot");
     assert_eq!(world.extents_used(), 0);
+}
+
+/// Right after a take-over, and in the middle of the successor's first ticks, every root of the window still is what it was.
+#[test]
+fn a_successor_leaves_the_whole_window_alone() {
+    let world = world(32);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 600).expect("a free slot");
+    let mut states = BTreeMap::new();
+    for tick in 1..=70u32 {
+        for page in [tick % 5, 512 + tick % 3] {
+            set(&pages, page, 0, tick.into());
+        }
+        let sequence = commit(&pages, tick).sequence;
+        states.insert(sequence, state_of(&world, 0, sequence));
+    }
+    drop(pages);
+    let (pages, _) = Pages::adopt(Rc::clone(&world), 0, 1, 2, 600).expect("granted");
+    for tick in 71..=150u32 {
+        let newest = world.published(0).sequence;
+        assert!(world.in_window(0, newest + 1 - WINDOW) && !world.in_window(0, newest - WINDOW));
+        // More pages than are free in the extents that the zone owned.
+        (0..60).for_each(|page| set(&pages, page, 1, tick.into()));
+        for (sequence, state) in states.range(newest + 1 - WINDOW..=newest) {
+            assert_eq!(&state_of(&world, 0, *sequence), state, "root {sequence} in tick {tick}");
+        }
+        // SAFETY: no reference into pages.
+        unsafe { pages.roll_back() };
+        if tick % 2 == 0 {
+            set(&pages, tick % 7, 2, tick.into());
+        }
+        let sequence = commit(&pages, tick).sequence;
+        states.insert(sequence, state_of(&world, 0, sequence));
+    }
+    assert_eq!(crate::fsck::check(&world, &[listed(0, 1)]).problems, []);
 }
