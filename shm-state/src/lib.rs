@@ -11,6 +11,7 @@ pub mod process;
 pub use plain::Plain;
 pub mod directory;
 pub mod entities;
+mod free_pages;
 pub mod fsck;
 pub mod inbox;
 pub mod kill_point;

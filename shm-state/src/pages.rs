@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use crate::free_pages::{FreePages, PageSet};
 use crate::layout::{RootFlags, RootHead};
 use crate::limits::*;
 use crate::memory::Page;
@@ -527,110 +528,4 @@ fn same_page(a: *const u8, b: *const u8) -> bool {
     // SAFETY: both are PAGE_BYTES long and aligned to words (arena pages, heap pages or ZEROS), and nobody writes them during
     // the comparison: this thread is the zone's only writer.
     unsafe { *a.cast::<Page>() == *b.cast::<Page>() }
-}
-
-/// A set of the arena's pages, a bit each.
-struct PageSet(Vec<u64>);
-
-impl PageSet {
-    fn new(pages: usize) -> Self {
-        Self(vec![0; pages.div_ceil(64)])
-    }
-
-    fn insert(&mut self, page: u32) -> bool {
-        let (word, bit) = (&mut self.0[page as usize / 64], 1 << (page % 64));
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
-    }
-
-    fn contains(&self, page: u32) -> bool {
-        self.0[page as usize / 64] >> (page % 64) & 1 == 1
-    }
-}
-
-/// Pages that the zone owns and no root of the window names, by extent.
-struct FreePages {
-    owner: u64,
-    hint: usize,
-    /// Owned extents and their free pages, a bit each.
-    extents: BTreeMap<u32, u16>,
-    /// Extents that may have free pages, the one used last on top: its pages are still in the cache.
-    partial: Vec<u32>,
-    count: usize,
-    /// Emptied lists of retired pages.
-    spare: Vec<Vec<u32>>,
-}
-
-const _: () = assert!(EXTENT_PAGES == u16::BITS as usize, "an extent's free pages are the bits of a u16");
-
-impl FreePages {
-    fn new(owner: u64, hint: usize) -> Self {
-        Self { owner, hint, extents: BTreeMap::new(), partial: Vec::new(), count: 0, spare: Vec::new() }
-    }
-
-    fn take(&mut self, world: &World) -> Option<u32> {
-        loop {
-            let Some(extent) = self.partial.last().copied() else {
-                let extent = world.take_extent(&mut self.hint, self.owner)? as u32;
-                self.extents.insert(extent, u16::MAX);
-                self.partial.push(extent);
-                self.count += EXTENT_PAGES;
-                continue;
-            };
-            match self.extents.get_mut(&extent) {
-                Some(free) if *free != 0 => {
-                    let bit = free.trailing_zeros();
-                    *free &= *free - 1;
-                    if *free == 0 {
-                        self.partial.pop();
-                    }
-                    self.count -= 1;
-                    return Some(extent * EXTENT_PAGES as u32 + bit);
-                }
-                _ => self.partial.pop(),
-            };
-        }
-    }
-
-    fn put(&mut self, page: u32) {
-        let extent = page / EXTENT_PAGES as u32;
-        let free = self.extents.get_mut(&extent).expect("pages come from owned extents");
-        if *free == 0 {
-            self.partial.push(extent);
-        }
-        *free |= 1 << (page % EXTENT_PAGES as u32);
-        self.count += 1;
-    }
-
-    /// After marking: everything in the owned extents that was not seen is free.
-    fn fill(&mut self, seen: &PageSet) {
-        for (extent, free) in &mut self.extents {
-            let first = extent * EXTENT_PAGES as u32;
-            *free = (0..EXTENT_PAGES as u32).filter(|i| !seen.contains(first + i)).fold(0, |bits, i| bits | 1 << i);
-            if *free != 0 {
-                self.partial.push(*extent);
-            }
-            self.count += free.count_ones() as usize;
-        }
-    }
-
-    /// Gives wholly free extents back beyond what the zone keeps.
-    fn shrink(&mut self, world: &World) {
-        if self.count <= 2 * KEEP_FREE_PAGES {
-            return;
-        }
-        let mut surplus = (self.count - KEEP_FREE_PAGES) / EXTENT_PAGES;
-        let whole: Vec<u32> = self.extents.iter().filter(|(_, free)| **free == u16::MAX).map(|(e, _)| *e).collect();
-        for extent in whole {
-            if surplus == 0 {
-                break;
-            }
-            self.extents.remove(&extent);
-            self.count -= EXTENT_PAGES;
-            surplus -= 1;
-            world.give_extent(extent as usize);
-        }
-        self.partial.retain(|e| self.extents.contains_key(e));
-    }
 }
