@@ -55,6 +55,42 @@ pub const CONTROL_IDLE_MS: u64 = 2_000;
 /// How long a command waits for the supervisor to answer.
 pub const CONTROL_REPLY_MS: u64 = 15_000;
 
+/// Longest sleep of the supervisor's loop: how late it notices that a match has opened or ended.
+pub const SUPERVISOR_TURN_MS: u64 = 50;
+/// How long a worker may take from its start to claiming its segment while the instance starts.
+pub const WORKER_START_MS: u64 = 10_000;
+/// How long a match may take to open before whoever asked for it is told that it is not open yet.
+pub const MATCH_OPEN_MS: u64 = 10_000;
+/// How long `up` waits for processes of a killed supervisor to die before it refuses because of them.
+pub const LEFTOVER_PATIENCE_MS: u64 = 2_000;
+/// How long a front-end may take to say goodbye to its clients before it is killed.
+pub const FRONTEND_STOP_MS: u64 = 4_000;
+/// How long a sim may take to end before it is killed.
+pub const SIM_STOP_MS: u64 = 2_000;
+/// How long `down` waits, after the answer, for the supervisor's process to be gone.
+pub const SUPERVISOR_EXIT_MS: u64 = 2_000;
+/// Delay before a worker that died is started again; doubled by each quick death in a row.
+pub const RESTART_DELAY_MIN_MS: u64 = 10;
+/// Longest delay before a worker is started again: it never ceases to be.
+pub const RESTART_DELAY_MAX_MS: u64 = 5_000;
+/// A worker that lived shorter than this died quickly.
+pub const QUICK_DEATH_MS: u64 = 10_000;
+/// A front-end's death is told to a match when everything that it appended was consumed, or after this time.
+pub const OBITUARY_PATIENCE_MS: u64 = 2_000;
+/// Least free extents of the arena for a new match, whatever the game lays out.
+pub const MATCH_EXTENTS_MIN: usize = 8;
+/// Extents of the arena for the copies of a match's changing pages, beside its pages themselves.
+pub const MATCH_EXTENTS_SPARE: usize = 4;
+/// Inbox bytes for each player of a match, before the area is rounded up to a power of two.
+pub const INBOX_BYTES_PER_PLAYER: u64 = 256;
+/// The supervisor's place in the directory's process table.
+pub const SUPERVISOR_PLACE: usize = 0;
+/// Place of front-end 0 in the directory's process table; the others follow.
+pub const FRONTEND_PLACES: usize = 1;
+/// Place of sim 0 in the directory's process table; the others follow.
+pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize;
+const _: () = assert!(SIM_PLACES + SIMS_MAX as usize <= shared::MAX_WORKERS, "every process has a place");
+
 /// Datagrams that one `recvmmsg` or `sendmmsg` carries at most.
 pub const UDP_BATCH: usize = 64;
 /// Room for one datagram, in or out; an Ethernet frame and some.
@@ -88,3 +124,23 @@ pub const STAGGER_SLOTS: u64 = 20;
 pub const LINGER_MS: u32 = 500;
 /// Longest sleep of a worker's loop: its heartbeat's period.
 pub const LOOP_SLEEP_MAX_MS: u64 = 100;
+
+/// Bytes of records that a front-end keeps for a zone whose inbox is full or locked; inputs beyond it are not taken, so that
+/// clients send them again.
+pub const ZONE_BACKLOG_BYTES: usize = 256 << 10;
+/// How long a client may take from its handshake to its hello.
+pub const HELLO_TIMEOUT_MS: u64 = 5_000;
+/// How long a join waits for its zone's answer.
+pub const JOIN_TIMEOUT_MS: u64 = 10_000;
+/// How long a client may stay without a match.
+pub const IDLE_TIMEOUT_MS: u64 = 60_000;
+/// Matches that a join of any match tries before it is refused.
+pub const JOIN_TRIES_MAX: usize = 16;
+/// How long a front-end that stops keeps telling its clients.
+pub const GOODBYE_MS: u64 = 300;
+/// Batches that a front-end receives before it turns to other work.
+pub const RECEIVE_BATCHES_PER_LOOP: usize = 8;
+/// How often a front-end looks at its zones without having been called.
+pub const REFRESH_AT_LEAST_MS: u64 = 50;
+/// Reliable events that a client is told after one commit; the rest waits for the next.
+pub const EVENTS_PER_SNAPSHOT: u64 = 256;

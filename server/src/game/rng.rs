@@ -37,7 +37,7 @@ impl Rng {
 
     /// Below a bound; 0 when the bound is 0.
     pub fn below(&mut self, bound: u32) -> u32 {
-        ((self.next_u64() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.next_u64() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     /// A point in the square of this half-width around the origin.

@@ -1,0 +1,387 @@
+//! What clients send: hello, join, inputs, commands, acknowledgements, leave. Everything ends up as records in a zone's inbox, or
+//! with one clear answer.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ringfort_protocol::control::{ClientMsg, Code, Credential, JoinTarget, ServerMsg};
+use ringfort_protocol::driver::{Closed, Conn, ConnId, DriverStats, Handler};
+use ringfort_protocol::input::InputDatagram;
+use ringfort_protocol::limits::{MAX_PLAYER_NAME_BYTES, PROTOCOL_VERSION};
+use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
+use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
+use ringfort_shm_state::segment::{Segment, padded, unpadded};
+use ringfort_shm_state::worker::WorkerPage;
+use ringfort_shm_state::world::World;
+use zerocopy::IntoBytes;
+
+use super::counters::{self as count, Counters};
+use super::session::{App, Joining, Live, Stage};
+use super::snapshot::SnapshotBuilder;
+use super::zone_view::ZoneView;
+use super::zones::ZoneLink;
+use crate::game::{Description, DescriptionError, Why, ZoneLimits};
+use crate::limits::{HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX};
+use crate::udp::UdpCounters;
+
+/// All clients of this front-end, and the zones that they play in.
+pub(super) struct Clients {
+    pub(super) slot: u32,
+    pub(super) incarnation: u32,
+    pub(super) world: World,
+    pub(super) zones: BTreeMap<usize, ZoneLink>,
+    pub(super) counts: Counters,
+    pub(super) builder: SnapshotBuilder,
+    pub(super) now: Instant,
+    pub(super) now_us: u64,
+    pub(super) directory: Segment,
+    pub(super) generation: u64,
+    pub(super) refreshed_at: Instant,
+    inbox: Segment,
+    own: Segment,
+    describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
+    schema_hash: u64,
+    input_bytes: usize,
+    welcome: Vec<u8>,
+    overdue_at: Instant,
+    published_at: Instant,
+}
+
+/// What was wrong with a message; the connection is closed with the code.
+struct Refusal(Code, &'static str);
+
+type Handled = Result<(), Refusal>;
+
+impl Clients {
+    #[expect(clippy::too_many_arguments, reason = "made once, from a process's descriptors")]
+    pub(super) fn new(
+        slot: u32,
+        incarnation: u32,
+        world: World,
+        directory: Segment,
+        inbox: Segment,
+        own: Segment,
+        describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
+        schema: &Schema,
+    ) -> Self {
+        let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema: schema.clone() };
+        let mut frame = Vec::new();
+        codec::encode_frame(&welcome, &mut frame).expect("the supervisor checked that the schema fits");
+        let now = Instant::now();
+        Self {
+            slot,
+            incarnation,
+            world,
+            zones: BTreeMap::new(),
+            counts: Counters::default(),
+            builder: SnapshotBuilder::new(),
+            now,
+            now_us: 0,
+            generation: 0,
+            refreshed_at: now,
+            directory,
+            inbox,
+            own,
+            describe,
+            schema_hash: schema.hash(),
+            input_bytes: WireLayout::new(schema).expect("the supervisor checked the schema").input_bytes,
+            welcome: frame,
+            overdue_at: now,
+            published_at: now,
+        }
+    }
+
+    fn after(&self, ms: u64) -> Option<Instant> {
+        Some(self.now + Duration::from_millis(ms))
+    }
+
+    /// Appends to the inboxes what has been queued for them.
+    pub(super) fn flush(&mut self) {
+        for zone in self.zones.values_mut() {
+            zone.flush(self.inbox.memory(), &self.world, &mut self.counts);
+        }
+    }
+
+    /// Whether records wait for an inbox that was full or locked.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.zones.values().any(ZoneLink::has_backlog)
+    }
+
+    /// Closes connections whose stage has taken too long.
+    pub(super) fn end_overdue(&mut self, driver: &mut ringfort_protocol::driver::Driver<App>) {
+        if self.now < self.overdue_at {
+            return;
+        }
+        self.overdue_at = self.now + Duration::from_millis(250);
+        let overdue: Vec<ConnId> =
+            driver.connections().filter(|c| c.is_open() && c.app.deadline.is_some_and(|at| at <= self.now)).map(|c| c.id()).collect();
+        for id in overdue {
+            if let Some(conn) = driver.connection(id) {
+                conn.close(Code::TimedOut, "this step of the connection took too long");
+            }
+        }
+    }
+
+    /// Copies the counters to this process's segment, a few times a second.
+    pub(super) fn publish_counters(&mut self, driver: DriverStats, udp: UdpCounters) {
+        self.counts.one(count::LOOPS);
+        if self.now < self.published_at {
+            return;
+        }
+        self.published_at = self.now + Duration::from_millis(50);
+        super::copy_driver(&mut self.counts, driver, udp);
+        self.counts.0[count::SESSIONS] = self.zones.values().map(|z| z.sessions.len() as u64).sum();
+        self.counts.0[count::CONNECTIONS] = driver.accepted.saturating_sub(driver.handshake_failed + driver.closed_by_us + driver.closed_by_peer);
+        let page = WorkerPage::new(&self.own);
+        page.beat(self.now_us);
+        for (counter, n) in self.counts.0.iter().enumerate() {
+            page.set_counter(counter, *n);
+        }
+    }
+
+    /// Says that zones closed up to this generation are not touched any more.
+    pub(super) fn saw_generation(&self, generation: u64) {
+        WorkerPage::new(&self.own).saw_generation(generation);
+    }
+
+    /// The link to a zone, made when its first player comes.
+    fn link(&mut self, slot: usize, entry: ZoneEntry) -> Option<&mut ZoneLink> {
+        if !self.zones.contains_key(&slot) {
+            let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
+            let description = (self.describe)(limits).ok().filter(|d| d.tables_hash == entry.tables_hash)?;
+            let link = ZoneLink::new(self.inbox.memory(), slot, entry, ZoneView::new(slot, description))?;
+            self.zones.insert(slot, link);
+        }
+        self.zones.get_mut(&slot).filter(|z| z.entry.incarnation == entry.incarnation)
+    }
+
+    fn hello(&mut self, conn: &mut Conn<App>, version: u16, schema_hash: u64, credential: Credential) -> Handled {
+        let Credential::Name(name) = credential;
+        if version != PROTOCOL_VERSION {
+            self.counts.one(count::HELLOS_REFUSED);
+            return Err(Refusal(Code::VersionMismatch, "the protocol's version is another one here: update the older of the two"));
+        }
+        if name.is_empty() || name.len() > MAX_PLAYER_NAME_BYTES || name.chars().any(char::is_control) {
+            self.counts.one(count::HELLOS_REFUSED);
+            return Err(Refusal(Code::Refused, "a name has 1 to 32 bytes and no control characters"));
+        }
+        if conn.write_control(&self.welcome).is_err() {
+            return Err(Refusal(Code::Internal, "the welcome could not be sent"));
+        }
+        if schema_hash != self.schema_hash {
+            // The welcome's schema lets the client say which field differs. It may do nothing else.
+            self.counts.one(count::HELLOS_REFUSED);
+            conn.app.deadline = self.after(HELLO_TIMEOUT_MS);
+            let reason = format!("the games differ: schema {:016x} here, {schema_hash:016x} there", self.schema_hash);
+            let _ = conn.send_control(&ServerMsg::Error { code: Code::SchemaMismatch.into(), reason });
+            return Ok(());
+        }
+        conn.app.stage = Stage::Welcomed { name };
+        conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
+        Ok(())
+    }
+
+    fn join(&mut self, conn: &mut Conn<App>, target: JoinTarget, nonce: [u8; 16]) -> Handled {
+        let Stage::Welcomed { name } = std::mem::replace(&mut conn.app.stage, Stage::Closed) else {
+            return Err(Refusal(Code::BadMessage, "a join out of its order"));
+        };
+        let mut joining = Joining { name, nonce, zone: 0, any: target == JoinTarget::Any, tried: Vec::new() };
+        let found = match &target {
+            JoinTarget::Any => self.any_zone(&joining.tried),
+            JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| unpadded(&z.name) == *wanted).ok_or(Code::NoSuchMatch),
+        };
+        match found {
+            Ok((slot, entry)) => {
+                joining.zone = slot;
+                self.begin_join(conn, joining, entry);
+            }
+            Err(code) => self.refuse_join(conn, joining.name, code),
+        }
+        Ok(())
+    }
+
+    fn open_zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
+        Directory::new(&self.directory).zones().filter(|(_, z)| z.state == ZoneState::Open as u32)
+    }
+
+    /// The fullest zone that has room: matches fill one after the other. Whether there really is room its commit decides.
+    pub(super) fn any_zone(&self, tried: &[usize]) -> Result<(usize, ZoneEntry), Code> {
+        let mut any = false;
+        let with_room = self.open_zones().filter_map(|(slot, z)| {
+            any = true;
+            let head = self.world.newest(slot).ok().map(|r| r.head).filter(|h| h.incarnation == z.incarnation)?;
+            let under_way = self.zones.get(&slot).map_or(0, |z| z.joins.len() as u32);
+            let room = head.flags & RootFlags::CLOSING == 0 && head.sessions + under_way < z.capacity && !tried.contains(&slot);
+            room.then_some((head.sessions + under_way, slot, z))
+        });
+        let found = with_room.max_by_key(|(sessions, slot, _)| (*sessions, std::cmp::Reverse(*slot)));
+        found.map(|(_, slot, z)| (slot, z)).ok_or(if any { Code::MatchFull } else { Code::NoSuchMatch })
+    }
+
+    /// Puts the join into the zone's inbox; its next commit answers.
+    pub(super) fn begin_join(&mut self, conn: &mut Conn<App>, joining: Joining, entry: ZoneEntry) {
+        let record = JoinRecord {
+            nonce: joining.nonce,
+            connection: u64::from(conn.id().generation) << 32 | u64::from(conn.id().index),
+            frontend: self.slot,
+            incarnation: self.incarnation,
+            name: padded(&joining.name),
+        };
+        let id = conn.id();
+        let Some(link) = self.link(joining.zone, entry).filter(|l| !l.is_backed_up()) else {
+            self.refuse_join(conn, joining.name, Code::Busy);
+            return;
+        };
+        link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
+        link.joins.push((id, None));
+        self.counts.one(count::JOINS);
+        conn.app.stage = Stage::Joining(Box::new(joining));
+        conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
+    }
+
+    /// Tells a client that its join came to nothing; it may try another match.
+    pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, name: String, code: Code) {
+        let reason = match code {
+            Code::MatchFull => "the match is full",
+            Code::NoSuchMatch => "there is no match of that name",
+            Code::MatchOver => "the match is over",
+            Code::Busy => "the match takes no more requests just now: try again",
+            _ => "the match did not admit the player",
+        };
+        self.counts.one(count::JOINS_REFUSED);
+        let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
+        conn.app.stage = Stage::Welcomed { name };
+        conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
+    }
+
+    /// After a refusal: the next match with room for a client that wants any, or the answer.
+    pub(super) fn try_next(&mut self, conn: &mut Conn<App>, mut joining: Joining, code: Code) {
+        joining.tried.push(joining.zone);
+        let again = joining.any && joining.tried.len() < JOIN_TRIES_MAX;
+        match self.any_zone(&joining.tried) {
+            Ok((slot, entry)) if again => {
+                joining.zone = slot;
+                self.begin_join(conn, joining, entry);
+            }
+            _ => self.refuse_join(conn, joining.name, code),
+        }
+    }
+
+    fn leave(&mut self, conn: &mut Conn<App>) -> Handled {
+        let Stage::Live(live) = &mut conn.app.stage else {
+            return Err(Refusal(Code::NotJoined, "only who has joined can leave"));
+        };
+        if let Some(link) = self.zones.get_mut(&live.zone) {
+            link.push_leave(live.session, live.attachment, Why::Quit);
+        }
+        live.leaving = true;
+        Ok(())
+    }
+
+    fn command(&mut self, conn: &mut Conn<App>, number: u32, payload: &[u8]) -> Handled {
+        let Stage::Live(live) = &mut conn.app.stage else {
+            return Err(Refusal(Code::NotJoined, "commands are for those who have joined"));
+        };
+        if payload.len() > MAX_RECORD_PAYLOAD {
+            return Err(Refusal(Code::BadMessage, "a command longer than any can be"));
+        }
+        let Some(link) = self.zones.get_mut(&live.zone).filter(|l| !l.is_backed_up()) else {
+            let reason = "the match takes no more requests just now: send the command again".to_owned();
+            let _ = conn.send_control(&ServerMsg::Error { code: Code::Busy.into(), reason });
+            return Ok(());
+        };
+        link.push(RecordKind::Command, live.session, live.attachment, number, payload);
+        self.counts.one(count::COMMANDS);
+        Ok(())
+    }
+
+    fn event_ack(&mut self, conn: &mut Conn<App>, number: u64) -> Handled {
+        let Stage::Live(live) = &mut conn.app.stage else {
+            return Err(Refusal(Code::NotJoined, "acknowledgements are for those who have joined"));
+        };
+        if let Some(link) = self.zones.get_mut(&live.zone).filter(|l| !l.is_backed_up()) {
+            link.push(RecordKind::EventAck, live.session, live.attachment, 0, &number.min(live.event_sent).to_ne_bytes());
+        }
+        Ok(())
+    }
+
+    /// The inputs of a datagram that the inbox does not have yet, oldest first.
+    fn inputs(&mut self, live: &mut Live, datagram: &InputDatagram<'_>) {
+        live.baselines.acked(datagram.acked);
+        let Some(link) = self.zones.get_mut(&live.zone) else { return };
+        for (sequence, encoded) in datagram.inputs().rev() {
+            if live.appended.contains(sequence) {
+                self.counts.one(count::INPUTS_REPEATED);
+                continue;
+            }
+            // What is not taken here is not marked either, so the client's next datagram brings it again.
+            if live.inputs_since_snapshot >= INPUTS_PER_TICK || link.is_backed_up() {
+                self.counts.one(count::INPUTS_REFUSED);
+                continue;
+            }
+            if live.appended.insert(sequence) == Inserted::New {
+                live.inputs_since_snapshot += 1;
+                live.received(sequence, self.now_us);
+                link.push(RecordKind::Input, live.session, live.attachment, sequence, encoded);
+                self.counts.one(count::INPUTS);
+            }
+        }
+    }
+}
+
+impl Handler<App> for Clients {
+    fn accepted(&mut self, _remote: std::net::SocketAddr) -> Option<App> {
+        Some(App { stage: Stage::Hello, deadline: self.after(HELLO_TIMEOUT_MS) })
+    }
+
+    fn connected(&mut self, conn: &mut Conn<App>) {
+        conn.app.deadline = self.after(HELLO_TIMEOUT_MS);
+    }
+
+    fn datagram(&mut self, conn: &mut Conn<App>, bytes: &[u8]) {
+        let Ok(datagram) = InputDatagram::parse(bytes, self.input_bytes) else {
+            self.counts.one(count::BAD_DATAGRAMS);
+            conn.close(Code::BadMessage, "a datagram that is no input");
+            return;
+        };
+        // A datagram that overtook the answer to its join, or outlived its session, is no fault.
+        if let Stage::Live(live) = &mut conn.app.stage {
+            self.inputs(live, &datagram);
+        }
+    }
+
+    fn frame(&mut self, conn: &mut Conn<App>, body: &[u8]) {
+        let handled = match codec::decode::<ClientMsg>(body) {
+            Err(_) => Err(Refusal(Code::BadMessage, "a control message that cannot be read")),
+            Ok(ClientMsg::Hello { version, schema_hash, credential }) if matches!(conn.app.stage, Stage::Hello) => {
+                self.hello(conn, version, schema_hash, credential)
+            }
+            Ok(ClientMsg::Hello { .. }) => Err(Refusal(Code::BadMessage, "a second hello")),
+            Ok(ClientMsg::Join { target, nonce }) => self.join(conn, target, nonce),
+            // The session may have ended while these were under way.
+            Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
+            Ok(ClientMsg::Leave) => self.leave(conn),
+            Ok(ClientMsg::Command { number, payload }) => self.command(conn, number, &payload),
+            Ok(ClientMsg::EventAck { number }) => self.event_ack(conn, number),
+        };
+        if let Err(Refusal(code, reason)) = handled {
+            self.counts.one(count::BAD_MESSAGES);
+            conn.close(code, reason);
+        }
+    }
+
+    fn closed(&mut self, conn: &mut Conn<App>, why: &Closed) {
+        let stage = std::mem::replace(&mut conn.app.stage, Stage::Closed);
+        conn.app.deadline = None;
+        if let Stage::Live(live) = stage {
+            let why = if why.code() == Some(Code::Left) { Why::Quit } else { Why::TimedOut };
+            if let Some(link) = self.zones.get_mut(&live.zone) {
+                link.sessions.remove(&(live.session as u32));
+                link.push_leave(live.session, live.attachment, why);
+            }
+        }
+        // A join under way needs nothing: when its row appears without a connection, `serve` lets it leave.
+    }
+}

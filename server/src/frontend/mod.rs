@@ -1,0 +1,210 @@
+//! A front-end process: one loop over one UDP socket.
+//!
+//! receive a batch -> let quinn-proto and the connections handle it ([`clients`]) -> append inputs to the inboxes ([`zones`]) -> on a
+//! commit, refresh the view ([`zone_view`]) and build each client's snapshot ([`snapshot`]) -> send a batch. No task for each
+//! connection, no lock but the inbox's, no wake-up between threads. It has the world and the directory read-only.
+
+mod clients;
+pub mod counters;
+mod serve;
+mod session;
+mod snapshot;
+mod zone_view;
+mod zones;
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use ringfort_protocol::control::Code;
+use ringfort_protocol::driver::Driver;
+use ringfort_protocol::quic::{TlsError, server_config, server_endpoint};
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{Role, SegmentKind};
+use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
+use ringfort_shm_state::worker::WorkerPage;
+use ringfort_shm_state::world::World;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::info;
+
+use crate::certificate::{Certificate, CertificateError};
+use crate::clock::now_us;
+use crate::config::Config;
+use crate::game::{Description, Game, ZoneLimits};
+use crate::limits::{GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, UDP_BATCH};
+use crate::run_dir::{RunDir, RunDirError};
+use crate::stop_signal;
+use crate::supervisor::spawn::{FD_DIRECTORY, FD_SOCKET, FD_WAKE, FD_WORLD, MissingDescriptor};
+use crate::udp::UdpBatch;
+use clients::Clients;
+use counters as count;
+use session::App;
+
+/// A front-end could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// A segment is not there or not ours.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The supervisor did not pass a descriptor.
+    #[error(transparent)]
+    Descriptor(#[from] MissingDescriptor),
+    /// The run directory or the keys in it cannot be read.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// There is no usable certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The certificate does not make a TLS configuration.
+    #[error("the certificate cannot be used: {0}")]
+    Tls(#[from] TlsError),
+    /// The socket refuses.
+    #[error("the UDP socket cannot be used: {0}")]
+    Socket(#[from] std::io::Error),
+    /// The supervisor did not enter this process into the directory.
+    #[error("front-end {slot} is not in the directory: its supervisor has gone, or was too slow")]
+    NotEntered {
+        /// Our slot.
+        slot: u32,
+    },
+}
+
+/// A front-end process's whole state.
+struct Frontend {
+    driver: Driver<App>,
+    clients: Clients,
+    udp: UdpBatch,
+    socket: OwnedFd,
+    wake: OwnedFd,
+}
+
+/// Runs a front-end until its process is ended.
+pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infallible, FrontendError> {
+    let own = Segment::open(instance, SegmentSpec::worker(SegmentKind::Frontend, slot), Access::ReadWrite)?;
+    WorkerPage::new(&own).claim();
+    stop_signal::catch();
+    let socket = FD_SOCKET.take()?;
+    let directory = Segment::from_fd(instance, SegmentSpec::DIRECTORY, FD_DIRECTORY.take()?, Access::ReadOnly)?;
+    let world = Segment::from_fd(instance, SegmentSpec::world(0), FD_WORLD.take()?, Access::ReadOnly)?;
+    let inbox = Segment::open(instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadWrite)?;
+    let run_dir = RunDir::open(instance)?;
+    let keys = run_dir.keys()?;
+    let certificate = Certificate::load(&config.tls, &run_dir)?;
+    let quic = server_config(certificate.chain, certificate.key, &keys.token)?;
+    let incarnation = await_entry(&directory, slot).ok_or(FrontendError::NotEntered { slot })?;
+    let describe = |limits: ZoneLimits| Description::of::<G>(limits);
+    let mut frontend = Frontend {
+        driver: Driver::server(Instant::now(), server_endpoint(slot as u8, &keys.reset), quic),
+        clients: Clients::new(slot, incarnation, World::new(world), directory, inbox, own, describe, Description::schema_of::<G>()),
+        udp: UdpBatch::new(std::os::fd::AsFd::as_fd(&socket))?,
+        wake: FD_WAKE.take()?,
+        socket,
+    };
+    info!("front-end {slot} is ready");
+    loop {
+        if stop_signal::requested() {
+            frontend.say_goodbye();
+        }
+        frontend.turn(false)?;
+    }
+}
+
+/// The incarnation under which the supervisor has entered this process.
+fn await_entry(directory: &Segment, slot: u32) -> Option<u32> {
+    let me = std::process::id();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        let mut workers = Directory::new(directory).workers();
+        if let Some(entry) = workers.find(|w| w.pid == me && w.role == Role::Frontend as u32 && w.slot == slot) {
+            return Some(entry.incarnation);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+impl Frontend {
+    fn turn(&mut self, stopping: bool) -> Result<(), FrontendError> {
+        let woken = self.wait();
+        self.receive()?;
+        let now = Instant::now();
+        self.clients.now = now;
+        self.clients.now_us = now_us();
+        self.driver.handle_timeouts(now);
+        self.poll();
+        self.clients.flush();
+        if !stopping {
+            self.clients.end_overdue(&mut self.driver);
+            self.clients.follow_directory(&mut self.driver);
+            if woken || self.clients.refresh_is_due() {
+                self.clients.serve(&mut self.driver);
+            }
+        }
+        self.poll();
+        self.udp.sender.flush();
+        self.clients.publish_counters(self.driver.stats(), self.udp.counters());
+        Ok(())
+    }
+
+    /// Waits for a packet, a commit or a timer. `true` when a sim has committed.
+    fn wait(&mut self) -> bool {
+        let now = Instant::now();
+        let most = Duration::from_millis(if self.clients.has_backlog() { 1 } else { LOOP_SLEEP_MAX_MS });
+        let timer = self.driver.next_timeout().map_or(most, |at| at.saturating_duration_since(now).min(most));
+        let timeout = Timespec { tv_sec: timer.as_secs() as i64, tv_nsec: timer.subsec_nanos().into() };
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
+        // Interrupted or not: the loop looks at everything again.
+        let _ = poll(&mut fds, Some(&timeout));
+        let woken = fds[1].revents().contains(PollFlags::IN);
+        if woken {
+            let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+        }
+        woken
+    }
+
+    fn receive(&mut self) -> Result<(), FrontendError> {
+        let (driver, UdpBatch { receiver, sender }) = (&mut self.driver, &mut self.udp);
+        for _ in 0..RECEIVE_BATCHES_PER_LOOP {
+            let received = receiver.receive()?;
+            let now = Instant::now();
+            for (from, bytes) in receiver.datagrams() {
+                driver.handle_datagram(now, from, None, None, BytesMut::from(bytes), &mut |t, b| sender.push(t, b));
+            }
+            if received < UDP_BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) {
+        let sender = &mut self.udp.sender;
+        self.driver.poll(self.clients.now, &mut self.clients, &mut |t, b| sender.push(t, b));
+    }
+
+    /// Tells every client that the server stops, gives the packets time to leave, and ends the process.
+    fn say_goodbye(&mut self) -> ! {
+        info!("stopping: telling {} clients", self.driver.open_connections());
+        self.driver.close_all(Code::ServerStopping, "the server is stopping");
+        let until = Instant::now() + Duration::from_millis(GOODBYE_MS);
+        while Instant::now() < until && self.turn(true).is_ok() {}
+        std::process::exit(0)
+    }
+}
+
+/// Adds a share of the driver's figures to the counters.
+fn copy_driver(counts: &mut count::Counters, driver: ringfort_protocol::driver::DriverStats, udp: crate::udp::UdpCounters) {
+    for (counter, n) in [
+        (count::UDP_IN, driver.udp_in),
+        (count::UDP_OUT, driver.udp_out),
+        (count::UDP_DROPPED, udp.dropped),
+        (count::HANDSHAKES_FAILED, driver.handshake_failed),
+        (count::HANDSHAKES_REFUSED, driver.refused_full),
+        (count::BACKLOG_OVERFLOWS, driver.backlog_overflow),
+        (count::TIMEOUTS, driver.timeouts),
+        (count::CONTROL_BAD, driver.bad_control + driver.stray_streams),
+    ] {
+        counts.0[counter] = n;
+    }
+}

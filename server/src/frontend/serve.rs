@@ -1,0 +1,247 @@
+//! What clients are told after a commit: whether they are in, what happened, what changed, and that it is over.
+
+use std::time::Duration;
+
+use ringfort_protocol::TickNo;
+use ringfort_protocol::baseline::Baselines;
+use ringfort_protocol::control::{Code, EndReason, ServerMsg};
+use ringfort_protocol::driver::{ConnId, Driver};
+use ringfort_protocol::SessionId;
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{RootFlags, RootHead, SessionRow, ZoneState};
+use ringfort_shm_state::mirror::Refreshed;
+use ringfort_shm_state::segment::unpadded;
+
+use super::clients::Clients;
+use super::counters as count;
+use super::session::{App, Live, Stage};
+use super::snapshot::is_for;
+use super::zones::ZoneLink;
+use crate::game::Why;
+use crate::limits::{EVENTS_PER_SNAPSHOT, IDLE_TIMEOUT_MS, REFRESH_AT_LEAST_MS};
+
+impl Clients {
+    /// Whether the zones are to be looked at although no sim has called: a call may have been lost with a killed sim.
+    pub(super) fn refresh_is_due(&self) -> bool {
+        self.now.duration_since(self.refreshed_at) >= Duration::from_millis(REFRESH_AT_LEAST_MS)
+    }
+
+    /// Drops links to zones that are over, once the directory says so.
+    pub(super) fn follow_directory(&mut self, driver: &mut Driver<App>) {
+        let directory = Directory::new(&self.directory);
+        let generation = directory.generation();
+        if generation == self.generation {
+            return;
+        }
+        let is_open = |slot: usize, id: u64| directory.zone(slot).is_some_and(|z| z.incarnation == id && z.state == ZoneState::Open as u32);
+        let over: Vec<usize> = self.zones.values().filter(|z| !is_open(z.slot, z.entry.incarnation)).map(|z| z.slot).collect();
+        for slot in over {
+            if let Some(mut link) = self.zones.remove(&slot) {
+                self.end_all(driver, &mut link, EndReason::MatchOver);
+            }
+        }
+        self.generation = generation;
+        self.saw_generation(generation);
+    }
+
+    /// Looks at every zone in use, and sends each of its clients what its newest commit means for it.
+    pub(super) fn serve(&mut self, driver: &mut Driver<App>) {
+        self.refreshed_at = self.now;
+        let stale: Vec<usize> = self.zones.values().filter(|link| self.is_stale(link)).map(|link| link.slot).collect();
+        for slot in stale {
+            // Taken out while it is served, so that a refused join may look for another match meanwhile.
+            let Some(mut link) = self.zones.remove(&slot) else { continue };
+            self.serve_zone(driver, &mut link);
+            if link.in_use() {
+                match self.zones.entry(slot) {
+                    std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(link)),
+                    // A join for this very zone came while it was away: what was queued there is queued here.
+                    std::collections::btree_map::Entry::Occupied(mut place) => {
+                        link.absorb(place.get_mut());
+                        place.insert(link);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a zone has committed since it was looked at, or is not needed any more.
+    fn is_stale(&self, link: &ZoneLink) -> bool {
+        let shown = link.view.head().map(|h| h.sequence);
+        shown != Some(self.world.published(link.slot).sequence) || !link.in_use()
+    }
+
+    fn serve_zone(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink) {
+        let known = link.view.head().is_some_and(|h| h.incarnation == link.entry.incarnation);
+        if !known && !self.world.newest(link.slot).is_ok_and(|r| r.head.incarnation == link.entry.incarnation) {
+            return;
+        }
+        let refreshed = match link.view.refresh(&self.world) {
+            Ok(refreshed) => refreshed,
+            Err(error) => {
+                if self.counts.0[count::MIRROR_ERRORS] == 0 {
+                    tracing::error!(zone = link.slot, "{error}");
+                }
+                self.counts.one(count::MIRROR_ERRORS);
+                return;
+            }
+        };
+        let Some(head) = link.view.head().copied().filter(|_| refreshed != Refreshed::Same) else { return };
+        self.counts.one(count::MIRROR_REFRESHES);
+        if head.incarnation != link.entry.incarnation || head.flags & RootFlags::ENDED != 0 {
+            return self.end_all(driver, link, EndReason::MatchOver);
+        }
+        if link.view.sessions_changed() || !link.joins.is_empty() {
+            self.settle_sessions(driver, link, &head);
+        }
+        let sessions: Vec<(u32, ConnId)> = link.sessions.iter().map(|(slot, id)| (*slot, *id)).collect();
+        for (slot, id) in sessions {
+            self.serve_client(driver, link, slot, id);
+        }
+        if head.flags & RootFlags::CLOSING != 0 {
+            self.end_all(driver, link, EndReason::MatchOver);
+        }
+    }
+
+    /// Compares the committed session table with who is here: new rows go live, rows without a connection are told to leave,
+    /// clients without a row have left, and joins that the commit has passed over are refused.
+    fn settle_sessions(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, head: &RootHead) {
+        let table = link.view.description().engine.sessions;
+        let ours: Vec<SessionRow> = link
+            .view
+            .mirror()
+            .iter::<SessionRow>(table)
+            .map(|(_, row)| row)
+            .filter(|row| row.frontend == self.slot && row.incarnation == self.incarnation)
+            .collect();
+        link.leaving.retain(|id| ours.iter().any(|row| row.id == *id));
+        for row in &ours {
+            let id = ConnId { index: row.connection as u32, generation: (row.connection >> 32) as u32 };
+            if link.sessions.get(&(row.id as u32)) == Some(&id) {
+                continue;
+            }
+            if !self.go_live(driver, link, row, id, head) && link.leaving.insert(row.id) {
+                link.push_leave(row.id, row.attachment, Why::TimedOut);
+            }
+        }
+        let here = |slot: u32| ours.iter().any(|row| row.id as u32 == slot);
+        let gone: Vec<(u32, ConnId)> = link.sessions.iter().filter(|(slot, _)| !here(**slot)).map(|(s, id)| (*s, *id)).collect();
+        for (slot, id) in gone {
+            link.sessions.remove(&slot);
+            self.tell_left(driver, id, None);
+        }
+        self.refuse_passed_joins(driver, link, head);
+    }
+
+    fn go_live(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, row: &SessionRow, id: ConnId, head: &RootHead) -> bool {
+        let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return false };
+        let Stage::Joining(joining) = &mut conn.app.stage else { return false };
+        if joining.nonce != row.nonce || joining.zone != link.slot {
+            return false;
+        }
+        let wire = &link.view.description().wire;
+        let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
+        let name = std::mem::take(&mut joining.name);
+        let mut live = Live::new(name, link.slot, row.id, row.attachment, row.event_cursor, baselines);
+        live.command_acked = row.command;
+        conn.app.stage = Stage::Live(Box::new(live));
+        conn.app.deadline = None;
+        let joined = ServerMsg::Joined {
+            session: SessionId(row.id),
+            match_id: link.entry.incarnation,
+            name: unpadded(&link.entry.name),
+            tick_hz: link.entry.tick_hz,
+            max_entities: link.entry.max_entities,
+            tick: TickNo(head.tick),
+        };
+        let _ = conn.send_control(&joined);
+        link.joins.retain(|(joining, _)| *joining != id);
+        link.sessions.insert(row.id as u32, id);
+        true
+    }
+
+    fn refuse_passed_joins(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, head: &RootHead) {
+        let passed: Vec<ConnId> =
+            link.joins.iter().filter(|(_, at)| at.is_some_and(|at| at <= head.net_cursor)).map(|(id, _)| *id).collect();
+        link.joins.retain(|(_, at)| at.is_none_or(|at| at > head.net_cursor));
+        let code = if head.flags & RootFlags::CLOSING != 0 {
+            Code::MatchOver
+        } else if head.sessions >= link.entry.capacity {
+            Code::MatchFull
+        } else {
+            Code::Refused
+        };
+        for id in passed {
+            let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
+            if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
+                self.try_next(conn, *joining, code);
+            }
+        }
+    }
+
+    fn serve_client(&mut self, driver: &mut Driver<App>, link: &ZoneLink, slot: u32, id: ConnId) {
+        let table = link.view.description().engine.sessions;
+        let Some(row) = link.view.mirror().get::<SessionRow>(&table, slot) else { return };
+        let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
+        let budget = conn.max_datagram();
+        let Stage::Live(live) = &mut conn.app.stage else { return };
+        live.inputs_since_snapshot = 0;
+        let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);
+        self.counts.one(count::SNAPSHOTS);
+        self.counts.add(count::SNAPSHOT_BYTES, snapshot.len() as u64);
+        if conn.send_datagram(snapshot).is_err() {
+            self.counts.one(count::SNAPSHOTS_UNSENT);
+        }
+        self.tell_events(conn, link, &row);
+    }
+
+    /// Reliable events that the client was not told yet, and commands that are committed.
+    fn tell_events(&mut self, conn: &mut ringfort_protocol::driver::Conn<App>, link: &ZoneLink, row: &SessionRow) {
+        let newest = link.view.meta().map_or(0, |m| m.next_event);
+        let Stage::Live(live) = &mut conn.app.stage else { return };
+        let mut messages = Vec::new();
+        let first = live.event_sent + 1;
+        for number in first..=newest.min(live.event_sent + EVENTS_PER_SNAPSHOT) {
+            live.event_sent = number;
+            let Some(event) = link.view.event(number).filter(|e| is_for(e, &link.view, live)) else { continue };
+            let payload = event.payload.get(..event.bytes as usize).unwrap_or_default().to_vec();
+            messages.push(ServerMsg::Event { number, tick: TickNo(event.tick), payload });
+        }
+        if row.command > live.command_acked {
+            live.command_acked = row.command;
+            messages.push(ServerMsg::CommandAck { number: row.command });
+        }
+        self.counts.add(count::EVENTS, messages.len() as u64);
+        for message in messages {
+            // A peer that does not read is closed by the driver, and counted there.
+            if conn.send_control(&message).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends every session and join of a zone at this front-end.
+    pub(super) fn end_all(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, reason: EndReason) {
+        for (_, id) in std::mem::take(&mut link.sessions) {
+            self.tell_left(driver, id, Some(reason));
+        }
+        for (id, _) in std::mem::take(&mut link.joins) {
+            let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
+            if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
+                self.try_next(conn, *joining, Code::MatchOver);
+            }
+        }
+    }
+
+    /// Tells a client that its session has ended; the connection may join again. Without a reason it is what the client asked
+    /// for, or else the game or an operator.
+    fn tell_left(&mut self, driver: &mut Driver<App>, id: ConnId, reason: Option<EndReason>) {
+        let deadline = Some(self.now + Duration::from_millis(IDLE_TIMEOUT_MS));
+        let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
+        let Stage::Live(live) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { return };
+        let own = if live.leaving { EndReason::Left } else { EndReason::Kicked };
+        let _ = conn.send_control(&ServerMsg::Left { reason: reason.unwrap_or(own) });
+        conn.app.stage = Stage::Welcomed { name: live.name };
+        conn.app.deadline = deadline;
+    }
+}

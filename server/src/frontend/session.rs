@@ -1,0 +1,106 @@
+//! One connection's state, from its hello to its last snapshot.
+
+use std::time::Instant;
+
+use ringfort_protocol::baseline::Baselines;
+use ringfort_protocol::{AckBits, Vec2};
+
+/// Inputs whose time of receipt is remembered; a power of two above what a client resends.
+const RECEIPTS: usize = 64;
+
+/// What a front-end keeps for a connection.
+pub struct App {
+    /// Where the connection stands.
+    pub stage: Stage,
+    /// When the stage ends by itself; the client is told so with a code.
+    pub deadline: Option<Instant>,
+}
+
+/// Where a connection stands.
+pub enum Stage {
+    /// The handshake is under way, or the hello has not come.
+    Hello,
+    /// It may join.
+    Welcomed {
+        /// The player's name.
+        name: String,
+    },
+    /// Its join is in a zone's inbox.
+    Joining(Box<Joining>),
+    /// It plays.
+    Live(Box<Live>),
+    /// It has been closed; nothing counts any more.
+    Closed,
+}
+
+/// A join that no root has answered yet.
+pub struct Joining {
+    /// The player's name.
+    pub name: String,
+    /// Chosen by the client.
+    pub nonce: [u8; 16],
+    /// Slot of the zone.
+    pub zone: usize,
+    /// Any match will do: the next one with room is tried after a refusal.
+    pub any: bool,
+    /// Zones that have refused.
+    pub tried: Vec<usize>,
+}
+
+/// A session of this front-end.
+pub struct Live {
+    /// The player's name.
+    pub name: String,
+    /// Slot of the zone.
+    pub zone: usize,
+    /// The session.
+    pub session: u64,
+    /// Its attachment.
+    pub attachment: u32,
+    /// Inputs that were handed to the inbox.
+    pub appended: AckBits,
+    /// What the client has of the world.
+    pub baselines: Baselines,
+    /// Where `near` is measured from: its entity's position, or the last one while it has none.
+    pub viewpoint: Vec2,
+    /// The last event written to its control stream.
+    pub event_sent: u64,
+    /// The highest command that the client knows to be committed.
+    pub command_acked: u32,
+    /// The client has asked to leave.
+    pub leaving: bool,
+    /// Inputs taken since the last snapshot.
+    pub inputs_since_snapshot: usize,
+    receipts: [(u32, u64); RECEIPTS],
+}
+
+impl Live {
+    /// A session that has nothing yet.
+    pub fn new(name: String, zone: usize, session: u64, attachment: u32, event_cursor: u64, baselines: Baselines) -> Self {
+        Self {
+            name,
+            zone,
+            session,
+            attachment,
+            appended: AckBits::NONE,
+            baselines,
+            viewpoint: Vec2::ZERO,
+            event_sent: event_cursor,
+            command_acked: 0,
+            leaving: false,
+            inputs_since_snapshot: 0,
+            receipts: [(0, 0); RECEIPTS],
+        }
+    }
+
+    /// Notes when an input came.
+    pub fn received(&mut self, sequence: u32, now_us: u64) {
+        self.receipts[sequence as usize % RECEIPTS] = (sequence, now_us);
+    }
+
+    /// When an input came, if that is still known.
+    pub fn receipt(&self, sequence: u32) -> Option<u64> {
+        let (of, at) = self.receipts[sequence as usize % RECEIPTS];
+        (of == sequence && sequence != 0).then_some(at)
+    }
+}

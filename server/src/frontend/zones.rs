@@ -1,0 +1,104 @@
+//! The zones that this front-end has to do with: their view, the records on their way to them, and who plays there.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ringfort_protocol::driver::ConnId;
+use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
+use ringfort_shm_state::layout::{RecordHeader, RecordKind, ZoneEntry};
+use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::world::World;
+use tracing::error;
+
+use super::counters::{self as count, Counters};
+use super::zone_view::ZoneView;
+use crate::game::Why;
+use crate::limits::ZONE_BACKLOG_BYTES;
+
+/// A zone, from this front-end.
+pub struct ZoneLink {
+    /// Slot in the directory.
+    pub slot: usize,
+    /// Its entry.
+    pub entry: ZoneEntry,
+    /// What it looks like.
+    pub view: ZoneView,
+    /// Sessions attached here: connection by session slot.
+    pub sessions: BTreeMap<u32, ConnId>,
+    /// Joins under way: the connection, and the inbox cursor behind its record once that is appended.
+    pub joins: Vec<(ConnId, Option<u64>)>,
+    /// Sessions without a connection that were told to leave.
+    pub leaving: HashSet<u64>,
+    inbox: Inbox,
+    batch: Batch,
+}
+
+impl ZoneLink {
+    /// A zone that nobody here plays in yet. `None` when its directory entry names no inbox.
+    pub fn new(memory: &Memory, slot: usize, entry: ZoneEntry, view: ZoneView) -> Option<Self> {
+        let inbox = Inbox::new(memory, slot, entry.inbox_offset, entry.inbox_bytes)?;
+        Some(Self { slot, entry, view, sessions: BTreeMap::new(), joins: Vec::new(), leaving: HashSet::new(), inbox, batch: Batch::default() })
+    }
+
+    /// Whether somebody here has to do with it.
+    pub fn in_use(&self) -> bool {
+        !self.sessions.is_empty() || !self.joins.is_empty() || !self.batch.is_empty()
+    }
+
+    /// Whether the records waiting are as many as one front-end keeps for a zone.
+    pub fn is_backed_up(&self) -> bool {
+        self.batch.bytes() > ZONE_BACKLOG_BYTES
+    }
+
+    /// Whether records wait.
+    pub fn has_backlog(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Takes over what was queued in another link to the same zone.
+    pub fn absorb(&mut self, other: &mut Self) {
+        self.batch.absorb(&mut other.batch);
+        self.joins.append(&mut other.joins);
+    }
+
+    /// Queues a record of a session.
+    pub fn push(&mut self, kind: RecordKind, session: u64, attachment: u32, sequence: u32, payload: &[u8]) {
+        let incarnation = self.entry.incarnation as u32;
+        self.batch.push(RecordHeader { bytes: 0, kind: kind as u16, attachment, session, sequence, incarnation }, payload);
+    }
+
+    /// Queues that a session ends. This is never put off for want of room: it is one small record a session.
+    pub fn push_leave(&mut self, session: u64, attachment: u32, why: Why) {
+        self.push(RecordKind::Leave, session, attachment, 0, &why.to_u64().to_ne_bytes());
+    }
+
+    /// Appends what is queued, as far as the ring has room and nobody else holds its lock; the rest stays queued.
+    pub fn flush(&mut self, memory: &Memory, world: &World, counts: &mut Counters) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let Some(consumed) = world.consumed(self.slot, self.entry.incarnation) else {
+            // The match is over, or has not begun. In the first case nobody reads these any more.
+            if world.newest(self.slot).is_ok_and(|r| r.head.incarnation > self.entry.incarnation) {
+                self.batch.consume(self.batch.len());
+            }
+            return;
+        };
+        match self.inbox.append(memory, &self.batch, consumed) {
+            Ok(Appended::All(tail)) => {
+                self.batch.consume(self.batch.len());
+                self.joins.iter_mut().for_each(|(_, at)| *at = at.or(Some(tail)));
+            }
+            Ok(Appended::Part { records, .. }) => {
+                self.batch.consume(records);
+                counts.one(count::INBOX_FULL);
+            }
+            Ok(Appended::Busy) => counts.one(count::INBOX_BUSY),
+            Err(error) => {
+                if counts.0[count::INBOX_BROKEN] == 0 {
+                    error!(zone = self.slot, "{error}");
+                }
+                counts.one(count::INBOX_BROKEN);
+            }
+        }
+    }
+}
