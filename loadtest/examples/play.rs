@@ -9,7 +9,7 @@ use ringfort::skirmish::{Cmd, Ev, Skirmish};
 use ringfort_client::{Client, Error, Join, Status, Trust};
 use ringfort_protocol::{Press, Vec2};
 
-type Game = ringfort::Played<Skirmish>;
+type Game = ringfort::game::Played<Skirmish>;
 
 /// What has happened since the last line.
 #[derive(Default)]

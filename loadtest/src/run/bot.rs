@@ -9,7 +9,7 @@ use ringfort_client::View;
 use ringfort_protocol::{Entity, Press, Vec2};
 
 /// The game that bots play, as its clients see it.
-pub(super) type Game = ringfort::Played<Skirmish>;
+pub(super) type Game = ringfort::game::Played<Skirmish>;
 
 /// Entities that a bot looks at for one input.
 const GLANCES: usize = 8;
