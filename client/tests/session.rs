@@ -101,13 +101,13 @@ fn events_and_commands_are_acknowledged() {
     pair.until(|pair| pair.server.state.commands_seen == 1);
     let mut payload = Vec::new();
     Told::Sum { sum: 9 }.to_wire(&mut payload);
-    for number in [1, 2, 2] {
+    for number in [3, 5, 5] {
         pair.server.say(&ServerMsg::Event { number, tick: TickNo(4), payload: payload.clone() });
     }
-    pair.until(|pair| pair.server.state.event_acked == 2);
+    pair.until(|pair| pair.server.state.event_acked == 5);
     let events: Vec<_> = pair.hub.session_mut(pair.key).events().collect();
     let reliable: Vec<_> = events.iter().filter(|event| event.reliable).collect();
-    assert_eq!(reliable.len(), 2, "the doubled one counts once");
+    assert_eq!(reliable.len(), 2, "numbers may have gaps, and the doubled one counts once");
     assert_eq!((reliable[0].tick, reliable[0].what), (TickNo(4), Told::Sum { sum: 9 }));
     assert!(events.iter().any(|event| event.what == Told::Tick && !event.reliable && event.tick.0 > 0));
 }

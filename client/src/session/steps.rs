@@ -196,6 +196,7 @@ impl<W: Wire> Session<W> {
         Some(Snapshot { tick: header.tick, arrived: now, bytes, inputs: header.inputs, waited_us: header.waited_us })
     }
 
+    /// Numbers are those of the match's log, so a session's own ascend with gaps.
     fn event(&mut self, number: u64, tick: TickNo, payload: &[u8]) {
         if number <= self.events_seen {
             return;
@@ -203,9 +204,6 @@ impl<W: Wire> Session<W> {
         let Ok(what) = W::Event::from_wire(payload) else {
             return self.close(Code::BadMessage, "an event that cannot be read");
         };
-        if number != self.events_seen + 1 {
-            return self.close(Code::BadMessage, "an event is missing");
-        }
         if self.events.len() >= limits::EVENTS_MAX {
             return self.close(Code::EventOverflow, "the program did not take its events");
         }
@@ -227,20 +225,18 @@ impl<W: Wire> Session<W> {
         self.end(Ended::Session(reason));
     }
 
-    /// What follows depends on the code: of a refused join the connection stays, of most others it is closed.
+    /// A refused join leaves the connection as it is; anything else that is refused is the end of it.
     fn refused(&mut self, now: Instant, code: u16, reason: String) {
         let code = Code::from_u64(code.into()).unwrap_or(Code::Internal);
-        match code {
-            Code::Busy => self.retry_at = Some(now + limits::RETRY_DELAY),
-            Code::MatchFull | Code::NoSuchMatch => {
-                if self.phase == Phase::Joining {
-                    self.phase = Phase::Idle;
-                    self.join = None;
-                }
+        match (code, self.phase) {
+            (Code::Busy, _) => self.retry_at = Some(now + limits::RETRY_DELAY),
+            (Code::SchemaMismatch, _) => self.end(Ended::SchemaMismatch { first: reason }),
+            (_, Phase::Joining) => {
+                self.phase = Phase::Idle;
+                self.join = None;
                 self.tell(Status::Refused { code, reason });
             }
-            Code::SchemaMismatch => self.end(Ended::SchemaMismatch { first: reason }),
-            _ => self.end(Ended::Closed { code, reason }),
+            _ => self.close(code, &reason),
         }
     }
 
