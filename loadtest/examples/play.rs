@@ -50,7 +50,7 @@ fn main() -> Result<(), Error> {
         for _ in 0..client.due(now) {
             heading = (heading + 0.02) % std::f32::consts::TAU;
             // A press counts when the button goes down, so it has to come up in between.
-            let fire = Press::down((heading * 50.0) as u32 % 5 == 0);
+            let fire = Press::down(((heading * 50.0) as u32).is_multiple_of(5));
             client.send(Cmd { wish: Vec2::from_angle(heading), aim: heading, fire });
         }
         for event in client.events() {
