@@ -4,15 +4,24 @@ extern crate self as ringfort;
 
 pub use ringfort_protocol as protocol;
 pub use ringfort_shm_state as shm_state;
+pub use run::main;
 
+pub mod attach;
 pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod frontend;
+pub mod fsck;
 pub mod game;
 pub mod limits;
 pub mod logging;
+pub mod prelude;
+mod run;
 pub mod run_dir;
 pub mod sim;
+pub mod skirmish;
+pub mod status;
+pub mod stop_signal;
 pub mod supervisor;
 pub mod udp;

@@ -1,5 +1,239 @@
 //! The process that owns the instance's port and starts all others.
+//!
+//! It stands beside a message's path: it makes the segments, binds the sockets, starts front-ends and sims, says in the
+//! directory who steps which match, and starts again what dies. One thread, one loop; it takes no shared lock.
 
 pub mod control;
+mod errors;
+mod rules;
+mod segments;
+mod signals;
 pub mod sockets;
 pub mod spawn;
+mod start;
+mod workers;
+mod zones;
+
+use std::time::{Duration, Instant};
+
+use ringfort_shm_state::directory::DirectoryWriter;
+use ringfort_shm_state::layout::{InstanceEntry, WorkerState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{error, info, warn};
+
+pub use errors::{MatchError, UpError};
+pub use start::up;
+
+use crate::cli::Role;
+use crate::config::{Config, Options};
+use crate::limits::{FRONTEND_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
+use crate::run_dir::{InstanceLock, RunDir};
+use control::{ConnToken, ControlServer, Request, Response};
+use rules::Rules;
+use segments::Segments;
+use signals::Signals;
+use sockets::Sockets;
+use workers::{Death, Workers};
+use zones::{Opening, Zones};
+
+/// The whole supervisor. Fields are dropped in this order: the workers are dead before their segments are removed, and
+/// the lock is given back last.
+struct Supervisor {
+    workers: Workers,
+    segments: Segments,
+    zones: Zones,
+    sockets: Sockets,
+    signals: Signals,
+    control: ControlServer,
+    rules: Rules,
+    config: Config,
+    run_dir: RunDir,
+    instance: InstanceEntry,
+    /// Commands that are answered when their match has opened.
+    creating: Vec<Creating>,
+    _lock: InstanceLock,
+}
+
+/// A `matches create` that waits for the sim.
+struct Creating {
+    asker: ConnToken,
+    name: String,
+    slot: usize,
+    id: u64,
+    until: Instant,
+}
+
+impl Supervisor {
+    /// Runs until a signal or `down`. Returns who asked for the latter.
+    fn run(&mut self) -> Vec<ConnToken> {
+        loop {
+            self.wait(Duration::from_millis(SUPERVISOR_TURN_MS));
+            if self.signals.take() {
+                info!("a signal asks to stop");
+                return Vec::new();
+            }
+            self.turn();
+            let askers = self.serve();
+            if !askers.is_empty() {
+                info!("`ringfort down` asks to stop");
+                return askers;
+            }
+        }
+    }
+
+    /// Sleeps until something happens, a worker is to be started again, or the time is over.
+    fn wait(&self, longest: Duration) {
+        let now = Instant::now();
+        let due = [self.workers.next_start(), self.control.next_timeout()].into_iter().flatten().min();
+        let time = due.map_or(longest, |due| due.saturating_duration_since(now).min(longest));
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+        fds.extend(self.workers.running().map(|worker| PollFd::new(worker, PollFlags::IN)));
+        // Interrupted or not: the loop looks at everything again.
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+
+    /// One look at everything but the control socket. Returns who has died.
+    fn turn(&mut self) -> Vec<Death> {
+        let now = Instant::now();
+        let deaths = self.workers.reap(&self.segments, now);
+        for death in &deaths {
+            self.mourn(death, now);
+        }
+        self.workers.start_due(&self.segments, &self.sockets, now);
+        if self.workers.note_claims(&self.segments) {
+            self.steer();
+        }
+        if self.zones.turn(&self.segments, &self.workers, now) {
+            self.workers.wake_all();
+        }
+        deaths
+    }
+
+    /// Tells the matches of a worker's death, before its successor is started.
+    fn mourn(&mut self, death: &Death, now: Instant) {
+        let log = self.run_dir.worker_log(death.role, death.slot);
+        let (role, slot, ending) = (death.role, death.slot, death.ending);
+        error!("{role} {slot} (process {}) {ending}; its log is {}", death.pid, log.display());
+        match role {
+            Role::Sim => self.zones.sim_died(&self.segments, slot),
+            Role::Frontend => {
+                self.zones.frontend_died(&self.segments, slot, death.incarnation, now);
+                self.steer();
+            }
+        }
+    }
+
+    /// New connections go to the front-ends that live; without any, to where they went before, to wait there.
+    fn steer(&self) {
+        let live = self.workers.live_frontends();
+        if live.is_empty() {
+            return;
+        }
+        if let Err(error) = self.sockets.steer(&live) {
+            warn!("new connections are not steered to front-ends {live:?}: {error}");
+        }
+    }
+
+    /// Carries out what came over the control socket. Returns who asked to stop.
+    fn serve(&mut self) -> Vec<ConnToken> {
+        let now = Instant::now();
+        let mut stopping = Vec::new();
+        for (asker, request) in self.control.poll(now) {
+            match request {
+                Request::Down => stopping.push(asker),
+                Request::MatchesCreate { name, options } => self.create(asker, name, &options, now),
+                Request::MatchesEnd { name } => {
+                    let response = match self.zones.end(&name) {
+                        Ok(id) => done(format!("match \"{name}\" is ending; its players are told"), Some(id)),
+                        Err(error) => refused(&error),
+                    };
+                    self.control.reply(asker, &response, now);
+                }
+            }
+        }
+        self.answer_created(now);
+        stopping
+    }
+
+    fn create(&mut self, asker: ConnToken, name: String, options: &Options, now: Instant) {
+        let options = self.config.match_options(options);
+        match self.zones.create(&self.segments, &self.rules, &name, &options) {
+            Ok((slot, id)) => {
+                self.workers.wake_all();
+                let until = now + Duration::from_millis(MATCH_OPEN_MS);
+                self.creating.push(Creating { asker, name, slot, id, until });
+            }
+            Err(error) => self.control.reply(asker, &refused(&error), now),
+        }
+    }
+
+    fn answer_created(&mut self, now: Instant) {
+        let (zones, control, run_dir) = (&self.zones, &mut self.control, &self.run_dir);
+        self.creating.retain(|creating| {
+            let Creating { asker, ref name, slot, id, until } = *creating;
+            let response = match zones.opening(slot, id) {
+                Opening::Open => done(format!("match \"{name}\" is open"), Some(id)),
+                Opening::Waiting if now < until => return true,
+                Opening::Waiting => done(format!("match \"{name}\" is created but not open yet; its sim is late"), Some(id)),
+                Opening::Failed { sim } => {
+                    let log = run_dir.worker_log(Role::Sim, sim);
+                    refused(&MatchError::NotOpened { name: name.clone(), log })
+                }
+            };
+            control.reply(asker, &response, now);
+            false
+        });
+    }
+
+    /// Ends everything in order: clients are told, sims stop, segments go, whoever asked is answered.
+    fn stop(mut self, mut askers: Vec<ConnToken>) {
+        self.instance.stopping = 1;
+        let directory = DirectoryWriter::new(&self.segments.directory);
+        if let Err(error) = directory.publish_instance(&self.instance, &self.rules.schema_json) {
+            // It had room at the start, and is still the same.
+            error!("the directory does not say that the instance stops: {error}");
+        }
+        self.workers.stop(Role::Frontend, &self.segments, Duration::from_millis(FRONTEND_STOP_MS));
+        self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
+        let Supervisor { workers, segments, mut control, creating, config, _lock, .. } = self;
+        drop(workers);
+        drop(segments);
+        info!("instance \"{}\" has stopped", config.instance);
+        let now = Instant::now();
+        let gone = Response::Error { sentence: format!("instance \"{}\" has stopped", config.instance) };
+        for creating in creating {
+            control.reply(creating.asker, &gone, now);
+        }
+        for (asker, request) in control.poll(now) {
+            match request {
+                Request::Down => askers.push(asker),
+                Request::MatchesCreate { .. } | Request::MatchesEnd { .. } => control.reply(asker, &gone, now),
+            }
+        }
+        for asker in askers {
+            control.reply(asker, &done(format!("instance \"{}\" has stopped", config.instance), None), now);
+        }
+    }
+}
+
+fn done(sentence: String, match_id: Option<u64>) -> Response {
+    Response::Ok { sentence, match_id }
+}
+
+fn refused(error: &MatchError) -> Response {
+    Response::Error { sentence: error.to_string() }
+}
+
+/// What the directory calls a role.
+fn shared_role(role: Role) -> ringfort_shm_state::layout::Role {
+    match role {
+        Role::Frontend => ringfort_shm_state::layout::Role::Frontend,
+        Role::Sim => ringfort_shm_state::layout::Role::Sim,
+    }
+}
+
+/// A state as the directory holds it.
+fn number(state: WorkerState) -> u32 {
+    state as u32
+}

@@ -179,6 +179,8 @@ fn prepare_child(parent: Pid, sources: &[(RawFd, OwnedFd)]) -> io::Result<()> {
     if unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) } == libc::SIG_ERR {
         return Err(io::Error::last_os_error());
     }
+    // The supervisor blocks the signals that it reads from a descriptor; nobody reads them so in a worker.
+    super::signals::unblock()?;
     // Whatever a library left without the flag. Kernels before 5.11 lack this; there the flags of our own must do.
     // SAFETY: with CLOSE_RANGE_CLOEXEC the call closes nothing, it only sets flags.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };

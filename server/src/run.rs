@@ -1,0 +1,180 @@
+//! The whole command line of a game's server: parse, carry out, tell. A command that fails prints one sentence on stderr.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::Role as SharedRole;
+use ringfort_shm_state::process::ProcessId;
+use serde_json::json;
+
+use crate::attach::{AttachError, Attached};
+use crate::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, UpArgs, WorkerArgs, collect_options};
+use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
+use crate::frontend::{self, FrontendError};
+use crate::game::Game;
+use crate::limits::SUPERVISOR_EXIT_MS;
+use crate::logging::{self, LoggingError, Source};
+use crate::run_dir::{RunDir, RunDirError};
+use crate::sim::{self, SimError};
+use crate::status::Status;
+use crate::supervisor::control::{self, ControlError, Request, Response};
+use crate::supervisor::spawn::CONFIG_VARIABLE;
+use crate::supervisor::{self, UpError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Up(#[from] UpError),
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The supervisor's own sentence.
+    #[error("{sentence}")]
+    Refused { sentence: String },
+    #[error("`ringfort worker` is started by `ringfort up` only")]
+    NotAWorker,
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    #[error(transparent)]
+    Sim(#[from] SimError),
+    #[error(transparent)]
+    Frontend(#[from] FrontendError),
+}
+
+/// The `main` of a game's server: `fn main() -> ExitCode { ringfort::main::<MyGame>() }`.
+pub fn main<G: Game>() -> ExitCode {
+    match dispatch::<G>(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // A worker's log is what its supervisor points to, and it goes to stderr as well.
+            if matches!(error, RunError::Sim(_) | RunError::Frontend(_)) {
+                tracing::error!("{error}");
+            } else {
+                eprintln!("ringfort: {error}");
+            }
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
+    let file = cli.config.as_deref();
+    let named = || instance_name(cli.instance.as_deref(), file);
+    match cli.command {
+        Command::Up(flags) => up::<G>(file, cli.instance.as_deref(), &flags),
+        Command::Down => down(&named()?),
+        Command::Status(output) => status(&named()?, output),
+        Command::Matches { action } => matches(&named()?, action),
+        Command::Config(_) => {
+            print(DEFAULTS_TOML);
+            Ok(EXIT_DONE)
+        }
+        Command::Fsck(output) => fsck(&named()?, output),
+        Command::Worker(worker) => run_worker::<G>(worker),
+    }
+}
+
+fn up<G: Game>(file: Option<&Path>, instance: Option<&str>, flags: &UpArgs) -> Result<u8, RunError> {
+    supervisor::up::<G>(Config::effective(file, instance, flags)?)?;
+    Ok(EXIT_DONE)
+}
+
+fn run_worker<G: Game>(worker: WorkerArgs) -> Result<u8, RunError> {
+    let json = std::env::var(CONFIG_VARIABLE).map_err(|_| RunError::NotAWorker)?;
+    let config = Config::from_json(&json)?;
+    let run_dir = RunDir::open(&config.instance)?;
+    let WorkerArgs { role, slot } = worker;
+    logging::start(Source::Worker(role, slot), config.log_level, &run_dir.worker_log(role, slot))?;
+    match role {
+        Role::Sim => match sim::run::<G>(&config.instance, slot)? {},
+        Role::Frontend => match frontend::run::<G>(&config.instance, slot, &config)? {},
+    }
+}
+
+fn down(instance: &str) -> Result<u8, RunError> {
+    let supervisor = Attached::open(instance).ok().and_then(|attached| {
+        let directory = Directory::new(&attached.directory);
+        let entry = directory.workers().find(|entry| entry.role == SharedRole::Supervisor as u32)?;
+        Some(ProcessId { pid: entry.pid, start_time: entry.start_time })
+    });
+    let (sentence, _) = ask(instance, &Request::Down)?;
+    // It answers just before it exits. Whoever starts the instance again right after us finds its lock free.
+    let until = Instant::now() + Duration::from_millis(SUPERVISOR_EXIT_MS);
+    while supervisor.is_some_and(ProcessId::is_alive) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    print(&format!("{sentence}\n"));
+    Ok(EXIT_DONE)
+}
+
+fn status(instance: &str, output: Output) -> Result<u8, RunError> {
+    let status = Status::of(instance)?;
+    if output.json { print_json(&json!(status)) } else { print(&status.to_text()) }
+    Ok(EXIT_DONE)
+}
+
+fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
+    match action {
+        MatchesAction::List(output) => {
+            let status = Status::of(instance)?;
+            if output.json {
+                print_json(&json!({ "instance": status.instance, "matches": status.matches }));
+            } else {
+                print(&status.matches_to_text());
+            }
+            Ok(EXIT_DONE)
+        }
+        MatchesAction::Create { name, game_options, output } => {
+            let request = Request::MatchesCreate { name: name.clone(), options: collect_options(&game_options) };
+            change_match(instance, &name, &request, output)
+        }
+        MatchesAction::End { name, output } => {
+            change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output)
+        }
+    }
+}
+
+fn change_match(instance: &str, name: &str, request: &Request, output: Output) -> Result<u8, RunError> {
+    let (sentence, id) = ask(instance, request)?;
+    if output.json {
+        print_json(&json!({ "id": id, "name": name, "sentence": sentence }));
+    } else {
+        print(&format!("{sentence}\n"));
+    }
+    Ok(EXIT_DONE)
+}
+
+fn fsck(instance: &str, output: Output) -> Result<u8, RunError> {
+    let report = crate::fsck::check(instance)?;
+    if output.json { print_json(&crate::fsck::to_json(&report)) } else { print(&crate::fsck::to_text(&report)) }
+    Ok(if report.problems.is_empty() { EXIT_DONE } else { EXIT_FAILED })
+}
+
+/// Sends a request to the supervisor; a refusal is an error.
+fn ask(instance: &str, request: &Request) -> Result<(String, Option<u64>), RunError> {
+    let socket = RunDir::open(instance)?.control_socket();
+    match control::request(instance, &socket, request)? {
+        Response::Ok { sentence, match_id } => Ok((sentence, match_id)),
+        Response::Error { sentence } => Err(RunError::Refused { sentence }),
+    }
+}
+
+fn print_json(value: &serde_json::Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// A reader that has gone, such as `head`, has seen what it wanted.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,272 @@
+//! `ringfort status` and `ringfort matches list`: an instance's state, read from shared memory and from the kernel alone.
+//!
+//! Nobody is asked, so the answer comes even while every process of the instance is stopped. The structs here are the
+//! contract of `--json`: keys may be added, none is renamed or removed.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::inbox::Inbox;
+use ringfort_shm_state::layout::{Role, RootFlags, RootHead, WorkerEntry, WorkerState, ZoneEntry, ZoneState};
+use ringfort_shm_state::limits::MAX_COUNTERS;
+use ringfort_shm_state::process::{self, ProcessId};
+use ringfort_shm_state::segment::{Segment, unpadded};
+use ringfort_shm_state::worker::{Quantiles, TickHistogram, WorkerPage};
+use serde::Serialize;
+
+use crate::attach::{AttachError, Attached};
+use crate::clock::{boot_us, now_us};
+
+/// Everything that `status` tells.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Name of the instance.
+    pub instance: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Address that clients connect to.
+    pub listen: SocketAddr,
+    /// Whether it was told to stop.
+    pub stopping: bool,
+    /// Its processes.
+    pub processes: Vec<ProcessStatus>,
+    /// Its matches, by slot.
+    pub matches: Vec<MatchStatus>,
+    /// Sessions of all matches.
+    pub sessions: u64,
+    /// The memory of the worlds.
+    pub arena: ArenaStatus,
+    /// Counters by name, each summed over the workers that count it.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// One process.
+#[derive(Debug, Serialize)]
+pub struct ProcessStatus {
+    /// What it is for.
+    pub role: &'static str,
+    /// Which of its kind.
+    pub slot: u32,
+    /// Its process id, or that of the last one here.
+    pub pid: u32,
+    /// "starting", "running", "stopping"; "stopped" by a signal, "zombie", "dead".
+    pub state: &'static str,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Resident bytes, shared ones too.
+    pub rss_bytes: u64,
+    /// Resident bytes that are its own.
+    pub private_bytes: u64,
+    /// Processor time since its start, in seconds.
+    pub cpu_s: f64,
+    /// Milliseconds since it last went through its loop; `None` where there is no heartbeat.
+    pub heartbeat_age_ms: Option<u64>,
+}
+
+/// One match.
+#[derive(Debug, Serialize)]
+pub struct MatchStatus {
+    /// Never used again for another.
+    pub id: u64,
+    /// What clients ask for.
+    pub name: String,
+    /// "opening", "running", "closing", "ended".
+    pub state: &'static str,
+    /// The newest committed tick.
+    pub tick: u32,
+    /// Ticks a second.
+    pub tick_hz: u32,
+    /// The sim that steps it.
+    pub owner_slot: u32,
+    /// Grows each time that its sim's process is replaced.
+    pub epoch: u32,
+    /// Sessions in it.
+    pub sessions: u32,
+    /// Sessions that fit.
+    pub capacity: u32,
+    /// Entities alive.
+    pub entities: u32,
+    /// Pages of the arena that it holds.
+    pub pages: u32,
+    /// Duration of its ticks, in microseconds.
+    pub tick_us: Times,
+    /// How late its ticks began, in microseconds.
+    pub tick_late_us: Times,
+    /// Its players' inbox.
+    pub inbox: InboxStatus,
+}
+
+/// Quantiles of a histogram. All zero before anything was counted.
+#[derive(Debug, Default, Serialize)]
+pub struct Times {
+    /// Half are at most this.
+    pub p50: u64,
+    /// 99 of 100 are at most this.
+    pub p99: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+/// A match's inbox.
+#[derive(Debug, Default, Serialize)]
+pub struct InboxStatus {
+    /// Bytes appended and not yet part of the world.
+    pub used_bytes: u64,
+    /// Bytes that fit.
+    pub capacity_bytes: u64,
+    /// Records that were refused because it was full; counted over all matches of the slot.
+    pub refused: u64,
+}
+
+/// The arena.
+#[derive(Debug, Serialize)]
+pub struct ArenaStatus {
+    /// Extents of 64 KiB in all.
+    pub extents_total: usize,
+    /// Extents that matches own.
+    pub extents_used: usize,
+    /// Pages of 4 KiB that matches hold.
+    pub pages_used: u64,
+}
+
+/// The workers' own segments, by role and slot.
+type Pages = BTreeMap<(&'static str, u32), Segment>;
+
+impl Status {
+    /// Looks at an instance.
+    pub fn of(instance: &str) -> Result<Status, AttachError> {
+        let attached = Attached::open(instance)?;
+        let directory = Directory::new(&attached.directory);
+        let entries: Vec<(Role, WorkerEntry)> =
+            directory.workers().filter_map(|entry| Some((Role::from_u32(entry.role)?, entry))).collect();
+        let own = |(role, entry): &(Role, WorkerEntry)| Some(((role.name(), entry.slot), attached.worker(*role, entry.slot)?));
+        let pages: Pages = entries.iter().filter_map(own).collect();
+        let matches: Vec<MatchStatus> =
+            directory.zones().map(|(slot, entry)| match_status(&attached, &pages, slot, &entry)).collect();
+        Ok(Status {
+            uptime_s: boot_us().saturating_sub(attached.instance.started_us) / 1_000_000,
+            listen: listen(&attached),
+            stopping: attached.instance.stopping != 0,
+            processes: entries.iter().map(|(role, entry)| process_status(*role, entry, &pages)).collect(),
+            sessions: matches.iter().map(|entry| u64::from(entry.sessions)).sum(),
+            arena: ArenaStatus {
+                extents_total: attached.world.extents(),
+                extents_used: attached.world.extents_used(),
+                pages_used: matches.iter().map(|entry| u64::from(entry.pages)).sum(),
+            },
+            counters: counters(&pages),
+            matches,
+            instance: attached.name,
+        })
+    }
+
+    /// For humans: aligned tables.
+    pub fn to_text(&self) -> String {
+        text::status(self)
+    }
+
+    /// The matches alone, for humans.
+    pub fn matches_to_text(&self) -> String {
+        text::matches(&self.matches)
+    }
+}
+
+fn listen(attached: &Attached) -> SocketAddr {
+    let ip: IpAddr = Ipv6Addr::from(attached.instance.listen_ip).to_canonical();
+    SocketAddr::new(ip, attached.instance.listen_port as u16)
+}
+
+fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
+    let id = ProcessId { pid: entry.pid, start_time: entry.start_time };
+    let usage = if id.is_alive() { process::usage(entry.pid).unwrap_or_default() } else { process::Usage::default() };
+    let heartbeat = pages.get(&(role.name(), entry.slot)).map(|segment| WorkerPage::new(segment).heartbeat());
+    ProcessStatus {
+        role: role.name(),
+        slot: entry.slot,
+        pid: entry.pid,
+        state: process_state(entry, id),
+        restarts: entry.restarts,
+        rss_bytes: usage.resident_bytes,
+        private_bytes: usage.resident_bytes.saturating_sub(usage.shared_bytes),
+        cpu_s: usage.cpu_ms as f64 / 1000.0,
+        heartbeat_age_ms: heartbeat.filter(|beat| *beat > 0).map(|beat| now_us().saturating_sub(beat) / 1000),
+    }
+}
+
+/// The kernel's word on whether the process lives, the supervisor's on what it is up to.
+fn process_state(entry: &WorkerEntry, id: ProcessId) -> &'static str {
+    let dead = entry.state == WorkerState::Dead as u32;
+    match process::state(entry.pid).filter(|_| !dead) {
+        Some('Z' | 'X') => "zombie",
+        Some(_) if !id.is_alive() => "dead",
+        Some('T' | 't') => "stopped",
+        Some(_) if entry.state == WorkerState::Starting as u32 => "starting",
+        Some(_) if entry.state == WorkerState::Stopping as u32 => "stopping",
+        Some(_) => "running",
+        None => "dead",
+    }
+}
+
+fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEntry) -> MatchStatus {
+    let head = attached.world.newest(slot).ok().map(|root| root.head);
+    let head = head.filter(|head| head.incarnation == entry.incarnation);
+    let times = |which| {
+        let sim = pages.get(&(Role::Sim.name(), entry.owner_sim));
+        let quantiles = sim.and_then(|segment| WorkerPage::new(segment).quantiles(slot, entry.incarnation, which));
+        quantiles.map(|Quantiles { p50, p99, max, .. }| Times { p50, p99, max }).unwrap_or_default()
+    };
+    MatchStatus {
+        id: entry.incarnation,
+        name: unpadded(&entry.name),
+        state: match_state(entry, head.as_ref()),
+        tick: head.map_or(0, |head| head.tick),
+        tick_hz: entry.tick_hz,
+        owner_slot: entry.owner_sim,
+        epoch: entry.epoch,
+        sessions: head.map_or(0, |head| head.sessions),
+        capacity: entry.capacity,
+        entities: head.map_or(0, |head| head.entities),
+        pages: head.map_or(0, |head| head.pages_used),
+        tick_us: times(TickHistogram::Took),
+        tick_late_us: times(TickHistogram::Late),
+        inbox: inbox_status(attached, slot, entry, head.as_ref()),
+    }
+}
+
+fn match_state(entry: &ZoneEntry, head: Option<&RootHead>) -> &'static str {
+    let flags = head.map(|head| head.flags);
+    match flags {
+        _ if entry.state == ZoneState::Closed as u32 => "ended",
+        None => "opening",
+        Some(flags) if flags & RootFlags::ENDED != 0 => "ended",
+        Some(flags) if flags & RootFlags::CLOSING != 0 => "closing",
+        Some(_) => "running",
+    }
+}
+
+fn inbox_status(attached: &Attached, slot: usize, entry: &ZoneEntry, head: Option<&RootHead>) -> InboxStatus {
+    let memory = attached.inbox.memory();
+    let Some(inbox) = Inbox::new(memory, slot, entry.inbox_offset, entry.inbox_bytes) else { return InboxStatus::default() };
+    InboxStatus {
+        // The cursor was read before the tail, so that it cannot seem to be ahead of it.
+        used_bytes: head.map_or(0, |head| inbox.tail(memory).saturating_sub(head.net_cursor)),
+        capacity_bytes: inbox.capacity(),
+        refused: inbox.refused(memory),
+    }
+}
+
+fn counters(pages: &Pages) -> BTreeMap<&'static str, u64> {
+    let mut sums = BTreeMap::new();
+    for (role, names) in [(Role::Frontend, crate::frontend::counters::NAMES), (Role::Sim, crate::sim::counters::NAMES)] {
+        let workers: Vec<WorkerPage<'_>> =
+            pages.iter().filter(|((of, _), _)| *of == role.name()).map(|(_, segment)| WorkerPage::new(segment)).collect();
+        for (counter, name) in names.iter().enumerate().take(MAX_COUNTERS) {
+            let sum = workers.iter().fold(0u64, |sum, page| sum.wrapping_add(page.counter(counter)));
+            sums.insert(*name, sum);
+        }
+    }
+    sums
+}

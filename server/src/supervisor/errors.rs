@@ -1,0 +1,170 @@
+//! Why the instance did not start, and why a match was refused: one sentence each, with what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use ringfort_shm_state::directory::SchemaTooLarge;
+use ringfort_shm_state::segment::SegmentError;
+
+use super::control::ControlBindError;
+use super::sockets::BindError;
+use super::spawn::{Ending, SpawnError};
+use crate::certificate::CertificateError;
+use crate::cli::Role;
+use crate::config::ConfigError;
+use crate::game::DescriptionError;
+use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, WORKER_START_MS};
+use crate::logging::LoggingError;
+use crate::run_dir::{LockError, RunDirError};
+
+/// Why `up` gave up. Whatever it had made is removed again.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// The run directory can't be used.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The instance runs already.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Logging can't start.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The port can't be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A process of an earlier run still lives.
+    #[error("process {pid} of an earlier run of instance \"{instance}\" still runs; end it with `kill -9 {pid}`, then start again")]
+    LeftoverLives {
+        /// Which instance.
+        instance: String,
+        /// The process.
+        pid: u32,
+    },
+    /// What an earlier run left can't be removed.
+    #[error("{} of an earlier run cannot be removed ({source}); remove it by hand", path.display())]
+    LeftoverStays {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Shared memory can't be had.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The game's schema has no room in the directory.
+    #[error(transparent)]
+    Schema(#[from] SchemaTooLarge),
+    /// The control socket can't be made.
+    #[error(transparent)]
+    Control(#[from] ControlBindError),
+    /// The signals can't be waited for, or wake-ups can't be made.
+    #[error("cannot make the descriptors of the supervisor's loop ({0}); allow at least 1024 open files (`ulimit -n`)")]
+    Descriptors(#[source] io::Error),
+    /// A worker was not started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A worker died while the instance started.
+    #[error("{role} {slot} {ending} while it started; its log {} says why", log.display())]
+    WorkerDied {
+        /// What it was to do.
+        role: Role,
+        /// Which of its kind.
+        slot: u32,
+        /// How it ended.
+        ending: Ending,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A worker does nothing.
+    #[error("{role} {slot} did not get ready within {WORKER_START_MS} ms; see its log {}, and how busy the machine is", log.display())]
+    WorkerSilent {
+        /// What it was to do.
+        role: Role,
+        /// Which of its kind.
+        slot: u32,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A match to start with was refused.
+    #[error(transparent)]
+    Match(#[from] MatchError),
+    /// The options of `[game]`, or of the flags, fit no match.
+    #[error("the options for every match are refused: {0}")]
+    Options(#[source] MatchError),
+    /// Asked to stop before it had started.
+    #[error("interrupted while starting; nothing is left behind")]
+    Interrupted,
+}
+
+/// Why a match was not created, or not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MatchError {
+    /// Its name or its options break a rule.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The game has no such option.
+    #[error("the game has no option \"{key}\"; it has {allowed}")]
+    UnknownOption {
+        /// What was given.
+        key: String,
+        /// What there is.
+        allowed: String,
+    },
+    /// The capacity is no number in range.
+    #[error("the game option capacity is {value}; it must be a whole number from 1 to {CAPACITY_MAX}")]
+    Capacity {
+        /// What was given.
+        value: String,
+    },
+    /// The options are too long as shared memory holds them.
+    #[error(
+        "the game options of one match take {bytes} bytes, more than the {GAME_OPTIONS_BYTES_MAX} allowed; remove or shorten some"
+    )]
+    OptionsTooLong {
+        /// How long they are.
+        bytes: usize,
+    },
+    /// The game can't have matches of that size.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// A match of that name runs, or ends just now.
+    #[error("there is a match \"{0}\" already; choose another name, or end that one and wait until it is gone")]
+    NameTaken(String),
+    /// There is no match of that name.
+    #[error("there is no match \"{0}\"; `ringfort matches list` shows those that there are")]
+    NoSuchMatch(String),
+    /// No slot is free.
+    #[error("there are {max} matches, as many as `max_matches` allows; end one, or raise it and start the instance anew")]
+    TooMany {
+        /// `max_matches`.
+        max: u32,
+    },
+    /// The arena is nearly full.
+    #[error("the arena has {free} free extents of 64 KiB and the match needs {needed}; end another match, or raise `arena_mib`")]
+    ArenaFull {
+        /// Extents that no match owns or was promised.
+        free: usize,
+        /// Extents that the match needs.
+        needed: usize,
+    },
+    /// No area of the inbox segment is large enough.
+    #[error("there are no {bytes} bytes in a row left for the match's inbox; end another match, or raise `inbox_mib`")]
+    InboxFull {
+        /// What the match needs.
+        bytes: u64,
+    },
+    /// There is no seed for it.
+    #[error("the system gave no random numbers for the match's seed; check /dev/urandom")]
+    NoRandomness,
+    /// Its sim could not open it.
+    #[error("match \"{name}\" could not be opened by its sim; the log {} says why", log.display())]
+    NotOpened {
+        /// Which match.
+        name: String,
+        /// The sim's log.
+        log: PathBuf,
+    },
+}

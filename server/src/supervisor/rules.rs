@@ -1,0 +1,118 @@
+//! What the supervisor has to know of the game: which options it takes, and what a match of it needs.
+//!
+//! Collected once, so that the supervisor itself is the same code for every game.
+
+use std::collections::BTreeMap;
+
+use ringfort_shm_state::limits::{EXTENT_PAGES, MAX_INBOX_BYTES, MIN_INBOX_BYTES};
+
+use super::errors::MatchError;
+use crate::config::{Config, OptionValue, Options, check_options};
+use crate::game::{Description, DescriptionError, Game, OptionDoc, ZoneLimits};
+use crate::limits::{
+    CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER, MATCH_EXTENTS_MIN, MATCH_EXTENTS_SPARE,
+};
+
+/// The option that every game has.
+const CAPACITY: &str = "capacity";
+
+/// The game, as far as the supervisor knows it.
+pub(super) struct Rules {
+    /// The game's schema as JSON, for the directory.
+    pub(super) schema_json: Vec<u8>,
+    /// Its hash as clients compute it.
+    pub(super) schema_hash: u64,
+    tick_hz: u32,
+    capacity: u32,
+    options: &'static [OptionDoc],
+    describe: fn(u32) -> Result<Description, DescriptionError>,
+}
+
+/// What a match with given options needs.
+#[derive(Debug)]
+pub(super) struct MatchPlan {
+    /// Ticks a second.
+    pub(super) tick_hz: u32,
+    /// Sessions that fit.
+    pub(super) capacity: u32,
+    /// Entities that fit.
+    pub(super) max_entities: u32,
+    /// Hash of its tables.
+    pub(super) tables_hash: u64,
+    /// Extents of the arena that it may come to use.
+    pub(super) extents: usize,
+    /// Bytes of its inbox area.
+    pub(super) inbox_bytes: u64,
+    /// Its options as the directory holds them.
+    pub(super) options: String,
+}
+
+impl Rules {
+    /// The rules of a game under a configuration.
+    pub(super) fn of<G: Game>(config: &Config) -> Rules {
+        let schema = Description::schema_of::<G>();
+        Rules {
+            schema_json: serde_json::to_vec(schema).expect("a schema is names and numbers"),
+            schema_hash: schema.hash(),
+            tick_hz: config.tick_hz.unwrap_or(G::HZ),
+            capacity: G::CAPACITY,
+            options: G::OPTIONS,
+            describe: |capacity| Description::of::<G>(ZoneLimits::of::<G>(capacity)),
+        }
+    }
+
+    /// What a match with these options, complete, needs; or why there can't be one.
+    pub(super) fn plan(&self, options: &Options) -> Result<MatchPlan, MatchError> {
+        check_options(options)?;
+        if let Some(key) = options.keys().find(|key| !self.has_option(key)) {
+            return Err(MatchError::UnknownOption { key: key.clone(), allowed: self.option_names() });
+        }
+        let capacity = self.capacity_of(options)?;
+        let description = (self.describe)(capacity)?;
+        let inbox_bytes = (u64::from(capacity) * INBOX_BYTES_PER_PLAYER).next_power_of_two();
+        Ok(MatchPlan {
+            tick_hz: self.tick_hz,
+            capacity,
+            max_entities: description.limits.max_entities,
+            tables_hash: description.tables_hash,
+            extents: (description.pages as usize / EXTENT_PAGES + MATCH_EXTENTS_SPARE).max(MATCH_EXTENTS_MIN),
+            inbox_bytes: inbox_bytes.clamp(MIN_INBOX_BYTES, MAX_INBOX_BYTES),
+            options: options_text(options)?,
+        })
+    }
+
+    fn has_option(&self, key: &str) -> bool {
+        key == CAPACITY || self.options.iter().any(|option| option.name == key)
+    }
+
+    fn option_names(&self) -> String {
+        let names = self.options.iter().map(|option| option.name).filter(|name| *name != CAPACITY);
+        std::iter::once(CAPACITY).chain(names).collect::<Vec<_>>().join(", ")
+    }
+
+    fn capacity_of(&self, options: &Options) -> Result<u32, MatchError> {
+        let Some(value) = options.get(CAPACITY) else { return Ok(self.capacity) };
+        let number = match value {
+            OptionValue::Number(number) => u32::try_from(*number).ok().filter(|n| (1..=CAPACITY_MAX).contains(n)),
+            OptionValue::Text(_) => None,
+        };
+        number.ok_or_else(|| MatchError::Capacity { value: text_of(value) })
+    }
+}
+
+fn text_of(value: &OptionValue) -> String {
+    match value {
+        OptionValue::Number(number) => number.to_string(),
+        OptionValue::Text(text) => text.clone(),
+    }
+}
+
+/// Games read their options as text, whether they look like numbers or not.
+fn options_text(options: &Options) -> Result<String, MatchError> {
+    let texts: BTreeMap<&String, String> = options.iter().map(|(key, value)| (key, text_of(value))).collect();
+    let json = serde_json::to_string(&texts).expect("a map of strings");
+    if json.len() > GAME_OPTIONS_BYTES_MAX {
+        return Err(MatchError::OptionsTooLong { bytes: json.len() });
+    }
+    Ok(json)
+}

@@ -1,0 +1,68 @@
+//! The signals that ask the supervisor to stop, as a descriptor for its loop. The one file here with signal system calls.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What asks to stop: Ctrl-C, a service manager, and the loss of the terminal.
+const ASK_TO_STOP: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// Readable when one of the signals has come.
+#[derive(Debug)]
+pub(super) struct Signals(OwnedFd);
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Signals {
+    /// From here on the signals do nothing by themselves. Workers undo this, see [`unblock`].
+    pub(super) fn block() -> io::Result<Signals> {
+        let set = set_of(&ASK_TO_STOP)?;
+        set_mask(libc::SIG_BLOCK, &set)?;
+        // SAFETY: -1 asks for a new descriptor and `set` is initialised; the result is checked below.
+        let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above just made this descriptor, and nobody else owns it.
+        Ok(Signals(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Whether one has come since the last call.
+    pub(super) fn take(&self) -> bool {
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        rustix::io::read(&self.0, &mut info).is_ok_and(|bytes| bytes > 0)
+    }
+}
+
+/// Lets every signal through again. Allocates nothing and takes no lock: it runs between fork and exec.
+pub(super) fn unblock() -> io::Result<()> {
+    set_mask(libc::SIG_SETMASK, &set_of(&[])?)
+}
+
+fn set_of(signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set that it is given.
+    if unsafe { libc::sigemptyset(set.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for signal in signals {
+        // SAFETY: the set was initialised above.
+        if unsafe { libc::sigaddset(set.as_mut_ptr(), *signal) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: initialised above.
+    Ok(unsafe { set.assume_init() })
+}
+
+fn set_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    match unsafe { libc::pthread_sigmask(how, set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}

@@ -1,0 +1,327 @@
+//! Front-ends and sims as the supervisor sees them: started, waited for, reaped, started again.
+//!
+//! **Invariant**: a process is in the directory's table before it can need to find itself there, and a successor is started
+//! only after its predecessor was reaped. A worker is started again as long as the instance runs, if ever more slowly.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use ringfort_shm_state::directory::DirectoryWriter;
+use ringfort_shm_state::layout::{WorkerEntry, WorkerState};
+use ringfort_shm_state::process::ProcessId;
+use ringfort_shm_state::segment::Segment;
+use ringfort_shm_state::worker::WorkerPage;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::process::Signal;
+use tracing::{error, info, warn};
+
+use super::segments::Segments;
+use super::sockets::Sockets;
+use super::spawn::{
+    Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SOCKET, FD_WAKE, FD_WORLD, RawTarget, SpawnError, Worker, spawn,
+};
+use super::{number, shared_role};
+use crate::cli::Role;
+use crate::config::Config;
+use crate::limits::{
+    FRONTEND_PLACES, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SOCKET_SLOTS,
+};
+
+/// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
+pub(super) struct Workers {
+    posts: Vec<Post>,
+    /// Wake-ups of the front-ends, one a socket slot: sims inherit them all, whether someone listens or not.
+    frontend_wakes: Vec<OwnedFd>,
+    sim_wakes: Vec<OwnedFd>,
+    config_json: String,
+}
+
+/// A worker's place, whoever fills it.
+struct Post {
+    role: Role,
+    slot: u32,
+    process: Option<Worker>,
+    entry: WorkerEntry,
+    started: Instant,
+    quick_deaths: u32,
+    /// When it is to be filled again.
+    start_at: Option<Instant>,
+}
+
+/// A worker that was reaped.
+#[derive(Debug)]
+pub(super) struct Death {
+    pub(super) role: Role,
+    pub(super) slot: u32,
+    pub(super) pid: u32,
+    pub(super) incarnation: u32,
+    pub(super) ending: Ending,
+}
+
+impl Workers {
+    /// Places for the configured workers, all empty. `config` is what they are handed.
+    pub(super) fn new(config: &Config) -> io::Result<Workers> {
+        let wake = || Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let frontends = (0..config.frontends).map(|slot| Post::new(Role::Frontend, slot));
+        let sims = (0..config.sims).map(|slot| Post::new(Role::Sim, slot));
+        Ok(Workers {
+            posts: sims.chain(frontends).collect(),
+            frontend_wakes: (0..SOCKET_SLOTS).map(|_| wake()).collect::<io::Result<_>>()?,
+            sim_wakes: (0..config.sims).map(|_| wake()).collect::<io::Result<_>>()?,
+            config_json: config.worker_json(),
+        })
+    }
+
+    /// Fills every place for the first time.
+    pub(super) fn start_all(&mut self, segments: &Segments, sockets: &Sockets) -> Result<(), SpawnError> {
+        (0..self.posts.len()).try_for_each(|at| self.start(at, segments, sockets))
+    }
+
+    /// The processes that run, whose descriptors tell of their deaths.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Worker> {
+        self.posts.iter().filter_map(|post| post.process.as_ref())
+    }
+
+    /// When [`Workers::start_due`] has something to do.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.posts.iter().filter_map(|post| post.start_at).min()
+    }
+
+    /// Reaps who has ended, and decides when they are started again.
+    pub(super) fn reap(&mut self, segments: &Segments, now: Instant) -> Vec<Death> {
+        let mut deaths = Vec::new();
+        for post in &mut self.posts {
+            if let Some(death) = post.reap() {
+                post.publish(segments, WorkerState::Dead);
+                post.plan_restart(now);
+                deaths.push(death);
+            }
+        }
+        deaths
+    }
+
+    /// Starts again whose time has come.
+    pub(super) fn start_due(&mut self, segments: &Segments, sockets: &Sockets, now: Instant) {
+        for at in 0..self.posts.len() {
+            if self.posts[at].start_at.is_none_or(|due| due > now) {
+                continue;
+            }
+            self.posts[at].entry.restarts += 1;
+            if let Err(error) = self.start(at, segments, sockets) {
+                error!("{error}; it is tried again");
+                self.posts[at].plan_restart(now);
+            }
+        }
+    }
+
+    fn start(&mut self, at: usize, segments: &Segments, sockets: &Sockets) -> Result<(), SpawnError> {
+        let Workers { posts, frontend_wakes, sim_wakes, config_json } = self;
+        let post = &mut posts[at];
+        let slot = post.slot as usize;
+        let mut descriptors: Vec<(RawTarget, BorrowedFd<'_>)> = Vec::new();
+        match post.role {
+            Role::Frontend => descriptors.extend([
+                (FD_SOCKET, sockets.slot(slot)),
+                (FD_WAKE, frontend_wakes[slot].as_fd()),
+                (FD_DIRECTORY, segments.directory_file.as_fd()),
+                (FD_WORLD, segments.world_file.as_fd()),
+            ]),
+            Role::Sim => {
+                descriptors.push((FD_WAKE, sim_wakes[slot].as_fd()));
+                let peers = frontend_wakes.iter().enumerate();
+                descriptors.extend(peers.map(|(n, wake)| (FD_PEER_WAKE.nth(n as u8), wake.as_fd())));
+            }
+        }
+        let process = spawn(post.role, post.slot, config_json, &descriptors)?;
+        post.started = Instant::now();
+        post.start_at = None;
+        let pid = process.pid.as_raw_pid() as u32;
+        // One that is dead already has no start time; it is reaped soon.
+        let start_time = ProcessId::of(pid).map_or(0, |process| process.start_time);
+        post.entry = WorkerEntry { pid, start_time, incarnation: post.entry.incarnation + 1, ..post.entry };
+        post.process = Some(process);
+        post.publish(segments, WorkerState::Starting);
+        Ok(())
+    }
+
+    /// Notes who has claimed its segment since. Returns whether the front-ends that live are others now.
+    pub(super) fn note_claims(&mut self, segments: &Segments) -> bool {
+        let mut frontends_changed = false;
+        for post in &mut self.posts {
+            let starting = post.process.is_some() && post.entry.state == number(WorkerState::Starting);
+            if starting && WorkerPage::new(post.segment(segments)).claimed_by().pid == post.entry.pid {
+                post.publish(segments, WorkerState::Running);
+                info!("{} {} runs as process {}", post.role, post.slot, post.entry.pid);
+                frontends_changed |= post.role == Role::Frontend;
+            }
+        }
+        frontends_changed
+    }
+
+    /// The first worker that is not running, or has not claimed its segment yet.
+    pub(super) fn first_unready(&self) -> Option<(Role, u32)> {
+        self.posts.iter().find(|post| !post.is_running()).map(|post| (post.role, post.slot))
+    }
+
+    /// Slots of the front-ends that accept clients.
+    pub(super) fn live_frontends(&self) -> Vec<usize> {
+        let live = self.posts.iter().filter(|post| post.role == Role::Frontend && post.is_running());
+        live.map(|post| post.slot as usize).collect()
+    }
+
+    /// Whether every process that lives has acted upon a generation of the directory. Who starts later reads a newer one;
+    /// a claim of a dead predecessor can only be of an older one.
+    pub(super) fn all_saw(&self, segments: &Segments, generation: u64) -> bool {
+        let mut live = self.posts.iter().filter(|post| post.process.is_some());
+        live.all(|post| WorkerPage::new(post.segment(segments)).seen_generation() >= generation)
+    }
+
+    /// The generation that a sim has acted upon, while its process runs.
+    pub(super) fn seen_by_sim(&self, segments: &Segments, slot: u32) -> Option<u64> {
+        let post = self.posts.iter().find(|post| post.role == Role::Sim && post.slot == slot && post.is_running())?;
+        Some(WorkerPage::new(post.segment(segments)).seen_generation())
+    }
+
+    /// Makes every worker look at the directory.
+    pub(super) fn wake_all(&self) {
+        for wake in self.sim_wakes.iter().chain(&self.frontend_wakes) {
+            // A full counter means that its owner has yet to look: that is soon enough.
+            let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Asks the workers of a role to end, and kills those that have not within the time.
+    pub(super) fn stop(&mut self, role: Role, segments: &Segments, time: Duration) {
+        let until = Instant::now() + time;
+        for post in self.posts.iter_mut().filter(|post| post.role == role) {
+            post.start_at = None;
+            if let Some(process) = &post.process {
+                // An error says that it is dead already.
+                let _ = process.signal(Signal::TERM);
+                post.publish(segments, WorkerState::Stopping);
+            }
+        }
+        loop {
+            for post in self.posts.iter_mut().filter(|post| post.role == role) {
+                if let Some(death) = post.reap() {
+                    info!("{role} {} {}", death.slot, death.ending);
+                    post.publish(segments, WorkerState::Dead);
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let waiting: Vec<&Worker> = self.running().filter(|worker| worker.role == role).collect();
+            if waiting.is_empty() || left.is_zero() {
+                break;
+            }
+            let mut fds: Vec<_> = waiting.iter().map(|worker| PollFd::new(*worker, PollFlags::IN)).collect();
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            // Interrupted or not: the loop looks again.
+            let _ = poll(&mut fds, Some(&timeout));
+        }
+        for post in self.posts.iter_mut().filter(|post| post.role == role) {
+            if post.process.is_some() {
+                warn!("{role} {} did not stop within {} ms and is killed", post.slot, time.as_millis());
+                post.kill();
+                post.publish(segments, WorkerState::Dead);
+            }
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.posts.iter_mut().for_each(Post::kill);
+    }
+}
+
+impl Post {
+    fn new(role: Role, slot: u32) -> Post {
+        let entry = WorkerEntry {
+            pid: 0,
+            role: shared_role(role) as u32,
+            start_time: 0,
+            slot,
+            restarts: 0,
+            state: 0,
+            incarnation: 0,
+        };
+        Post { role, slot, process: None, entry, started: Instant::now(), quick_deaths: 0, start_at: None }
+    }
+
+    fn segment<'s>(&self, segments: &'s Segments) -> &'s Segment {
+        match self.role {
+            Role::Frontend => &segments.frontends[self.slot as usize],
+            Role::Sim => &segments.sims[self.slot as usize],
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.process.is_some() && self.entry.state == number(WorkerState::Running)
+    }
+
+    fn publish(&mut self, segments: &Segments, state: WorkerState) {
+        self.entry.state = number(state);
+        let first = match self.role {
+            Role::Frontend => FRONTEND_PLACES,
+            Role::Sim => SIM_PLACES,
+        };
+        DirectoryWriter::new(&segments.directory).publish_worker(first + self.slot as usize, &self.entry);
+    }
+
+    fn reap(&mut self) -> Option<Death> {
+        let process = self.process.as_ref()?;
+        let ending = match process.try_wait() {
+            Ok(ending) => ending?,
+            Err(error) => {
+                error!("{} {} cannot be waited for: {error}", self.role, self.slot);
+                return None;
+            }
+        };
+        self.process = None;
+        let WorkerEntry { pid, incarnation, .. } = self.entry;
+        Some(Death { role: self.role, slot: self.slot, pid, incarnation, ending })
+    }
+
+    fn plan_restart(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.started) >= Duration::from_millis(QUICK_DEATH_MS) {
+            self.quick_deaths = 0;
+        }
+        let delay = restart_delay(self.quick_deaths);
+        self.quick_deaths = self.quick_deaths.saturating_add(1);
+        if delay == Duration::from_millis(RESTART_DELAY_MAX_MS) {
+            let (role, slot, deaths) = (self.role, self.slot, self.quick_deaths);
+            error!("{role} {slot} has died {deaths} times in a row soon after its start; it is tried every {delay:?}");
+        }
+        self.start_at = Some(now + delay);
+    }
+
+    fn kill(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        // An error says that it is dead already; either way the wait ends.
+        let _ = process.signal(Signal::KILL);
+        if let Err(error) = process.wait() {
+            error!("{} {} cannot be waited for: {error}", self.role, self.slot);
+        }
+    }
+}
+
+/// The delay before a start that follows so many quick deaths in a row.
+fn restart_delay(quick_deaths: u32) -> Duration {
+    let doubled = RESTART_DELAY_MIN_MS.checked_shl(quick_deaths.min(32)).unwrap_or(RESTART_DELAY_MAX_MS);
+    Duration::from_millis(doubled.min(RESTART_DELAY_MAX_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound() {
+        let delays: Vec<Duration> = (0..100).map(restart_delay).collect();
+        assert!(delays.is_sorted());
+        assert_eq!(delays[0], Duration::from_millis(RESTART_DELAY_MIN_MS));
+        assert_eq!(delays[99], Duration::from_millis(RESTART_DELAY_MAX_MS));
+        assert_eq!(restart_delay(u32::MAX), Duration::from_millis(RESTART_DELAY_MAX_MS));
+    }
+}

@@ -1,0 +1,355 @@
+//! The matches: which slot and inbox area each has, which sim steps it, and when its slot may be used again.
+//!
+//! **Invariant**: a slot, and the inbox area with it, is free for the next match only when the last one gave its memory
+//! back, was published as closed, and every process that lives has seen that. Epochs go on from match to match in a slot,
+//! as the control block does.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use ringfort_shm_state::directory::{Directory, DirectoryWriter};
+use ringfort_shm_state::inbox::Inbox;
+use ringfort_shm_state::layout::{MailKind, RootFlags, RootHead, ZoneEntry, ZoneState};
+use ringfort_shm_state::limits::MAX_ZONES;
+use ringfort_shm_state::segment::{padded, unpadded};
+use tracing::{error, info};
+use zerocopy::FromZeros;
+
+use super::errors::MatchError;
+use super::rules::{MatchPlan, Rules};
+use super::segments::Segments;
+use super::workers::Workers;
+use crate::clock::boot_us;
+use crate::config::{Config, Options, check_match_name};
+use crate::limits::OBITUARY_PATIENCE_MS;
+
+/// The tick of a match's second root. From it on the mailbox is read in order: before, a sim skips what stands there,
+/// which was for an earlier match of the slot.
+const FIRST_MAIL_TICK: u32 = 2;
+
+/// All matches of the instance.
+pub(super) struct Zones {
+    live: BTreeMap<usize, Zone>,
+    /// The newest epoch of each slot, whichever match it was for.
+    epochs: Vec<u32>,
+    last_incarnation: u64,
+    max: u32,
+    sims: u32,
+    inbox_bytes: u64,
+}
+
+/// A match and its slot.
+struct Zone {
+    entry: ZoneEntry,
+    stage: Stage,
+    /// Extents that it was promised, until it has opened and owns what it needs.
+    promised: usize,
+    /// The root that was the newest at the last look.
+    seen_sequence: u64,
+    end_wanted: bool,
+    /// Front-ends whose deaths it has not been told, by slot.
+    obituaries: BTreeMap<u32, Obituary>,
+}
+
+/// Where a match stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The sim has yet to commit the opening.
+    Opening,
+    /// It runs, or ends.
+    Open,
+    /// Published as closed, in this generation of the directory.
+    Closed { generation: u64, failed: bool },
+}
+
+/// A front-end's death, to be told when the match has consumed what it appended before: a join that comes after the news
+/// would leave a session that nobody ends.
+struct Obituary {
+    incarnation: u32,
+    inbox_tail: u64,
+    patience: Instant,
+}
+
+/// What became of a match that was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Its sim has not opened it yet.
+    Waiting,
+    /// It is open, or was.
+    Open,
+    /// Its sim could not open it.
+    Failed {
+        /// Which sim.
+        sim: u32,
+    },
+}
+
+impl Zones {
+    /// No matches yet.
+    pub(super) fn new(config: &Config) -> Zones {
+        Zones {
+            live: BTreeMap::new(),
+            epochs: vec![0; MAX_ZONES],
+            // Microseconds since boot are ahead of every number that an earlier instance gave out, one at a time.
+            last_incarnation: boot_us(),
+            max: config.max_matches,
+            sims: config.sims,
+            inbox_bytes: u64::from(config.inbox_mib) << 20,
+        }
+    }
+
+    /// Puts a match into the directory. Its options are complete. Returns its slot and its id.
+    pub(super) fn create(
+        &mut self,
+        segments: &Segments,
+        rules: &Rules,
+        name: &str,
+        options: &Options,
+    ) -> Result<(usize, u64), MatchError> {
+        check_match_name(name)?;
+        if self.find(name).is_some() {
+            return Err(MatchError::NameTaken(name.to_owned()));
+        }
+        let plan = rules.plan(options)?;
+        let slot = self.free_slot().ok_or(MatchError::TooMany { max: self.max })?;
+        self.check_arena(segments, &plan)?;
+        let inbox_offset = self.free_area(plan.inbox_bytes).ok_or(MatchError::InboxFull { bytes: plan.inbox_bytes })?;
+        let mut seed = [0; 8];
+        SystemRandom::new().fill(&mut seed).map_err(|_| MatchError::NoRandomness)?;
+        self.last_incarnation += 1;
+        self.epochs[slot] += 1;
+        let entry = ZoneEntry {
+            incarnation: self.last_incarnation,
+            state: ZoneState::Open as u32,
+            owner_sim: self.idlest_sim(),
+            epoch: self.epochs[slot],
+            tick_hz: plan.tick_hz,
+            capacity: plan.capacity,
+            max_entities: plan.max_entities,
+            inbox_offset,
+            inbox_bytes: plan.inbox_bytes,
+            seed: u64::from_ne_bytes(seed),
+            tables_hash: plan.tables_hash,
+            generation: 0,
+            name: padded(name),
+            options: padded(&plan.options),
+        };
+        let mut zone = Zone {
+            entry,
+            stage: Stage::Opening,
+            promised: plan.extents,
+            seen_sequence: 0,
+            end_wanted: false,
+            obituaries: BTreeMap::new(),
+        };
+        zone.publish(slot, segments);
+        info!(zone = slot, "match {name} has id {} and sim {}", entry.incarnation, entry.owner_sim);
+        self.live.insert(slot, zone);
+        Ok((slot, entry.incarnation))
+    }
+
+    /// Asks a match to end. Returns its id.
+    pub(super) fn end(&mut self, name: &str) -> Result<u64, MatchError> {
+        let found = self.find(name).filter(|zone| zone.is_live());
+        let zone = found.ok_or_else(|| MatchError::NoSuchMatch(name.to_owned()))?;
+        zone.end_wanted = true;
+        Ok(zone.entry.incarnation)
+    }
+
+    /// What became of a match.
+    pub(super) fn opening(&self, slot: usize, id: u64) -> Opening {
+        match self.live.get(&slot).filter(|zone| zone.entry.incarnation == id) {
+            Some(Zone { stage: Stage::Opening, .. }) => Opening::Waiting,
+            Some(Zone { stage: Stage::Closed { failed: true, .. }, entry, .. }) => Opening::Failed { sim: entry.owner_sim },
+            // One that is gone had opened: a failed one is asked for in the same turn in which it is found.
+            Some(Zone { stage: Stage::Open | Stage::Closed { failed: false, .. }, .. }) | None => Opening::Open,
+        }
+    }
+
+    /// Remembers to tell every match that a front-end's process has died.
+    pub(super) fn frontend_died(&mut self, segments: &Segments, frontend: u32, incarnation: u32, now: Instant) {
+        let patience = now + Duration::from_millis(OBITUARY_PATIENCE_MS);
+        for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live()) {
+            let inbox = Inbox::new(segments.inbox.memory(), *slot, zone.entry.inbox_offset, zone.entry.inbox_bytes);
+            let inbox_tail = inbox.map_or(0, |inbox| inbox.tail(segments.inbox.memory()));
+            zone.obituaries.insert(frontend, Obituary { incarnation, inbox_tail, patience });
+        }
+    }
+
+    /// Grants the dead sim's matches to its successor, which is not started yet.
+    pub(super) fn sim_died(&mut self, segments: &Segments, sim: u32) {
+        for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live() && zone.entry.owner_sim == sim) {
+            self.epochs[*slot] += 1;
+            zone.entry.epoch = self.epochs[*slot];
+            zone.publish(*slot, segments);
+        }
+    }
+
+    /// Follows every match a step further. Returns whether the directory has changed.
+    pub(super) fn turn(&mut self, segments: &Segments, workers: &Workers, now: Instant) -> bool {
+        let mut changed = false;
+        self.live.retain(|slot, zone| {
+            changed |= zone.turn(*slot, segments, workers, now);
+            let Stage::Closed { generation, .. } = zone.stage else { return true };
+            if !workers.all_saw(segments, generation) {
+                return true;
+            }
+            info!(zone = *slot, "match {} is gone", zone.name());
+            DirectoryWriter::new(&segments.directory).publish_zone(*slot, &ZoneEntry::new_zeroed());
+            changed = true;
+            false
+        });
+        changed
+    }
+
+    fn find(&mut self, name: &str) -> Option<&mut Zone> {
+        self.live.values_mut().find(|zone| zone.name() == name)
+    }
+
+    fn free_slot(&self) -> Option<usize> {
+        if self.live.len() >= self.max as usize {
+            return None;
+        }
+        (0..MAX_ZONES).find(|slot| !self.live.contains_key(slot))
+    }
+
+    fn check_arena(&self, segments: &Segments, plan: &MatchPlan) -> Result<(), MatchError> {
+        let promised: usize = self.live.values().map(|zone| zone.promised).sum();
+        let free = segments.world.extents().saturating_sub(segments.world.extents_used() + promised);
+        if free < plan.extents {
+            return Err(MatchError::ArenaFull { free, needed: plan.extents });
+        }
+        Ok(())
+    }
+
+    /// The first place in the inbox segment with so many bytes in a row.
+    fn free_area(&self, bytes: u64) -> Option<u64> {
+        let mut taken: Vec<(u64, u64)> =
+            self.live.values().map(|zone| (zone.entry.inbox_offset, zone.entry.inbox_bytes)).collect();
+        taken.sort_unstable();
+        first_fit(&taken, bytes, self.inbox_bytes)
+    }
+
+    fn idlest_sim(&self) -> u32 {
+        let load = |sim: &u32| self.live.values().filter(|zone| zone.is_live() && zone.entry.owner_sim == *sim).count();
+        (0..self.sims).min_by_key(load).unwrap_or(0)
+    }
+}
+
+impl Zone {
+    fn name(&self) -> String {
+        unpadded(&self.entry.name)
+    }
+
+    fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Opening | Stage::Open)
+    }
+
+    fn publish(&mut self, slot: usize, segments: &Segments) {
+        self.entry.generation = DirectoryWriter::new(&segments.directory).publish_zone(slot, &self.entry);
+    }
+
+    /// Returns whether the directory has changed.
+    fn turn(&mut self, slot: usize, segments: &Segments, workers: &Workers, now: Instant) -> bool {
+        match self.stage {
+            Stage::Opening => self.watch_opening(slot, segments, workers),
+            Stage::Open => self.watch(slot, segments, now),
+            Stage::Closed { .. } => false,
+        }
+    }
+
+    fn watch_opening(&mut self, slot: usize, segments: &Segments, workers: &Workers) -> bool {
+        // In this order: a sim opens first and then says that it has acted upon the generation.
+        let seen = workers.seen_by_sim(segments, self.entry.owner_sim);
+        if self.newest(slot, segments).is_some() {
+            self.stage = Stage::Open;
+            self.promised = 0;
+        } else if seen.is_some_and(|seen| seen >= self.entry.generation) {
+            error!(zone = slot, "match {} could not be opened by sim {}", self.name(), self.entry.owner_sim);
+            self.close(slot, segments, true);
+            return true;
+        }
+        false
+    }
+
+    fn watch(&mut self, slot: usize, segments: &Segments, now: Instant) -> bool {
+        let sequence = segments.world.published(slot).sequence;
+        let moved = std::mem::replace(&mut self.seen_sequence, sequence) != sequence;
+        // The root that ends a match is its last: one that moves on has not ended, and need not be copied.
+        if moved && !self.end_wanted && self.obituaries.is_empty() {
+            return false;
+        }
+        let Some(head) = self.newest(slot, segments) else { return false };
+        if head.flags & RootFlags::ENDED != 0 {
+            let id = self.entry.incarnation;
+            let owns_memory = (0..segments.world.extents()).any(|extent| segments.world.owner(extent) == Some((slot, id)));
+            // Its sim gives the memory back; if that one died meanwhile, its successor does.
+            if !owns_memory {
+                self.close(slot, segments, false);
+            }
+            return !owns_memory;
+        }
+        if head.tick >= FIRST_MAIL_TICK {
+            self.post(slot, &head, segments, now);
+        }
+        false
+    }
+
+    /// Posts what the match is to be told. What doesn't fit is tried again at the next turn.
+    fn post(&mut self, slot: usize, head: &RootHead, segments: &Segments, now: Instant) {
+        let directory = DirectoryWriter::new(&segments.directory);
+        let consumed = head.mail_cursor.min(Directory::new(&segments.directory).mail_tail(slot));
+        self.obituaries.retain(|frontend, obituary| {
+            if head.net_cursor < obituary.inbox_tail && now < obituary.patience {
+                return true;
+            }
+            let (a, b) = (u64::from(*frontend), u64::from(obituary.incarnation));
+            directory.post(slot, consumed, MailKind::FrontendDied, a, b, "").is_err()
+        });
+        if self.end_wanted && directory.post(slot, consumed, MailKind::End, 0, 0, "").is_ok() {
+            self.end_wanted = false;
+        }
+    }
+
+    fn close(&mut self, slot: usize, segments: &Segments, failed: bool) {
+        self.entry.state = ZoneState::Closed as u32;
+        self.publish(slot, segments);
+        self.promised = 0;
+        self.stage = Stage::Closed { generation: self.entry.generation, failed };
+    }
+
+    /// The newest root of this very match.
+    fn newest(&self, slot: usize, segments: &Segments) -> Option<RootHead> {
+        let root = segments.world.newest(slot).ok()?;
+        (root.head.incarnation == self.entry.incarnation).then_some(root.head)
+    }
+}
+
+/// The first gap between sorted areas, of {offset, bytes} each, that has room.
+fn first_fit(taken: &[(u64, u64)], bytes: u64, end: u64) -> Option<u64> {
+    let mut offset = 0;
+    for (start, length) in taken {
+        if offset + bytes <= *start {
+            break;
+        }
+        offset = offset.max(start + length);
+    }
+    (offset + bytes <= end).then_some(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn areas_fill_the_first_gap() {
+        assert_eq!(first_fit(&[], 16, 64), Some(0));
+        assert_eq!(first_fit(&[], 65, 64), None);
+        assert_eq!(first_fit(&[(0, 16), (32, 16)], 16, 64), Some(16));
+        assert_eq!(first_fit(&[(0, 16), (32, 16)], 32, 64), None);
+        assert_eq!(first_fit(&[(16, 16)], 16, 64), Some(0));
+        assert_eq!(first_fit(&[(0, 16), (16, 48)], 16, 64), None);
+        assert_eq!(first_fit(&[(0, 16), (16, 16)], 32, 64), Some(32));
+    }
+}
