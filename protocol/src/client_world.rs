@@ -165,6 +165,12 @@ impl ClientWorld {
         entity.generation != 0 && self.slots.get(entity.index as usize).is_some_and(|s| s.generation == entity.generation)
     }
 
+    /// The encoded row of an entity in a wire column, for whoever knows the schema but not the types.
+    pub fn encoded(&self, entity: Entity, wire: usize) -> Option<&[u8]> {
+        let slot = self.slots.get(entity.index as usize).filter(|slot| slot.generation == entity.generation)?;
+        (entity.generation != 0 && slot.present >> wire & 1 == 1).then(|| self.columns[wire].row(entity.index))
+    }
+
     fn alive(&self) -> impl Iterator<Item = (Entity, &Slot)> {
         let entity = |(index, slot)| (Entity { index: index as u32, generation: { slot as &Slot }.generation }, slot);
         self.slots.iter().enumerate().map(entity).filter(|(entity, _)| entity.generation != 0)

@@ -115,8 +115,11 @@ impl Clients {
             return;
         }
         self.overdue_at = self.now + Duration::from_millis(250);
-        let overdue: Vec<ConnId> =
-            driver.connections().filter(|c| c.is_open() && c.app.deadline.is_some_and(|at| at <= self.now)).map(|c| c.id()).collect();
+        let overdue: Vec<ConnId> = driver
+            .connections()
+            .filter(|c| c.is_open() && c.app.deadline.is_some_and(|at| at <= self.now))
+            .map(|c| c.id())
+            .collect();
         for id in overdue {
             if let Some(conn) = driver.connection(id) {
                 conn.close(Code::TimedOut, "this step of the connection took too long");
@@ -133,7 +136,8 @@ impl Clients {
         self.published_at = self.now + Duration::from_millis(50);
         super::copy_driver(&mut self.counts, driver, udp);
         self.counts.0[count::SESSIONS] = self.zones.values().map(|z| z.sessions.len() as u64).sum();
-        self.counts.0[count::CONNECTIONS] = driver.accepted.saturating_sub(driver.handshake_failed + driver.closed_by_us + driver.closed_by_peer);
+        self.counts.0[count::CONNECTIONS] =
+            driver.accepted.saturating_sub(driver.handshake_failed + driver.closed_by_us + driver.closed_by_peer);
         let page = WorkerPage::new(&self.own);
         page.beat(self.now_us);
         for (counter, n) in self.counts.0.iter().enumerate() {
@@ -161,7 +165,10 @@ impl Clients {
         let Credential::Name(name) = credential;
         if version != PROTOCOL_VERSION {
             self.counts.one(count::HELLOS_REFUSED);
-            return Err(Refusal(Code::VersionMismatch, "the protocol's version is another one here: update the older of the two"));
+            return Err(Refusal(
+                Code::VersionMismatch,
+                "the protocol's version is another one here: update the older of the two",
+            ));
         }
         if name.is_empty() || name.len() > MAX_PLAYER_NAME_BYTES || name.chars().any(char::is_control) {
             self.counts.one(count::HELLOS_REFUSED);

@@ -9,6 +9,8 @@ pub mod counters;
 mod serve;
 mod session;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod zone_view;
 mod zones;
 
@@ -96,7 +98,16 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
     let mut frontend = Frontend {
         driver: Driver::server(Instant::now(), server_endpoint(slot as u8, &keys.reset), quic),
-        clients: Clients::new(slot, incarnation, World::new(world), directory, inbox, own, describe, Description::schema_of::<G>()),
+        clients: Clients::new(
+            slot,
+            incarnation,
+            World::new(world),
+            directory,
+            inbox,
+            own,
+            describe,
+            Description::schema_of::<G>(),
+        ),
         udp: UdpBatch::new(std::os::fd::AsFd::as_fd(&socket))?,
         wake: FD_WAKE.take()?,
         socket,

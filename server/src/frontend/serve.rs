@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use ringfort_protocol::SessionId;
 use ringfort_protocol::TickNo;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{ConnId, Driver};
-use ringfort_protocol::SessionId;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{RootFlags, RootHead, SessionRow, ZoneState};
 use ringfort_shm_state::mirror::Refreshed;
@@ -33,7 +33,8 @@ impl Clients {
         if generation == self.generation {
             return;
         }
-        let is_open = |slot: usize, id: u64| directory.zone(slot).is_some_and(|z| z.incarnation == id && z.state == ZoneState::Open as u32);
+        let is_open =
+            |slot: usize, id: u64| directory.zone(slot).is_some_and(|z| z.incarnation == id && z.state == ZoneState::Open as u32);
         let over: Vec<usize> = self.zones.values().filter(|z| !is_open(z.slot, z.entry.incarnation)).map(|z| z.slot).collect();
         for slot in over {
             if let Some(mut link) = self.zones.remove(&slot) {

@@ -52,7 +52,15 @@ impl SnapshotBuilder {
     }
 
     /// The snapshot of the view's commit for one client, at most `budget` bytes.
-    pub fn build(&mut self, view: &ZoneView, live: &mut Live, row: &SessionRow, budget: usize, now_us: u64, counts: &mut Counters) -> &[u8] {
+    pub fn build(
+        &mut self,
+        view: &ZoneView,
+        live: &mut Live,
+        row: &SessionRow,
+        budget: usize,
+        now_us: u64,
+        counts: &mut Counters,
+    ) -> &[u8] {
         let tick = view.head().map_or(0, |h| h.tick);
         let inputs = acked_inputs(view, live);
         let waited_us = match live.receipt(inputs.highest) {
@@ -180,7 +188,8 @@ fn visible(view: &ZoneView, entity: &EntityView, live: &Live) -> (u32, f32) {
 
 /// Moves the viewpoint along with the session's entity, for as long as that has a position.
 fn follow_entity(view: &ZoneView, live: &mut Live, row: &SessionRow) {
-    let entity = view.entities().get(row.entity_index as usize).filter(|e| e.generation == row.entity_generation && e.generation != 0);
+    let entity =
+        view.entities().get(row.entity_index as usize).filter(|e| e.generation == row.entity_generation && e.generation != 0);
     if let Some(entity) = entity.filter(|e| e.x.is_finite() && e.y.is_finite()) {
         live.viewpoint = Vec2 { x: entity.x, y: entity.y };
     }

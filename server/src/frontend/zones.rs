@@ -36,7 +36,16 @@ impl ZoneLink {
     /// A zone that nobody here plays in yet. `None` when its directory entry names no inbox.
     pub fn new(memory: &Memory, slot: usize, entry: ZoneEntry, view: ZoneView) -> Option<Self> {
         let inbox = Inbox::new(memory, slot, entry.inbox_offset, entry.inbox_bytes)?;
-        Some(Self { slot, entry, view, sessions: BTreeMap::new(), joins: Vec::new(), leaving: HashSet::new(), inbox, batch: Batch::default() })
+        Some(Self {
+            slot,
+            entry,
+            view,
+            sessions: BTreeMap::new(),
+            joins: Vec::new(),
+            leaving: HashSet::new(),
+            inbox,
+            batch: Batch::default(),
+        })
     }
 
     /// Whether somebody here has to do with it.

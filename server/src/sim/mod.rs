@@ -3,9 +3,13 @@
 //! One loop, one thread: look at the directory when its generation has moved, run the zones that are due, kick each front-end
 //! concerned once, sleep until the next is due.
 
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod counters;
 mod events;
 mod inputs;
+#[cfg(test)]
+mod tests;
 pub mod zone;
 
 use std::collections::BTreeMap;

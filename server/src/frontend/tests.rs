@@ -1,0 +1,167 @@
+//! What clients see, against what was committed: a zone of skirmish, the view, snapshots with loss, and each client's world.
+
+use ringfort_protocol::baseline::Baselines;
+use ringfort_protocol::bits::{BitReader, BitWriter};
+use ringfort_protocol::client_world::ClientWorld;
+use ringfort_protocol::schema::{Sync, encode_row};
+use ringfort_protocol::{AckBits, Component, Input, Vec2};
+use ringfort_shm_state::layout::{EntityRow, RecordKind, SessionRow};
+
+use super::counters::Counters;
+use super::session::Live;
+use super::snapshot::SnapshotBuilder;
+use super::zone_view::ZoneView;
+use crate::sim::bench::{Bench, ZONE, random};
+use crate::skirmish::{Body, Cmd, Skirmish};
+
+struct Player {
+    live: Live,
+    row: SessionRow,
+    world: ClientWorld,
+    acks: AckBits,
+}
+
+/// Every column of every entity that a client holds has a value that was committed at some tick, and with room for all it is the
+/// present one; what a client may not see it does not hold.
+fn compare(view: &ZoneView, player: &Player, complete: bool, seed: u64) {
+    let is = view.description();
+    let me = view.entities().get(player.row.entity_index as usize);
+    for (index, entity) in view.entities().iter().enumerate() {
+        let e = ringfort_protocol::Entity { index: index as u32, generation: entity.generation };
+        let distance = (Vec2 { x: entity.x, y: entity.y } - player.live.viewpoint).length();
+        let own = entity.owner == player.live.session;
+        for (i, schema) in is.schema.columns.iter().enumerate() {
+            let Some(wire) = is.wire.wire_column(i as u16) else { continue };
+            let may = match schema.sync {
+                Sync::All => true,
+                Sync::Owner => own,
+                Sync::Near(radius) => own || distance <= radius,
+                Sync::None => false,
+            };
+            let committed = view.mirror().row(&is.columns[i], index as u32).filter(|_| entity.generation != 0 && may);
+            let expected = committed.map(|row| {
+                let mut bits = BitWriter::new(Vec::new());
+                encode_row(schema, row, &mut bits);
+                bits.finish()
+            });
+            let has = player.world.encoded(e, wire).map(<[u8]>::to_vec);
+            if complete {
+                assert_eq!(has, expected, "seed {seed}: {} of {e}, own {own}, distance {distance}, me {me:?}", schema.name);
+            }
+        }
+    }
+}
+
+fn deliver(player: &mut Player, bytes: &[u8]) {
+    let tick = u32::from_le_bytes(bytes[1..5].try_into().unwrap());
+    player.world.apply(bytes, |_: BitReader<'_>| {}).unwrap();
+    player.acks.insert(tick);
+}
+
+fn run(seed: u64, budget: usize, loss: u64) {
+    let mut rng = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bench = Bench::<Skirmish>::new(24, 256);
+    let mut zone = bench.start();
+    let mut view = ZoneView::new(ZONE, bench.mirror().1);
+    let mut builder = SnapshotBuilder::new();
+    let mut counts = Counters::default();
+    let mut players: Vec<Player> = Vec::new();
+    let (mut nonce, mut sequence) = (0u8, 0);
+    for tick in 0..200u32 {
+        if players.len() < 20 && nonce < 200 && random(&mut rng) % 3 == 0 {
+            nonce += 1;
+            bench.join(nonce);
+        }
+        if players.len() > 4 && random(&mut rng) % 15 == 0 {
+            let gone = players.swap_remove(random(&mut rng) as usize % players.len());
+            bench.push(RecordKind::Leave, gone.row.id, 0, &1u64.to_ne_bytes());
+        }
+        sequence += 1;
+        for player in &players {
+            let mut cmd = Cmd { aim: (random(&mut rng) % 628) as f32 / 100.0, ..Cmd::default() };
+            cmd.wish = Vec2 { x: (random(&mut rng) % 3) as f32 - 1.0, y: (random(&mut rng) % 3) as f32 - 1.0 };
+            let mut bytes = Vec::new();
+            cmd.to_wire(&mut bytes);
+            bench.push(RecordKind::Input, player.row.id, sequence, &bytes);
+        }
+        bench.flush();
+        bench.step(&mut zone);
+        if tick % 40 == 17 {
+            zone = bench.restart(zone);
+        }
+        view.refresh(&bench.world).unwrap();
+        for row in bench.sessions().into_values() {
+            if !players.iter().any(|p| p.row.id == row.id) {
+                let wire = view.description().wire.clone();
+                let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
+                let live = Live::new("ada".to_owned(), ZONE, row.id, row.attachment, row.event_cursor, baselines);
+                let world = ClientWorld::new(wire, bench.entry.max_entities);
+                players.push(Player { live, row, world, acks: AckBits::NONE });
+            }
+        }
+        for player in &mut players {
+            player.row = bench.sessions()[&player.row.nonce[0]];
+            let bytes = builder.build(&view, &mut player.live, &player.row, budget, 0, &mut counts);
+            assert!(bytes.len() <= budget);
+            if random(&mut rng) % 100 >= loss {
+                deliver(player, bytes);
+                compare(&view, player, budget > 1000, seed);
+                if random(&mut rng) % 100 >= loss {
+                    player.live.baselines.acked(player.acks);
+                }
+            }
+        }
+    }
+    // Nothing moves any more: whatever the budget, everybody catches up.
+    for _ in 0..60 {
+        bench.step(&mut zone);
+        view.refresh(&bench.world).unwrap();
+        for player in &mut players {
+            let bytes = builder.build(&view, &mut player.live, &player.row, budget, 0, &mut counts);
+            deliver(player, bytes);
+            player.live.baselines.acked(player.acks);
+        }
+    }
+    players.iter().for_each(|player| compare(&view, player, true, seed));
+    bench.check();
+}
+
+#[test]
+fn clients_hold_exactly_what_they_may_see() {
+    (1..=3).for_each(|seed| run(seed, 1150, 0));
+}
+
+#[test]
+fn loss_on_the_way_down_and_up_changes_nothing_of_it() {
+    (1..=3).for_each(|seed| run(seed, 1150, 30));
+}
+
+#[test]
+fn what_does_not_fit_comes_later() {
+    (1..=3).for_each(|seed| run(seed, 120, 10));
+}
+
+#[test]
+fn rows_in_memory_encode_as_their_types_do() {
+    let body = Body { pos: Vec2 { x: 1.5, y: -3.25 }, vel: Vec2 { x: 4.0, y: 0.05 }, aim: 2.0 };
+    let mut typed = BitWriter::new(Vec::new());
+    body.encode(&mut typed);
+    let mut bench = Bench::<Skirmish>::new(4, 64);
+    let mut zone = bench.start();
+    bench.join(1);
+    bench.flush();
+    bench.step(&mut zone);
+    let (mirror, is) = bench.mirror();
+    let entity: EntityRow = mirror.get(&is.engine.entities, 0).unwrap();
+    assert_eq!((entity.alive, entity.generation), (1, 1));
+    let row = mirror.row(&is.columns[0], 0).unwrap();
+    let mut bits = BitWriter::new(Vec::new());
+    encode_row(&is.schema.columns[0], row, &mut bits);
+    let mut back = bits.finish();
+    let decoded = Body::decode(&mut BitReader::new(&back)).unwrap();
+    let mut again = BitWriter::new(Vec::new());
+    decoded.encode(&mut again);
+    let again = again.finish();
+    back.truncate(again.len());
+    assert_eq!(back, again, "what is committed is what the wire carries");
+}

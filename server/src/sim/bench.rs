@@ -1,0 +1,132 @@
+//! A zone stepped without processes, for tests of the sim and of the front-end.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::fsck;
+use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
+use ringfort_shm_state::layout::{JoinRecord, RecordHeader, RecordKind, SegmentKind, SessionRow, ZoneEntry, ZoneState};
+use ringfort_shm_state::mirror::Mirror;
+use ringfort_shm_state::segment::{Segment, SegmentSpec, padded};
+use ringfort_shm_state::world::World;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::zone::{Outcome, Zone};
+use crate::game::{Description, Game, ZoneLimits};
+
+/// Segments of one test, removed when it ends, however it ends.
+pub(crate) struct Bench<G> {
+    pub(crate) instance: String,
+    pub(crate) directory: Segment,
+    pub(crate) inbox: Segment,
+    pub(crate) world: Rc<World>,
+    pub(crate) entry: ZoneEntry,
+    batch: Batch,
+    pub(crate) now: u64,
+    game: PhantomData<G>,
+}
+
+impl<G> Drop for Bench<G> {
+    fn drop(&mut self) {
+        for path in ringfort_shm_state::segment::leftovers(&self.instance) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+pub(crate) const ZONE: usize = 5;
+
+impl<G: Game> Bench<G> {
+    pub(crate) fn new(capacity: u32, extents: usize) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let instance = format!("zone-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = Segment::create(&instance, SegmentSpec::DIRECTORY).unwrap();
+        let inbox = Segment::create(&instance, SegmentSpec::inbox(SegmentKind::InboxNet, 1 << 16)).unwrap();
+        let limits = ZoneLimits::of::<G>(capacity);
+        let description = Description::of::<G>(limits).unwrap();
+        let entry = ZoneEntry {
+            incarnation: 77,
+            state: ZoneState::Open as u32,
+            epoch: 1,
+            tick_hz: 10,
+            capacity,
+            max_entities: limits.max_entities,
+            inbox_bytes: 1 << 14,
+            seed: 9,
+            tables_hash: description.tables_hash,
+            name: padded("test"),
+            ..ZoneEntry::new_zeroed()
+        };
+        let world = Rc::new(World::heap(extents));
+        Self { instance, directory, inbox, world, entry, batch: Batch::default(), now: 1_000_000, game: PhantomData }
+    }
+
+    pub(crate) fn start(&mut self) -> Zone<G> {
+        Zone::start(&self.world, self.inbox.memory(), ZONE, self.entry, self.now).unwrap()
+    }
+
+    /// The process that stepped the zone is gone; a successor of the next epoch takes over.
+    pub(crate) fn restart(&mut self, zone: Zone<G>) -> Zone<G> {
+        drop(zone);
+        self.entry.epoch += 1;
+        self.start()
+    }
+
+    pub(crate) fn step(&mut self, zone: &mut Zone<G>) -> Outcome {
+        self.now += 100_000;
+        let now = self.now;
+        zone.step(&self.world, self.inbox.memory(), Directory::new(&self.directory), now, || now)
+    }
+
+    pub(crate) fn push(&mut self, kind: RecordKind, session: u64, sequence: u32, payload: &[u8]) {
+        let header = RecordHeader { bytes: 0, kind: kind as u16, attachment: 1, session, sequence, incarnation: 77 };
+        self.batch.push(header, payload);
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let inbox = Inbox::new(self.inbox.memory(), ZONE, 0, 1 << 14).unwrap();
+        let consumed = self.world.consumed(ZONE, 77).unwrap();
+        let appended = inbox.append(self.inbox.memory(), &self.batch, consumed).unwrap();
+        assert!(matches!(appended, Appended::All(_)));
+        self.batch.consume(self.batch.len());
+    }
+
+    pub(crate) fn join(&mut self, nonce: u8) {
+        let join = JoinRecord { nonce: [nonce; 16], name: padded("ada"), ..JoinRecord::new_zeroed() };
+        self.push(RecordKind::Join, 0, 0, join.as_bytes());
+    }
+
+    pub(crate) fn mirror(&self) -> (Mirror, Description) {
+        let limits = ZoneLimits { capacity: self.entry.capacity, max_entities: self.entry.max_entities };
+        let mut mirror = Mirror::new(ZONE);
+        mirror.refresh(&self.world).unwrap();
+        (mirror, Description::of::<G>(limits).unwrap())
+    }
+
+    pub(crate) fn sessions(&self) -> BTreeMap<u8, SessionRow> {
+        let (mirror, is) = self.mirror();
+        mirror.iter::<SessionRow>(is.engine.sessions).map(|(_, row)| (row.nonce[0], row)).collect()
+    }
+
+    pub(crate) fn acked(&self, row: &SessionRow) -> ringfort_protocol::AckBits {
+        let (mirror, is) = self.mirror();
+        let input: ringfort_shm_state::layout::SessionInput = mirror.get(&is.engine.inputs, row.id as u32).unwrap();
+        ringfort_protocol::AckBits { highest: input.highest, bits: input.bits }
+    }
+
+    pub(crate) fn check(&self) {
+        let report = fsck::check(&self.world, &[(ZONE, self.entry)]);
+        assert_eq!(report.problems, []);
+    }
+}
+
+/// A seeded stream for schedules.
+pub(crate) fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
