@@ -7,6 +7,8 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{CostsArgs, CostsError};
 use crate::children::Child;
 use crate::{cpu, limits};
@@ -70,12 +72,20 @@ impl RingfortServer {
     fn wait_until_up(&self) -> Result<(), CostsError> {
         let patience = Instant::now() + limits::SERVER_START;
         while Instant::now() < patience {
-            if self.command("status").status().is_ok_and(|status| status.success()) {
+            if self.all_matches_tick() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(50));
         }
         Err(CostsError::ServerStart { log: self.log.clone() })
+    }
+
+    /// A match takes players from its first tick on, which comes a moment after the instance is up.
+    fn all_matches_tick(&self) -> bool {
+        let output = self.command("status").arg("--json").stdout(Stdio::piped()).output();
+        let Ok(Ok(status)) = output.map(|output| serde_json::from_slice::<Value>(&output.stdout)) else { return false };
+        let matches = status["matches"].as_array().map_or(&[][..], Vec::as_slice);
+        !matches.is_empty() && matches.iter().all(|one| one["tick"].as_u64() > Some(0))
     }
 
     fn command(&self, what: &str) -> Command {
