@@ -75,8 +75,6 @@ pub const RESTART_DELAY_MIN_MS: u64 = 10;
 pub const RESTART_DELAY_MAX_MS: u64 = 5_000;
 /// A worker that lived shorter than this died quickly.
 pub const QUICK_DEATH_MS: u64 = 10_000;
-/// A front-end's death is told to a match when everything that it appended was consumed, or after this time.
-pub const OBITUARY_PATIENCE_MS: u64 = 2_000;
 /// Least free extents of the arena for a new match, whatever the game lays out.
 pub const MATCH_EXTENTS_MIN: usize = 8;
 /// Extents of the arena for the copies of a match's changing pages, beside its pages themselves.

@@ -9,6 +9,7 @@ use clap::Parser;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::Role as SharedRole;
 use ringfort_shm_state::process::ProcessId;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::attach::{AttachError, Attached};
@@ -119,7 +120,11 @@ fn down(instance: &str) -> Result<u8, RunError> {
 
 fn status(instance: &str, output: Output) -> Result<u8, RunError> {
     let status = Status::of(instance)?;
-    if output.json { print_json(&json!(status)) } else { print(&status.to_text()) }
+    if output.json {
+        print_json(&json!(status))
+    } else {
+        print(&status.to_text())
+    }
     Ok(EXIT_DONE)
 }
 
@@ -138,9 +143,7 @@ fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
             let request = Request::MatchesCreate { name: name.clone(), options: collect_options(&game_options) };
             change_match(instance, &name, &request, output)
         }
-        MatchesAction::End { name, output } => {
-            change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output)
-        }
+        MatchesAction::End { name, output } => change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output),
     }
 }
 
@@ -156,7 +159,11 @@ fn change_match(instance: &str, name: &str, request: &Request, output: Output) -
 
 fn fsck(instance: &str, output: Output) -> Result<u8, RunError> {
     let report = crate::fsck::check(instance)?;
-    if output.json { print_json(&crate::fsck::to_json(&report)) } else { print(&crate::fsck::to_text(&report)) }
+    if output.json {
+        print_json(&crate::fsck::to_json(&report))
+    } else {
+        print(&crate::fsck::to_text(&report))
+    }
     Ok(if report.problems.is_empty() { EXIT_DONE } else { EXIT_FAILED })
 }
 
@@ -169,8 +176,9 @@ fn ask(instance: &str, request: &Request) -> Result<(String, Option<u64>), RunEr
     }
 }
 
-fn print_json(value: &serde_json::Value) {
-    print(&format!("{value:#}\n"));
+fn print_json(value: &impl Serialize) {
+    let json = serde_json::to_string_pretty(value).expect("names, numbers and lists");
+    print(&format!("{json}\n"));
 }
 
 /// A reader that has gone, such as `head`, has seen what it wanted.

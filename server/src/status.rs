@@ -71,6 +71,8 @@ pub struct ProcessStatus {
 pub struct MatchStatus {
     /// Never used again for another.
     pub id: u64,
+    /// Its slot in the directory, which a later match may have again.
+    pub slot: usize,
     /// What clients ask for.
     pub name: String,
     /// "opening", "running", "closing", "ended".
@@ -220,6 +222,7 @@ fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEnt
     };
     MatchStatus {
         id: entry.incarnation,
+        slot,
         name: unpadded(&entry.name),
         state: match_state(entry, head.as_ref()),
         tick: head.map_or(0, |head| head.tick),

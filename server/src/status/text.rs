@@ -73,7 +73,8 @@ fn match_row(entry: &MatchStatus) -> Vec<String> {
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).chain([head[column].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let numeric = |column: usize| column > 0 && rows.iter().all(|row| !row[column].starts_with(|c: char| c.is_ascii_alphabetic()));
+    let numeric =
+        |column: usize| column > 0 && rows.iter().all(|row| !row[column].starts_with(|c: char| c.is_ascii_alphabetic()));
     let right: Vec<bool> = (0..head.len()).map(numeric).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();

@@ -36,7 +36,9 @@ pub enum UpError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A process of an earlier run still lives.
-    #[error("process {pid} of an earlier run of instance \"{instance}\" still runs; end it with `kill -9 {pid}`, then start again")]
+    #[error(
+        "process {pid} of an earlier run of instance \"{instance}\" still runs; end it with `kill -9 {pid}`, then start again"
+    )]
     LeftoverLives {
         /// Which instance.
         instance: String,

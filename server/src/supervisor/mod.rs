@@ -98,27 +98,27 @@ impl Supervisor {
         let now = Instant::now();
         let deaths = self.workers.reap(&self.segments, now);
         for death in &deaths {
-            self.mourn(death, now);
+            self.mourn(death);
         }
         self.workers.start_due(&self.segments, &self.sockets, now);
         if self.workers.note_claims(&self.segments) {
             self.steer();
         }
-        if self.zones.turn(&self.segments, &self.workers, now) {
+        if self.zones.turn(&self.segments, &self.workers) {
             self.workers.wake_all();
         }
         deaths
     }
 
     /// Tells the matches of a worker's death, before its successor is started.
-    fn mourn(&mut self, death: &Death, now: Instant) {
+    fn mourn(&mut self, death: &Death) {
         let log = self.run_dir.worker_log(death.role, death.slot);
         let (role, slot, ending) = (death.role, death.slot, death.ending);
         error!("{role} {slot} (process {}) {ending}; its log is {}", death.pid, log.display());
         match role {
             Role::Sim => self.zones.sim_died(&self.segments, slot),
             Role::Frontend => {
-                self.zones.frontend_died(&self.segments, slot, death.incarnation, now);
+                self.zones.frontend_died(&self.segments, slot, death.incarnation);
                 self.steer();
             }
         }

@@ -9,9 +9,7 @@ use ringfort_shm_state::limits::{EXTENT_PAGES, MAX_INBOX_BYTES, MIN_INBOX_BYTES}
 use super::errors::MatchError;
 use crate::config::{Config, OptionValue, Options, check_options};
 use crate::game::{Description, DescriptionError, Game, OptionDoc, ZoneLimits};
-use crate::limits::{
-    CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER, MATCH_EXTENTS_MIN, MATCH_EXTENTS_SPARE,
-};
+use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER, MATCH_EXTENTS_MIN, MATCH_EXTENTS_SPARE};
 
 /// The option that every game has.
 const CAPACITY: &str = "capacity";

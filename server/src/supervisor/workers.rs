@@ -18,15 +18,11 @@ use tracing::{error, info, warn};
 
 use super::segments::Segments;
 use super::sockets::Sockets;
-use super::spawn::{
-    Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SOCKET, FD_WAKE, FD_WORLD, RawTarget, SpawnError, Worker, spawn,
-};
+use super::spawn::{Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SOCKET, FD_WAKE, FD_WORLD, RawTarget, SpawnError, Worker, spawn};
 use super::{number, shared_role};
 use crate::cli::Role;
 use crate::config::Config;
-use crate::limits::{
-    FRONTEND_PLACES, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SOCKET_SLOTS,
-};
+use crate::limits::{FRONTEND_PLACES, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SOCKET_SLOTS};
 
 /// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
 pub(super) struct Workers {
@@ -237,15 +233,8 @@ impl Drop for Workers {
 
 impl Post {
     fn new(role: Role, slot: u32) -> Post {
-        let entry = WorkerEntry {
-            pid: 0,
-            role: shared_role(role) as u32,
-            start_time: 0,
-            slot,
-            restarts: 0,
-            state: 0,
-            incarnation: 0,
-        };
+        let entry =
+            WorkerEntry { pid: 0, role: shared_role(role) as u32, start_time: 0, slot, restarts: 0, state: 0, incarnation: 0 };
         Post { role, slot, process: None, entry, started: Instant::now(), quick_deaths: 0, start_at: None }
     }
 

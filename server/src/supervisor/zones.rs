@@ -5,7 +5,6 @@
 //! as the control block does.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
@@ -22,7 +21,6 @@ use super::segments::Segments;
 use super::workers::Workers;
 use crate::clock::boot_us;
 use crate::config::{Config, Options, check_match_name};
-use crate::limits::OBITUARY_PATIENCE_MS;
 
 /// The tick of a match's second root. From it on the mailbox is read in order: before, a sim skips what stands there,
 /// which was for an earlier match of the slot.
@@ -68,7 +66,6 @@ enum Stage {
 struct Obituary {
     incarnation: u32,
     inbox_tail: u64,
-    patience: Instant,
 }
 
 /// What became of a match that was created.
@@ -168,12 +165,12 @@ impl Zones {
     }
 
     /// Remembers to tell every match that a front-end's process has died.
-    pub(super) fn frontend_died(&mut self, segments: &Segments, frontend: u32, incarnation: u32, now: Instant) {
-        let patience = now + Duration::from_millis(OBITUARY_PATIENCE_MS);
+    pub(super) fn frontend_died(&mut self, segments: &Segments, frontend: u32, incarnation: u32) {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live()) {
             let inbox = Inbox::new(segments.inbox.memory(), *slot, zone.entry.inbox_offset, zone.entry.inbox_bytes);
-            let inbox_tail = inbox.map_or(0, |inbox| inbox.tail(segments.inbox.memory()));
-            zone.obituaries.insert(frontend, Obituary { incarnation, inbox_tail, patience });
+            // A drain that finds garbage jumps to the whole word before the tail, so every tail is reached some time.
+            let inbox_tail = inbox.map_or(0, |inbox| inbox.tail(segments.inbox.memory()) & !7);
+            zone.obituaries.insert(frontend, Obituary { incarnation, inbox_tail });
         }
     }
 
@@ -187,10 +184,10 @@ impl Zones {
     }
 
     /// Follows every match a step further. Returns whether the directory has changed.
-    pub(super) fn turn(&mut self, segments: &Segments, workers: &Workers, now: Instant) -> bool {
+    pub(super) fn turn(&mut self, segments: &Segments, workers: &Workers) -> bool {
         let mut changed = false;
         self.live.retain(|slot, zone| {
-            changed |= zone.turn(*slot, segments, workers, now);
+            changed |= zone.turn(*slot, segments, workers);
             let Stage::Closed { generation, .. } = zone.stage else { return true };
             if !workers.all_saw(segments, generation) {
                 return true;
@@ -251,10 +248,10 @@ impl Zone {
     }
 
     /// Returns whether the directory has changed.
-    fn turn(&mut self, slot: usize, segments: &Segments, workers: &Workers, now: Instant) -> bool {
+    fn turn(&mut self, slot: usize, segments: &Segments, workers: &Workers) -> bool {
         match self.stage {
             Stage::Opening => self.watch_opening(slot, segments, workers),
-            Stage::Open => self.watch(slot, segments, now),
+            Stage::Open => self.watch(slot, segments),
             Stage::Closed { .. } => false,
         }
     }
@@ -273,7 +270,7 @@ impl Zone {
         false
     }
 
-    fn watch(&mut self, slot: usize, segments: &Segments, now: Instant) -> bool {
+    fn watch(&mut self, slot: usize, segments: &Segments) -> bool {
         let sequence = segments.world.published(slot).sequence;
         let moved = std::mem::replace(&mut self.seen_sequence, sequence) != sequence;
         // The root that ends a match is its last: one that moves on has not ended, and need not be copied.
@@ -291,17 +288,17 @@ impl Zone {
             return !owns_memory;
         }
         if head.tick >= FIRST_MAIL_TICK {
-            self.post(slot, &head, segments, now);
+            self.post(slot, &head, segments);
         }
         false
     }
 
     /// Posts what the match is to be told. What doesn't fit is tried again at the next turn.
-    fn post(&mut self, slot: usize, head: &RootHead, segments: &Segments, now: Instant) {
+    fn post(&mut self, slot: usize, head: &RootHead, segments: &Segments) {
         let directory = DirectoryWriter::new(&segments.directory);
         let consumed = head.mail_cursor.min(Directory::new(&segments.directory).mail_tail(slot));
         self.obituaries.retain(|frontend, obituary| {
-            if head.net_cursor < obituary.inbox_tail && now < obituary.patience {
+            if head.net_cursor < obituary.inbox_tail {
                 return true;
             }
             let (a, b) = (u64::from(*frontend), u64::from(obituary.incarnation));

@@ -1,0 +1,147 @@
+//! The command line against real processes: starting, looking, changing, stopping, and what survives a kill.
+
+mod support;
+
+use std::net::UdpSocket;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{Instance, Place, match_of, processes, send};
+
+#[test]
+fn what_cannot_start_leaves_nothing_behind() {
+    let place = Place::new("refused");
+    place.check_refused(&["status"], &["is not running", "ringfort up"]);
+    place.check_refused(&["down"], &["is not running"]);
+    place.check_refused(&["up", "--listen", "127.0.0.1:0", "--arena-mib", "65536"], &["/dev/shm has no room", "arena_mib"]);
+    place.check_refused(&["up", "--game-option", "colour=red"], &["no option \"colour\"", "capacity"]);
+    place.check_refused(&["up", "--game-option", "capacity=0"], &["capacity is 0"]);
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    place.check_refused(&["up", "--listen", &address], &["is in use", &address]);
+    let file = place.path("ringfort.toml");
+    std::fs::write(&file, "frontend = 3\n").unwrap();
+    place.check_refused(&["up"], &["ringfort.toml:1", "frontend"]);
+    assert_eq!(place.segments(), [""; 0]);
+}
+
+#[test]
+fn usage_errors_exit_with_two() {
+    let place = Place::new("usage");
+    assert_eq!(place.run(&["nonsense"]).status.code(), Some(2));
+    let defaults = place.run(&["config", "--defaults"]);
+    assert!(String::from_utf8(defaults.stdout).unwrap().contains("max_matches = 512"));
+}
+
+#[test]
+fn an_instance_is_looked_at_and_stopped() {
+    let mut instance = Instance::up(Place::new("life"), &["--matches", "2"]);
+    assert!(!instance.address.ends_with(":0"));
+    let name = instance.place.name.clone();
+    instance.place.check_refused(&["up", "--listen", "127.0.0.1:0"], &["already running", "ringfort down"]);
+    let status = instance.wait_for("ticks are made", |status| match_of(status, "match-2")["tick"].as_u64() > Some(3));
+    assert_eq!(status["instance"], Value::from(name));
+    assert_eq!(status["listen"], Value::from(instance.address.clone()));
+    for (role, count) in [("supervisor", 1), ("frontend", 2), ("sim", 2)] {
+        let running = processes(&status, role).into_iter().filter(|process| process["state"] == "running");
+        assert_eq!(running.count(), count, "{status:#}");
+    }
+    assert!(status["counters"]["sim_ticks"].as_u64() > Some(3), "{status:#}");
+    assert!(instance.done(&["status"]).contains("match-1"));
+    assert!(instance.done(&["fsck"]).contains(" 0 problems"));
+    instance.done(&["down"]);
+    assert_eq!(instance.exit_code(), Some(0));
+    assert_eq!(instance.place.segments(), [""; 0]);
+    instance.place.check_refused(&["status"], &["is not running"]);
+}
+
+#[test]
+fn a_match_gives_its_memory_and_its_slot_back() {
+    let instance = Instance::up(Place::new("matches"), &["--matches", "0"]);
+    for _ in 0..3 {
+        instance.done(&["matches", "create", "arena", "--game-option", "capacity=8"]);
+        instance.place.check_refused(&["matches", "create", "arena"], &["already"]);
+        let status = instance.wait_for("it runs", |status| match_of(status, "arena")["state"] == "running");
+        assert_eq!(match_of(&status, "arena")["capacity"], 8);
+        assert_eq!(match_of(&status, "arena")["slot"], 0);
+        assert!(instance.done(&["matches", "list"]).contains("arena"));
+        instance.done(&["matches", "end", "arena"]);
+        let status = instance.wait_for("it is gone", |status| match_of(status, "arena").is_null());
+        assert_eq!(status["arena"]["extents_used"], 0);
+    }
+    instance.place.check_refused(&["matches", "end", "arena"], &["no match \"arena\""]);
+    instance.place.check_refused(&["matches", "create", "arena", "--game-option", "colour=red"], &["no option \"colour\""]);
+    assert!(instance.done(&["fsck"]).contains(" 0 problems"));
+}
+
+#[test]
+fn killed_workers_are_replaced_and_the_match_goes_on() {
+    let instance = Instance::up(Place::new("kills"), &["--sims", "1"]);
+    let ticking = |status: &Value| match_of(status, "match-1")["tick"].as_u64() > Some(3);
+    let before = instance.wait_for("ticks are made", ticking);
+    for (role, restarts) in [("sim", 1), ("frontend", 1), ("sim", 2)] {
+        let status = instance.status();
+        let victim = processes(&status, role)[0];
+        send(victim, Signal::KILL);
+        let tick = match_of(&status, "match-1")["tick"].as_u64();
+        instance.wait_for("it is replaced and the match goes on", |status| {
+            let process = processes(status, role)[0];
+            let replaced = process["state"] == "running" && process["restarts"] == restarts && process["pid"] != victim["pid"];
+            replaced && match_of(status, "match-1")["tick"].as_u64() > tick.map(|tick| tick + 5)
+        });
+    }
+    let after = instance.status();
+    assert_eq!(match_of(&after, "match-1")["id"], match_of(&before, "match-1")["id"]);
+    assert!(match_of(&after, "match-1")["epoch"].as_u64() > match_of(&before, "match-1")["epoch"].as_u64());
+    assert!(instance.done(&["fsck"]).contains(" 0 problems"));
+}
+
+#[test]
+fn a_match_that_ends_while_its_sim_is_dead_is_still_cleared_away() {
+    let instance = Instance::up(Place::new("end-kill"), &["--sims", "1"]);
+    for round in 0..5 {
+        let name = format!("m{round}");
+        instance.done(&["matches", "create", &name]);
+        instance.done(&["matches", "end", &name]);
+        send(processes(&instance.status(), "sim")[0], Signal::KILL);
+    }
+    let gone = |status: &Value| status["matches"].as_array().unwrap().len() == 1;
+    instance.wait_for("the ended matches are gone", gone);
+    assert!(instance.done(&["fsck"]).contains(" 0 problems"));
+}
+
+#[test]
+fn status_needs_nobody_awake() {
+    let instance = Instance::up(Place::new("stopped"), &[]);
+    let all: Vec<Value> = instance.status()["processes"].as_array().unwrap().clone();
+    all.iter().for_each(|process| send(process, Signal::STOP));
+    let asleep = |status: &Value| status["processes"].as_array().unwrap().iter().all(|process| process["state"] == "stopped");
+    instance.wait_for("all are stopped", asleep);
+    assert!(instance.done(&["matches", "list", "--json"]).contains("match-1"));
+    assert!(instance.done(&["fsck"]).contains(" 0 problems"));
+    all.iter().for_each(|process| send(process, Signal::CONT));
+    instance.done(&["down"]);
+}
+
+#[test]
+fn a_signal_stops_in_order() {
+    let mut instance = Instance::up(Place::new("signal"), &[]);
+    send(processes(&instance.status(), "supervisor")[0], Signal::TERM);
+    assert_eq!(instance.exit_code(), Some(0));
+    assert_eq!(instance.place.segments(), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_removed_by_the_next() {
+    let place = Place::new("leftovers");
+    let mut first = Instance::up(place, &[]);
+    send(processes(&first.status(), "supervisor")[0], Signal::KILL);
+    assert_eq!(first.exit_code(), None);
+    let dead = first.wait_for("all are dead", |status| {
+        status["processes"].as_array().unwrap().iter().all(|process| process["state"] == "dead")
+    });
+    assert!(!match_of(&dead, "match-1").is_null());
+    let flags = ["up", "--listen", "127.0.0.1:0", "--arena-mib", "65536"];
+    first.place.check_refused(&flags, &["has no room"]);
+    assert_eq!(first.place.segments(), [""; 0]);
+}
