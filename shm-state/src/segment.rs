@@ -243,7 +243,8 @@ impl Segment {
             return Err(mismatch("the length", length, HEADER_BYTES as u64));
         }
         let map: MmapRaw = match access {
-            Access::ReadWrite => MmapOptions::new().populate().map_raw(&file),
+            // Not populated: a sim that is started again has to step its zones soon, and touches few pages at first.
+            Access::ReadWrite => MmapOptions::new().map_raw(&file),
             Access::ReadOnly => MmapOptions::new().map_raw_read_only(&file),
         }
         .map_err(io)?;

@@ -218,12 +218,14 @@ impl Clients {
         let mut any = false;
         let with_room = self.open_zones().filter_map(|(slot, z)| {
             any = true;
-            let head = self.world.newest(slot).ok().map(|r| r.head).filter(|h| h.incarnation == z.incarnation)?;
-            let under_way = self.zones.get(&slot).map_or(0, |z| z.joins.len() as u32);
-            let room = head.flags & RootFlags::CLOSING == 0 && head.sessions + under_way < z.capacity && !tried.contains(&slot);
-            room.then_some((head.sessions + under_way, slot, z))
+            // A match that has not committed its opening yet has all its room; the join waits for it.
+            let head = self.world.newest(slot).ok().map(|r| r.head).filter(|h| h.incarnation == z.incarnation);
+            let (sessions, closing) = head.map_or((0, false), |h| (h.sessions, h.flags & RootFlags::CLOSING != 0));
+            let under_way = self.zones.get(&slot).map_or(0, |link| link.joins.len() as u32);
+            let taken = sessions + under_way;
+            (!closing && taken < z.capacity && !tried.contains(&slot)).then_some((taken, slot, z))
         });
-        let found = with_room.max_by_key(|(sessions, slot, _)| (*sessions, std::cmp::Reverse(*slot)));
+        let found = with_room.max_by_key(|(taken, slot, _)| (*taken, std::cmp::Reverse(*slot)));
         found.map(|(_, slot, z)| (slot, z)).ok_or(if any { Code::MatchFull } else { Code::NoSuchMatch })
     }
 
