@@ -114,3 +114,31 @@ fn options_text(options: &Options) -> Result<String, MatchError> {
     }
     Ok(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::skirmish::Skirmish;
+
+    fn plan(options: &[(&str, OptionValue)]) -> Result<MatchPlan, MatchError> {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        Rules::of::<Skirmish>(&Config::default()).plan(&options)
+    }
+
+    #[test]
+    fn games_read_options_as_text() {
+        let plan = plan(&[(CAPACITY, OptionValue::Number(8))]).unwrap();
+        assert_eq!((plan.capacity, plan.options.as_str()), (8, r#"{"capacity":"8"}"#));
+        assert!(plan.extents >= MATCH_EXTENTS_MIN && plan.inbox_bytes == MIN_INBOX_BYTES);
+    }
+
+    #[test]
+    fn what_no_match_can_have_is_refused() {
+        let too_many = OptionValue::Number(i64::from(CAPACITY_MAX) + 1);
+        for value in [OptionValue::Number(0), OptionValue::Number(-1), too_many, OptionValue::Text("many".into())] {
+            assert!(matches!(plan(&[(CAPACITY, value)]), Err(MatchError::Capacity { .. })));
+        }
+        let unknown = plan(&[("colour", OptionValue::Number(1))]).unwrap_err().to_string();
+        assert!(unknown.contains("\"colour\"") && unknown.contains(CAPACITY), "{unknown}");
+    }
+}
