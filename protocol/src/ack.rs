@@ -65,6 +65,24 @@ impl AckBits {
         }
         1u32.checked_shl(self.highest - 1 - number)
     }
+
+    /// The numbers in here that are not in `known`, newest first.
+    pub fn without(self, known: AckBits) -> impl Iterator<Item = u32> {
+        let old = match self.highest.checked_sub(known.highest) {
+            // What was known, seen from the new highest; the known highest itself is a bit of it now.
+            Some(0) => known.bits,
+            Some(ahead @ 1..=32) if known.highest != 0 => (u64::from(known.bits) << ahead | 1 << (ahead - 1)) as u32,
+            _ => 0,
+        };
+        let highest = (self.highest != 0 && !known.contains(self.highest)).then_some(self.highest);
+        let mut bits = self.bits & !old;
+        let below = std::iter::from_fn(move || {
+            let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+            bits &= bits - 1;
+            self.highest.checked_sub(1 + bit)
+        });
+        highest.into_iter().chain(below.filter(|number| *number != 0))
+    }
 }
 
 #[cfg(test)]

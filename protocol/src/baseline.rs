@@ -51,6 +51,8 @@ pub enum Need {
 pub struct Baselines {
     entities: Vec<Baseline>,
     globals: Baseline,
+    /// The acknowledgement that came last: every input repeats most of it.
+    acked: AckBits,
     sent: SentLog,
     columns_mask: u32,
     globals_mask: u32,
@@ -98,6 +100,7 @@ impl Baselines {
             entities: Vec::new(),
             // The globals are always there, so the client knows them from the start, without a value.
             globals: Baseline { stage: Stage::Known, ..UNKNOWN },
+            acked: AckBits::NONE,
             sent: SentLog::new(),
             columns_mask: crate::bits::mask(columns as u32) as u32,
             globals_mask: crate::bits::mask(globals as u32) as u32,
@@ -195,7 +198,9 @@ impl Baselines {
 
     /// Takes the client's acknowledgement; what it says again is ignored, and so are ticks that were never sent.
     pub fn acked(&mut self, acks: AckBits) {
-        for tick in acks.iter() {
+        let fresh = acks.without(self.acked);
+        self.acked = acks;
+        for tick in fresh {
             let Some(records) = self.sent.take(tick) else {
                 continue;
             };

@@ -142,3 +142,7 @@ pub const RECEIVE_BATCHES_PER_LOOP: usize = 8;
 pub const REFRESH_AT_LEAST_MS: u64 = 50;
 /// Reliable events that a client is told after one commit; the rest waits for the next.
 pub const EVENTS_PER_SNAPSHOT: u64 = 256;
+/// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
+pub const GATHER_US: u64 = 500;
+/// How long a client that wants any match waits for room before it is told that all are full.
+pub const JOIN_WAIT_MS: u64 = 2_000;

@@ -49,3 +49,31 @@ fn far_jumps_clear_the_field() {
     acks.insert(u32::MAX);
     assert_eq!(acks.bits, 0);
 }
+
+#[test]
+fn without_is_the_difference() {
+    let mut seed = 7u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) % below
+    };
+    for _ in 0..20_000 {
+        let make = |random: &mut dyn FnMut(u64) -> u64| {
+            let mut acks = AckBits::NONE;
+            for _ in 0..random(12) {
+                let _ = acks.insert(random(60) as u32);
+            }
+            acks
+        };
+        let (new, known) = (make(&mut random), make(&mut random));
+        let mut found: Vec<u32> = new.without(known).collect();
+        // When the known ones are newer, repeating is allowed; leaving out what was not known never is.
+        let expected: Vec<u32> = new.iter().filter(|n| !known.contains(*n)).collect();
+        if new.highest >= known.highest {
+            found.sort_unstable_by(|a, b| b.cmp(a));
+            assert_eq!(found, expected, "{new:?} without {known:?}");
+        } else {
+            assert!(expected.iter().all(|n| found.contains(n)));
+        }
+    }
+}

@@ -1,13 +1,13 @@
 //! What clients send: hello, join, inputs, commands, acknowledgements, leave. Everything ends up as records in a zone's inbox, or
 //! with one clear answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ringfort_protocol::control::{ClientMsg, Code, Credential, JoinTarget, ServerMsg};
-use ringfort_protocol::driver::{Closed, Conn, ConnId, DriverStats, Handler};
+use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, DriverStats, Handler};
 use ringfort_protocol::input::InputDatagram;
-use ringfort_protocol::limits::{MAX_PLAYER_NAME_BYTES, PROTOCOL_VERSION};
+use ringfort_protocol::limits::{MAX_CONNECTIONS, MAX_PLAYER_NAME_BYTES, PROTOCOL_VERSION};
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
@@ -23,7 +23,7 @@ use super::snapshot::SnapshotBuilder;
 use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
-use crate::limits::{HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX};
+use crate::limits::{HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS};
 use crate::udp::UdpCounters;
 
 /// All clients of this front-end, and the zones that they play in.
@@ -39,6 +39,8 @@ pub(super) struct Clients {
     pub(super) directory: Segment,
     pub(super) generation: u64,
     pub(super) refreshed_at: Instant,
+    /// Clients that want any match, while all are full.
+    waiting: VecDeque<(ConnId, Instant)>,
     inbox: Segment,
     own: Segment,
     describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
@@ -48,6 +50,9 @@ pub(super) struct Clients {
     overdue_at: Instant,
     published_at: Instant,
 }
+
+/// In place of a slot while a join waits for room.
+const NO_ZONE: usize = usize::MAX;
 
 /// What was wrong with a message; the connection is closed with the code.
 struct Refusal(Code, &'static str);
@@ -81,6 +86,7 @@ impl Clients {
             now_us: 0,
             generation: 0,
             refreshed_at: now,
+            waiting: VecDeque::new(),
             directory,
             inbox,
             own,
@@ -110,7 +116,7 @@ impl Clients {
     }
 
     /// Closes connections whose stage has taken too long.
-    pub(super) fn end_overdue(&mut self, driver: &mut ringfort_protocol::driver::Driver<App>) {
+    pub(super) fn end_overdue(&mut self, driver: &mut Driver<App>) {
         if self.now < self.overdue_at {
             return;
         }
@@ -194,7 +200,14 @@ impl Clients {
         let Stage::Welcomed { name } = std::mem::replace(&mut conn.app.stage, Stage::Closed) else {
             return Err(Refusal(Code::BadMessage, "a join out of its order"));
         };
-        let mut joining = Joining { name, nonce, zone: 0, any: target == JoinTarget::Any, tried: Vec::new() };
+        let mut joining = Joining {
+            name,
+            nonce,
+            zone: 0,
+            any: target == JoinTarget::Any,
+            tried: Vec::new(),
+            until: self.now + Duration::from_millis(JOIN_WAIT_MS),
+        };
         let found = match &target {
             JoinTarget::Any => self.any_zone(&joining.tried),
             JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| unpadded(&z.name) == *wanted).ok_or(Code::NoSuchMatch),
@@ -204,9 +217,45 @@ impl Clients {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
             }
+            Err(Code::MatchFull) if joining.any => self.await_room(conn, joining),
             Err(code) => self.refuse_join(conn, joining.name, code),
         }
         Ok(())
+    }
+
+    /// No match has room just now, as far as this front-end knows. Joins on their way through another one may come to nothing, so
+    /// the client waits a little before it is refused.
+    fn await_room(&mut self, conn: &mut Conn<App>, mut joining: Joining) {
+        joining.zone = NO_ZONE;
+        joining.tried.clear();
+        if self.waiting.len() < MAX_CONNECTIONS {
+            self.waiting.push_back((conn.id(), joining.until));
+        }
+        conn.app.stage = Stage::Joining(Box::new(joining));
+        conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
+    }
+
+    /// Gives those who wait for room in any match another try, in the order in which they came.
+    pub(super) fn retry_waiting(&mut self, driver: &mut Driver<App>) {
+        while let Some((id, until)) = self.waiting.front().copied() {
+            let found = self.any_zone(&[]);
+            if found.is_err() && self.now < until {
+                return;
+            }
+            self.waiting.pop_front();
+            let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
+            if !matches!(&conn.app.stage, Stage::Joining(joining) if joining.zone == NO_ZONE) {
+                continue;
+            }
+            let Stage::Joining(mut joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { continue };
+            match found {
+                Ok((slot, entry)) => {
+                    joining.zone = slot;
+                    self.begin_join(conn, *joining, entry);
+                }
+                Err(code) => self.refuse_join(conn, joining.name, code),
+            }
+        }
     }
 
     fn open_zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
@@ -274,6 +323,7 @@ impl Clients {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
             }
+            _ if joining.any && code == Code::MatchFull && self.now < joining.until => self.await_room(conn, joining),
             _ => self.refuse_join(conn, joining.name, code),
         }
     }

@@ -45,6 +45,8 @@ pub struct Joining {
     pub any: bool,
     /// Zones that have refused.
     pub tried: Vec<usize>,
+    /// Until when it waits for room, if any match will do.
+    pub until: Instant,
 }
 
 /// A session of this front-end.

@@ -68,11 +68,11 @@ fn run(seed: u64, budget: usize, loss: u64) {
     let mut players: Vec<Player> = Vec::new();
     let (mut nonce, mut sequence) = (0u8, 0);
     for tick in 0..200u32 {
-        if players.len() < 20 && nonce < 200 && random(&mut rng) % 3 == 0 {
+        if players.len() < 20 && nonce < 200 && random(&mut rng).is_multiple_of(3) {
             nonce += 1;
             bench.join(nonce);
         }
-        if players.len() > 4 && random(&mut rng) % 15 == 0 {
+        if players.len() > 4 && random(&mut rng).is_multiple_of(15) {
             let gone = players.swap_remove(random(&mut rng) as usize % players.len());
             bench.push(RecordKind::Leave, gone.row.id, 0, &1u64.to_ne_bytes());
         }

@@ -149,13 +149,13 @@ fn every_input_counts_exactly_once_over_jitter_repeats_and_restarts() {
                 let value = (random(&mut rng) % 1000) as u32;
                 sum += value;
                 bench.input(row.id, sent, value);
-                if random(&mut rng) % 4 == 0 {
+                if random(&mut rng).is_multiple_of(4) {
                     bench.input(row.id, sent, value);
                 }
             }
             bench.flush();
             assert!(matches!(bench.step(&mut zone), Outcome::Committed { .. }));
-            if random(&mut rng) % 5 == 0 {
+            if random(&mut rng).is_multiple_of(5) {
                 zone = bench.restart(zone);
             }
             let (tally, acked) = (bench.tally(&row), bench.acked(&row));

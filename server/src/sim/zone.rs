@@ -1,7 +1,7 @@
 //! One zone, stepped: drain the inbox and the mailbox, apply, step the game, commit.
 //!
 //! **Invariant**: cursors, events, sessions and the world commit together, so an input is applied exactly once or not yet. All
-//! that is kept between ticks beside the pages ([`Index`]) is derived from them and rebuilt on takeover.
+//! that is kept between ticks beside the pages (`Index`) is derived from them and rebuilt on takeover.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
