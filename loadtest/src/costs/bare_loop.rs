@@ -205,7 +205,8 @@ fn arm<P>(
     index: usize,
     deadline: Instant,
 ) {
-    let millis = deadline.saturating_duration_since(epoch).as_micros().div_ceil(1_000);
+    // Rounded up to the nanosecond: an entry before its deadline would be found, and made, for ever.
+    let millis = deadline.saturating_duration_since(epoch).as_nanos().div_ceil(1_000_000);
     let at = epoch + Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
     if slot.armed.is_none_or(|armed| at < armed) {
         slot.armed = Some(at);

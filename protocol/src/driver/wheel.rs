@@ -26,7 +26,8 @@ impl Wheel {
     /// and is armed again.
     pub(super) fn arm(&mut self, index: u32, armed: &mut u64, deadline: Instant) {
         let since = deadline.saturating_duration_since(self.base);
-        let millisecond = since.as_micros().div_ceil(1000) as u64;
+        // Rounded up to the nanosecond: a slot before its deadline would be found, and armed again, for ever.
+        let millisecond = since.as_nanos().div_ceil(1_000_000) as u64;
         let last = self.position + WHEEL_SLOTS as u64 - 1;
         let at = millisecond.clamp(self.position, last);
         if *armed != 0 && *armed <= at {
@@ -81,3 +82,23 @@ impl Wheel {
 }
 
 const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A deadline a few hundred nanoseconds into a millisecond was once put into the slot before it: looked at between the
+    /// two, its timer was found and armed again without end.
+    #[test]
+    fn no_timer_comes_up_before_its_deadline() {
+        let base = Instant::now();
+        for nanos in [1, 499, 500, 999, 1_000, 999_999, 1_000_000] {
+            let deadline = base + Duration::from_millis(5) + Duration::from_nanos(nanos);
+            let mut wheel = Wheel::new(base);
+            let mut armed = 0;
+            wheel.arm(7, &mut armed, deadline);
+            assert_eq!(wheel.next_due(deadline - Duration::from_nanos(1)), None, "{nanos} ns");
+            assert_eq!(wheel.next_due(deadline + Duration::from_millis(1)).map(|due| due.1), Some(7));
+        }
+    }
+}
