@@ -274,9 +274,10 @@ impl<T> Driver<T> {
             let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
             return self.respond(&transmit, out);
         };
+        // Counted before it can fail: what is accepted less what failed or was closed is what is there.
+        self.stats.accepted += 1;
         match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
             Ok((handle, quic)) => {
-                self.stats.accepted += 1;
                 self.insert(handle, quic, app);
             }
             Err(error) => {

@@ -128,6 +128,7 @@ impl Clients {
             .collect();
         for id in overdue {
             if let Some(conn) = driver.connection(id) {
+                self.counts.one(count::OVERDUE);
                 conn.close(Code::TimedOut, "this step of the connection took too long");
             }
         }

@@ -35,6 +35,7 @@ pub const NAMES: &[&str] = &[
     "fe_loops",
     "fe_control_bad",
     "fe_snapshots_unsent",
+    "fe_overdue",
 ];
 
 macro_rules! counters {
@@ -76,6 +77,7 @@ counters!(
     LOOPS = 30,
     CONTROL_BAD = 31,
     SNAPSHOTS_UNSENT = 32,
+    OVERDUE = 33,
 );
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

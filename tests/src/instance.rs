@@ -1,0 +1,221 @@
+//! An instance of the bundled game as real processes, with a run directory and a name of its own, cleared away whatever
+//! becomes of the test.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{LOOK_AGAIN, PATIENCE, programs};
+
+/// What every instance of the tests has unless a flag says otherwise: little memory, because many run side by side.
+const CONFIGURATION: &str = r#"
+listen = "127.0.0.1:0"
+arena_mib = 16
+inbox_mib = 8
+max_matches = 64
+
+[game]
+capacity = 16
+"#;
+
+/// How long an instance may take to stop in order before its processes are killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// A running `ringfort up`.
+pub struct Instance {
+    name: String,
+    directory: tempfile::TempDir,
+    up: Child,
+    address: SocketAddr,
+}
+
+impl Instance {
+    /// Starts one with these flags of `up` and waits until it says where it listens.
+    pub fn start(flags: &[&str]) -> Instance {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("w{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::write(directory.path().join("ringfort.toml"), CONFIGURATION).expect("a configuration file");
+        let log = fs::File::create(directory.path().join("stderr")).expect("a log file");
+        let mut command = command(&name, directory.path(), &["up"]);
+        let mut up = command.args(flags).stdout(Stdio::piped()).stderr(log).spawn().expect("the server can be started");
+        let mut line = String::new();
+        let output = up.stdout.as_mut().expect("its output is piped");
+        BufReader::new(output).read_line(&mut line).expect("its output can be read");
+        let address = line.trim().rsplit(' ').next().and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| {
+            panic!("`up` said {line:?} and {}", fs::read_to_string(directory.path().join("stderr")).unwrap_or_default())
+        });
+        Instance { name, directory, up, address }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate that it made for itself.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join("ringfort").join(&self.name).join("dev-cert.pem")
+    }
+
+    /// Runs a command of the command line against it.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        command(&self.name, self.directory.path(), arguments).output().expect("the command line can be started")
+    }
+
+    /// Runs a command that must succeed; returns what it printed.
+    pub fn done(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints text")
+    }
+
+    /// Runs a command with `--json` that must succeed.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.done(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?} printed no JSON ({error}): {text}"))
+    }
+
+    /// What `status` tells.
+    pub fn status(&self) -> Value {
+        self.json(&["status"])
+    }
+
+    /// A counter of `status`.
+    pub fn counter(&self, name: &str) -> u64 {
+        counter(&self.status(), name)
+    }
+
+    /// Waits until the status is as wanted.
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < until, "waited in vain until {what}: {status:#}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Checks that nothing in its shared memory is damaged, leaked or owned twice.
+    pub fn check_memory(&self) {
+        let output = self.run(&["fsck"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// Waits until `up` has ended by itself; its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        ended(&mut self.up, PATIENCE).unwrap_or_else(|| panic!("`up` of {} does not end", self.name))
+    }
+
+    /// The process of `up`.
+    pub fn supervisor(&self) -> Pid {
+        Pid::from_child(&self.up)
+    }
+
+    /// Names of its files in shared memory.
+    pub fn segments(&self) -> Vec<String> {
+        let prefix = format!("ringfort.{}.", self.name);
+        let files = fs::read_dir("/dev/shm").expect("there is shared memory").flatten();
+        files.filter_map(|file| file.file_name().into_string().ok()).filter(|name| name.starts_with(&prefix)).collect()
+    }
+
+    /// Processes that run in our directory, whatever `status` knows of them.
+    fn pids(&self) -> Vec<Pid> {
+        let ours = format!("XDG_RUNTIME_DIR={}", self.directory.path().display());
+        let is_ours = |pid: &i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes())
+        };
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(is_ours).filter_map(Pid::from_raw).collect()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default());
+        }
+        if let Ok(None) = self.up.try_wait() {
+            // Refused or not: what is still there is killed below.
+            let _ = command(&self.name, self.directory.path(), &["down"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            ended(&mut self.up, STOP_PATIENCE);
+        }
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+        for pid in self.pids() {
+            // An error says that it has ended by itself since.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        for segment in self.segments() {
+            let _ = fs::remove_file(Path::new("/dev/shm").join(segment));
+        }
+    }
+}
+
+/// The command line, in the instance's directory, so that no other configuration is read.
+fn command(instance: &str, directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(programs::server());
+    command.args(arguments).args(["--instance", instance]).stdin(Stdio::null());
+    command.env("XDG_RUNTIME_DIR", directory).current_dir(directory);
+    command
+}
+
+/// The exit code of a process that ends within the time; it has none when a signal ended it.
+fn ended(process: &mut Child, patience: Duration) -> Option<Option<i32>> {
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(status) = process.try_wait().expect("a child can be waited for") {
+            return Some(status.code());
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// A counter of a status.
+pub fn counter(status: &Value, name: &str) -> u64 {
+    status["counters"][name].as_u64().unwrap_or_else(|| panic!("there is no counter {name}"))
+}
+
+/// The processes of a role, by slot.
+pub fn processes<'s>(status: &'s Value, role: &str) -> Vec<&'s Value> {
+    let all = status["processes"].as_array().expect("a list of processes");
+    all.iter().filter(|process| process["role"] == role).collect()
+}
+
+/// A match by name; null when there is none.
+pub fn match_named<'s>(status: &'s Value, name: &str) -> &'s Value {
+    let all = status["matches"].as_array().expect("a list of matches");
+    all.iter().find(|entry| entry["name"] == name).unwrap_or(&Value::Null)
+}
+
+/// The process id of a process that `status` names.
+pub fn pid_of(process: &Value) -> Pid {
+    let pid = process["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    pid.expect("a process has an id")
+}
+
+/// Sends a signal to a process that lives.
+pub fn send_signal(pid: Pid, signal: Signal) {
+    kill_process(pid, signal).unwrap_or_else(|error| panic!("process {pid:?} gets no signal: {error}"));
+}

@@ -1,0 +1,9 @@
+//! Whole-system tests: real processes, real sockets, real kills.
+
+mod death;
+mod loadtest;
+mod play;
+mod refused;
+mod shared_memory;
+mod stop;
+mod walk;
