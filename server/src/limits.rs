@@ -146,3 +146,5 @@ pub const EVENTS_PER_SNAPSHOT: u64 = 256;
 pub const GATHER_US: u64 = 500;
 /// How long a client that wants any match waits for room before it is told that all are full.
 pub const JOIN_WAIT_MS: u64 = 2_000;
+/// Memory from which received datagrams are cut.
+pub const RECEIVE_BLOCK_BYTES: usize = 256 << 10;

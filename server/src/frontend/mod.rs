@@ -34,7 +34,7 @@ use crate::certificate::{Certificate, CertificateError};
 use crate::clock::now_us;
 use crate::config::Config;
 use crate::game::{Description, Game, ZoneLimits};
-use crate::limits::{GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, UDP_BATCH};
+use crate::limits::{GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, RECEIVE_BLOCK_BYTES, UDP_BATCH};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::stop_signal;
 use crate::supervisor::spawn::{FD_DIRECTORY, FD_SOCKET, FD_WAKE, FD_WORLD, MissingDescriptor};
@@ -79,6 +79,8 @@ struct Frontend {
     udp: UdpBatch,
     socket: OwnedFd,
     wake: OwnedFd,
+    /// Where received datagrams are cut from: one allocation serves many, and is used again once quinn-proto lets go of them.
+    block: BytesMut,
     /// When packets were last taken in.
     received_at: Instant,
 }
@@ -112,6 +114,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         ),
         udp: UdpBatch::new(std::os::fd::AsFd::as_fd(&socket))?,
         wake: FD_WAKE.take()?,
+        block: BytesMut::with_capacity(RECEIVE_BLOCK_BYTES),
         received_at: Instant::now(),
         socket,
     };
@@ -191,12 +194,16 @@ impl Frontend {
     }
 
     fn receive(&mut self) -> Result<(), FrontendError> {
-        let (driver, UdpBatch { receiver, sender }) = (&mut self.driver, &mut self.udp);
+        let (driver, block, UdpBatch { receiver, sender }) = (&mut self.driver, &mut self.block, &mut self.udp);
         for _ in 0..RECEIVE_BATCHES_PER_LOOP {
             let received = receiver.receive()?;
             let now = Instant::now();
             for (from, bytes) in receiver.datagrams() {
-                driver.handle_datagram(now, from, None, None, BytesMut::from(bytes), &mut |t, b| sender.push(t, b));
+                if block.capacity() < bytes.len() {
+                    block.reserve(RECEIVE_BLOCK_BYTES);
+                }
+                block.extend_from_slice(bytes);
+                driver.handle_datagram(now, from, None, None, block.split(), &mut |t, b| sender.push(t, b));
             }
             if received < UDP_BATCH {
                 break;

@@ -95,9 +95,8 @@ impl Clients {
         if link.view.sessions_changed() || !link.joins.is_empty() {
             self.settle_sessions(driver, link, &head);
         }
-        let sessions: Vec<(u32, ConnId)> = link.sessions.iter().map(|(slot, id)| (*slot, *id)).collect();
-        for (slot, id) in sessions {
-            self.serve_client(driver, link, slot, id);
+        for (slot, id) in &link.sessions {
+            self.serve_client(driver, link, *slot, *id);
         }
         if head.flags & RootFlags::CLOSING != 0 {
             self.end_all(driver, link, EndReason::MatchOver);

@@ -77,6 +77,11 @@ impl<G: Game> Bound<G> {
         self.shared.meta.get()
     }
 
+    /// Whether the match was closed by a tick that is committed.
+    pub(crate) fn committed_closed(&self) -> bool {
+        self.meta.get(0).is_some_and(|meta| meta.closed_at != 0)
+    }
+
     /// Clears what despawned entities left in the columns and frees their indices, last despawned first.
     pub(crate) fn reap(&mut self) {
         let despawned = self.shared.despawned.take();

@@ -8,13 +8,13 @@ use ringfort_shm_state::table::Table;
 
 use crate::game::Outgoing;
 
-/// The row of an event; `None` when its encoding is longer than a row has room for.
-pub fn row<E: Message>(out: &Outgoing<E>, tick: u32) -> Option<EventRow> {
-    let mut bits = BitWriter::new(Vec::with_capacity(MAX_EVENT_BYTES));
-    out.event.encode(&mut bits);
-    let encoded = bits.finish();
+/// The row of an event; `None` when its encoding is longer than a row has room for. `bits` is used again and again.
+pub fn row<E: Message>(out: &Outgoing<E>, tick: u32, bits: &mut BitWriter) -> Option<EventRow> {
+    bits.clear();
+    out.event.encode(bits);
+    let encoded = bits.flush();
     let mut payload = [0; MAX_EVENT_BYTES];
-    payload.get_mut(..encoded.len())?.copy_from_slice(&encoded);
+    payload.get_mut(..encoded.len())?.copy_from_slice(encoded);
     Some(EventRow {
         number: 0,
         session: out.session,

@@ -18,6 +18,8 @@ pub struct Arrivals {
 #[derive(Clone, Copy)]
 struct Arrived {
     slot: u32,
+    /// Position among the arrivals of its tick.
+    order: u32,
     sequence: u32,
     bytes: [u8; MAX_INPUT_BYTES],
 }
@@ -29,7 +31,8 @@ impl Arrivals {
         let fits = sequence != 0 && payload.len() <= MAX_INPUT_BYTES;
         if fits {
             bytes[..payload.len()].copy_from_slice(payload);
-            self.list.push(Arrived { slot, sequence, bytes });
+            let order = self.list.len() as u32;
+            self.list.push(Arrived { slot, order, sequence, bytes });
         }
         fits
     }
@@ -56,8 +59,8 @@ impl Arrivals {
         players: &mut Vec<(SessionId, G::Input, Arrival)>,
     ) -> u64 {
         players.clear();
-        // Stable: a session's inputs keep the order of the inbox.
-        self.list.sort_by_key(|a| a.slot);
+        // A session's inputs keep the order of the inbox; a stable sort would do that too, but allocates.
+        self.list.sort_unstable_by_key(|a| (a.slot, a.order));
         let bytes = <G::Input as Input>::wire_bytes();
         let (mut at, mut refused) = (0, 0);
         for (slot, session) in sessions.iter() {

@@ -170,7 +170,10 @@ impl<G: Game> Sim<G> {
                         page.record(*slot, TickHistogram::Late, late);
                         page.add(count::TICKS_LATE, u64::from(late > scheduled.period_us));
                     }
-                    Outcome::Starved => warn!(zone = slot, "a tick was put off: the arena is full"),
+                    Outcome::Starved if page.counter(count::TICKS_STARVED).is_power_of_two() => {
+                        warn!(zone = slot, "a tick was put off: the arena is full; end matches or raise arena_mib");
+                    }
+                    Outcome::Starved => {}
                     Outcome::Ended { frontends: bits } => {
                         frontends |= bits;
                         page.add(count::ZONES_ENDED, 1);

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use ringfort_protocol::SessionId;
+use ringfort_protocol::bits::BitWriter;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{
@@ -105,6 +106,7 @@ pub struct Zone<G: Game> {
     mail_cursor: u64,
     index: Index,
     arrivals: Arrivals,
+    bits: BitWriter,
     /// Front-ends whose joins were answered or whose sessions ended in this tick.
     touched_frontends: u64,
     /// Counted since the last look.
@@ -154,6 +156,7 @@ impl<G: Game> Zone<G> {
             mail_cursor: head.map_or(0, |h| h.mail_cursor),
             index: Index::default(),
             arrivals: Arrivals::default(),
+            bits: BitWriter::default(),
             touched_frontends: 0,
             counters: ZoneCounters::default(),
         };
@@ -223,6 +226,9 @@ impl<G: Game> Zone<G> {
             Err(CommitError::ArenaFull { .. }) => {
                 (self.net_cursor, self.mail_cursor) = before;
                 self.counters.ticks_starved += 1;
+                self.tick.closed.set(self.bound.committed_closed());
+                self.tick.outgoing.borrow_mut().clear();
+                self.arrivals.clear();
                 self.bound.reload();
                 self.rebuild_index();
                 Outcome::Starved
@@ -434,7 +440,7 @@ impl<G: Game> Zone<G> {
         let mut cues = 0;
         for out in outgoing.drain(..) {
             let reliable = Tick::<G>::is_reliable(&out.event);
-            let Some(row) = super::events::row(&out, self.tick.now.0) else {
+            let Some(row) = super::events::row(&out, self.tick.now.0, &mut self.bits) else {
                 self.counters.cues_dropped += 1;
                 continue;
             };
