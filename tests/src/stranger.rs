@@ -82,6 +82,11 @@ impl Stranger {
         self.send.finish().expect("the stream is open");
     }
 
+    /// Takes the control stream back in the midst of it.
+    pub fn reset(&mut self) {
+        self.send.reset(Code::Left.into()).expect("the stream is open");
+    }
+
     /// Whether the server lets it open one more stream, of either kind, while `waiting`.
     pub fn opens_another(&self, mut waiting: impl FnMut() -> bool) -> bool {
         let patience = async {

@@ -52,8 +52,8 @@ mod rival {
     }
 }
 
-/// Lets strangers at an instance in which two play, one at each front-end or not, and checks that the counter counts
-/// `times` of them, that nobody else noticed, and that their connections are not counted as there any more.
+/// Lets strangers at an instance in which two play. Checks that the counter counts `times` of them, that the players noticed
+/// nothing, and that in the end only their connections are there.
 fn check(name: &str, times: u64, attack: impl FnOnce(&Instance) + Send) {
     let instance = Instance::start(&[]);
     let mut crowd = Crowd::new(instance.address());
@@ -207,6 +207,15 @@ fn another_stream() {
         assert!(!stranger.opens_another(|| instance.counter("fe_loops") < until));
         stranger.finish();
         assert_eq!(stranger.closed().0, Some(Code::Left));
+    });
+}
+
+#[test]
+fn a_control_stream_that_is_taken_back() {
+    check("fe_control_bad", 1, |instance| {
+        let mut stranger = welcomed(instance);
+        stranger.reset();
+        assert_eq!(stranger.closed().0, Some(Code::BadMessage));
     });
 }
 
