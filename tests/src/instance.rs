@@ -155,8 +155,12 @@ impl Drop for Instance {
         }
         if let Ok(None) = self.up.try_wait() {
             // Refused or not: what is still there is killed below.
-            let _ = command(&self.name, self.directory.path(), &["down"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-            ended(&mut self.up, STOP_PATIENCE);
+            let mut down = command(&self.name, self.directory.path(), &["down"]);
+            if let Ok(mut down) = down.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+                ended(&mut self.up, STOP_PATIENCE);
+                let _ = down.kill();
+                let _ = down.wait();
+            }
         }
         let _ = self.up.kill();
         let _ = self.up.wait();
