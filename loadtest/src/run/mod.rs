@@ -37,7 +37,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RunArgs {
     /// The server's address, e.g. 127.0.0.1:7777
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
     server: SocketAddr,
     /// How many clients
     #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "100")]
