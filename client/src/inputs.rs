@@ -13,6 +13,7 @@ use ringfort_protocol::snapshot::{SnapshotHeader, WAITED_UNKNOWN};
 
 /// The newest inputs, encoded, in a ring indexed by sequence.
 pub(crate) struct Inputs<I> {
+    stay: u8,
     ring: [Slot; MAX_INPUTS],
     encoded: Vec<u8>,
     stride: usize,
@@ -30,9 +31,10 @@ struct Slot {
 }
 
 impl<I: Input> Inputs<I> {
-    /// For inputs of `stride` bytes each.
-    pub(crate) fn new(stride: usize) -> Inputs<I> {
+    /// For the connection's join number `stay`, and inputs of `stride` bytes each.
+    pub(crate) fn new(stay: u8, stride: usize) -> Inputs<I> {
         Inputs {
+            stay,
             ring: [Slot::default(); MAX_INPUTS],
             encoded: vec![0; stride * MAX_INPUTS],
             stride,
@@ -41,6 +43,11 @@ impl<I: Input> Inputs<I> {
             previous: I::default(),
             scratch: Vec::with_capacity(stride),
         }
+    }
+
+    /// Which join of the connection they belong to.
+    pub(crate) fn stay(&self) -> u8 {
+        self.stay
     }
 
     /// Takes the next input and returns its sequence. A button that was held before loses its edge.
@@ -64,7 +71,7 @@ impl<I: Input> Inputs<I> {
 
     /// Writes the datagram: the acknowledgement of `ticks` and every input that is still needed.
     pub(crate) fn write(&self, ticks: AckBits, to: &mut Vec<u8>) {
-        start_inputs(to, self.newest, ticks);
+        start_inputs(to, self.stay, self.newest, ticks);
         for sequence in (self.oldest_needed()..=self.newest).rev() {
             let at = sequence as usize % MAX_INPUTS;
             push_input(to, &self.encoded[at * self.stride..][..self.stride]);

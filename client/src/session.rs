@@ -133,7 +133,7 @@ impl<W: Wire> Session<W> {
             join: None,
             id: SessionId::NOBODY,
             tick_hz: 0,
-            inputs: Inputs::new(layout.input_bytes),
+            inputs: Inputs::new(0, layout.input_bytes),
             layout,
             world: None,
             mine: Entity::NONE,

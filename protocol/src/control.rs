@@ -73,6 +73,8 @@ pub enum ServerMsg {
     Joined {
         /// The client's session.
         session: SessionId,
+        /// Which join of the connection this is; every datagram of the session carries it, both ways.
+        stay: u8,
         /// The match's id.
         match_id: u64,
         /// The match's name.

@@ -1,10 +1,10 @@
 //! The datagram up: what a player does, as often as it takes to arrive.
 //!
 //! ```text
-//! [0x02][sequence u32][acked tick u32][acked bits u32][count u8][count inputs, newest first][zeros up to 40 bytes]
+//! [0x02][stay u8][sequence u32][acked tick u32][acked bits u32][count u8][count inputs, newest first][zeros up to 40 bytes]
 //! ```
 //! Every datagram repeats the inputs that the server has not acknowledged. Their sequences descend by one from
-//! `sequence`. A datagram without inputs carries the acknowledgement alone.
+//! `sequence`. `stay` says which join of the connection it belongs to. A datagram without inputs carries the acknowledgement alone.
 
 use crate::AckBits;
 use crate::limits::{MAX_INPUTS, MIN_CLIENT_DATAGRAM};
@@ -12,7 +12,7 @@ use crate::limits::{MAX_INPUTS, MIN_CLIENT_DATAGRAM};
 /// First byte of the datagram.
 pub const INPUT_TAG: u8 = 0x02;
 /// Bytes before the first input.
-pub const HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 1;
+pub const HEADER_BYTES: usize = 1 + 1 + 4 + 4 + 4 + 1;
 
 /// A datagram of a client that is no input. It is dropped and counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum InputError {
 /// A checked input datagram; the inputs themselves are still encoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InputDatagram<'a> {
+    /// Which join of the connection it belongs to; of an earlier one it is of no use any more.
+    pub stay: u8,
     /// Sequence of the newest input; 0 if there never was one.
     pub sequence: u32,
     /// Ticks whose snapshots the client has applied.
@@ -50,8 +52,8 @@ impl<'a> InputDatagram<'a> {
         if header[0] != INPUT_TAG {
             return Err(InputError::Tag);
         }
-        let (sequence, acked) = (word(1), AckBits { highest: word(5), bits: word(9) });
-        let count = usize::from(header[13]);
+        let (sequence, acked) = (word(2), AckBits { highest: word(6), bits: word(10) });
+        let count = usize::from(header[14]);
         if count > MAX_INPUTS || count as u64 > u64::from(sequence) {
             return Err(InputError::Count);
         }
@@ -63,7 +65,7 @@ impl<'a> InputDatagram<'a> {
         if padding.iter().any(|byte| *byte != 0) {
             return Err(InputError::Trailing);
         }
-        Ok(InputDatagram { sequence, acked, inputs, wire_bytes })
+        Ok(InputDatagram { stay: header[1], sequence, acked, inputs, wire_bytes })
     }
 
     /// The inputs, newest first: sequence and encoding.
@@ -77,9 +79,10 @@ impl<'a> InputDatagram<'a> {
 
 /// Starts a datagram in `to`, whose memory is used again. Append the inputs with [`push_input`], newest first, then
 /// [`finish_inputs`].
-pub fn start_inputs(to: &mut Vec<u8>, sequence: u32, acked: AckBits) {
+pub fn start_inputs(to: &mut Vec<u8>, stay: u8, sequence: u32, acked: AckBits) {
     to.clear();
     to.push(INPUT_TAG);
+    to.push(stay);
     to.extend_from_slice(&sequence.to_le_bytes());
     to.extend_from_slice(&acked.highest.to_le_bytes());
     to.extend_from_slice(&acked.bits.to_le_bytes());

@@ -1,7 +1,7 @@
 //! The datagram down: what has changed in the world, as one client sees it.
 //!
 //! ```text
-//! [0x01][tick u32][input ack highest u32][bits u32][waited_us u32][records u16][cues u8] then bits:
+//! [0x01][stay u8][tick u32][input ack highest u32][bits u32][waited_us u32][records u16][cues u8] then bits:
 //!   globals: 1 bit; when set a bit per synced global, then for each set the row
 //!   each record: entity index (bits_for(max_entities)), op 2 bits:
 //!     0 update: a bit per synced column; for each set: 1 bit present, if present the row
@@ -24,7 +24,7 @@ use crate::{AckBits, TickNo, WireLayout, bits::bits_for};
 /// First byte of the datagram.
 pub const SNAPSHOT_TAG: u8 = 0x01;
 /// Bytes before the bits.
-pub const HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 4 + 2 + 1;
+pub const HEADER_BYTES: usize = 1 + 1 + 4 + 4 + 4 + 4 + 2 + 1;
 /// `waited_us` if nothing is known.
 pub const WAITED_UNKNOWN: u32 = u32::MAX;
 
@@ -37,6 +37,9 @@ const GENERATION_BITS: u32 = 32;
 /// What every snapshot says first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SnapshotHeader {
+    /// Which join of the connection it belongs to ([`ServerMsg::Joined`](crate::control::ServerMsg::Joined)); one of an
+    /// earlier match that comes late is dropped.
+    pub stay: u8,
     /// The committed tick that it shows.
     pub tick: TickNo,
     /// The client's inputs that this tick's root contains.

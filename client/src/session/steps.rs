@@ -37,8 +37,8 @@ impl<W: Wire> Session<W> {
     fn handle_message(&mut self, now: Instant, message: ServerMsg) {
         match message {
             ServerMsg::Welcome { version, schema, .. } if self.phase == Phase::Greeting => self.welcome(version, &schema),
-            ServerMsg::Joined { session, name, tick_hz, max_entities, .. } if self.phase == Phase::Joining => {
-                self.joined(session, name, tick_hz, max_entities);
+            ServerMsg::Joined { session, stay, name, tick_hz, max_entities, .. } if self.phase == Phase::Joining => {
+                self.joined(session, stay, name, tick_hz, max_entities);
             }
             // Acknowledgements and events of a session that has just ended may still be on their way.
             ServerMsg::CommandAck { number } => {
@@ -63,6 +63,10 @@ impl<W: Wire> Session<W> {
     pub(crate) fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) -> Option<Snapshot> {
         // A snapshot may overtake the message that tells of the join. It isn't acknowledged, so nothing of it is lost.
         if !self.is_joined() {
+            return None;
+        }
+        // One of the match before, late: it says nothing of this one.
+        if bytes.get(1).is_some_and(|stay| *stay != self.inputs.stay()) {
             return None;
         }
         let Session { world, events, cues_dropped, .. } = self;
@@ -159,7 +163,7 @@ impl<W: Wire> Session<W> {
         self.write(&ClientMsg::Join { target, nonce });
     }
 
-    fn joined(&mut self, session: SessionId, match_name: String, tick_hz: u32, max_entities: u32) {
+    fn joined(&mut self, session: SessionId, stay: u8, match_name: String, tick_hz: u32, max_entities: u32) {
         if tick_hz == 0 || max_entities > ringfort_protocol::limits::MAX_ENTITIES {
             return self.close(Code::BadMessage, "a match beyond the limits");
         }
@@ -169,7 +173,7 @@ impl<W: Wire> Session<W> {
         self.tick_hz = tick_hz;
         self.world = Some(ClientWorld::new(self.layout.clone(), max_entities));
         self.mine = Entity::NONE;
-        self.inputs = Inputs::new(self.layout.input_bytes);
+        self.inputs = Inputs::new(stay, self.layout.input_bytes);
         self.next_command = 1;
         self.commands.clear();
         (self.events_seen, self.events_acked) = (0, 0);

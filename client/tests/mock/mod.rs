@@ -179,7 +179,7 @@ impl State {
     fn snapshot(&mut self) -> Vec<u8> {
         self.tick += 1;
         let layout = WireLayout::new(Counting::schema()).expect("a sound schema");
-        let header = SnapshotHeader { tick: TickNo(self.tick), inputs: self.applied, waited_us: 0 };
+        let header = SnapshotHeader { stay: 1, tick: TickNo(self.tick), inputs: self.applied, waited_us: 0 };
         let mut writer = SnapshotWriter::new();
         writer.start(&header, SnapshotShape::new(&layout, MAX_ENTITIES), 1_000);
         let (mut words, mut cue) = (Vec::new(), Vec::new());
@@ -207,6 +207,7 @@ impl State {
                 self.joined = Some(conn.id());
                 Some(ServerMsg::Joined {
                     session: SessionId::new(1, 2),
+                    stay: 1,
                     match_id: 1,
                     name: "arena".to_owned(),
                     tick_hz: 50,

@@ -201,7 +201,7 @@ impl Server {
     }
 
     fn snapshot(&mut self, budget: usize) -> Sent {
-        let header = SnapshotHeader { tick: TickNo(self.tick), inputs: AckBits::NONE, waited_us: WAITED_UNKNOWN };
+        let header = SnapshotHeader { stay: 0, tick: TickNo(self.tick), inputs: AckBits::NONE, waited_us: WAITED_UNKNOWN };
         self.writer.start(&header, self.shape, budget);
         self.baselines.begin(self.tick);
         let mut views: [Option<Option<View>>; MAX as usize] = [None; MAX as usize];

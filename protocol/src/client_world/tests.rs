@@ -16,7 +16,7 @@ fn world() -> ClientWorld {
 }
 
 fn header(tick: u32) -> SnapshotHeader {
-    SnapshotHeader { tick: TickNo(tick), inputs: AckBits { highest: 7, bits: 3 }, waited_us: 1000 }
+    SnapshotHeader { stay: 6, tick: TickNo(tick), inputs: AckBits { highest: 7, bits: 3 }, waited_us: 1000 }
 }
 
 fn words(write: impl FnOnce(&mut BitWriter)) -> (Vec<u64>, u32) {
@@ -53,7 +53,7 @@ fn first() -> Vec<u8> {
 fn golden() {
     #[rustfmt::skip]
     let golden = [
-        1, 9, 0, 0, 0,                          // tick
+        1, 6, 9, 0, 0, 0,                       // stay, tick
         7, 0, 0, 0, 3, 0, 0, 0,                 // inputs
         232, 3, 0, 0,                           // waited
         1, 0, 1,                                // records, cues

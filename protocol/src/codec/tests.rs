@@ -56,6 +56,7 @@ fn the_other_client_messages() {
 fn joined() {
     let joined = ServerMsg::Joined {
         session: SessionId::new(2, 3),
+        stay: 5,
         match_id: 4,
         name: "m".to_owned(),
         tick_hz: 60,
@@ -66,6 +67,7 @@ fn joined() {
     check(&joined, &[
         1, 0, 0, 0,                             // Joined
         3, 0, 0, 0, 2, 0, 0, 0,                 // session: slot, generation
+        5,                                      // stay
         4, 0, 0, 0, 0, 0, 0, 0,                 // match
         1, 0, 0, 0, 0, 0, 0, 0, b'm',
         60, 0, 0, 0,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 fn datagram(sequence: u32, inputs: &[&[u8]]) -> Vec<u8> {
     let mut to = Vec::new();
-    start_inputs(&mut to, sequence, AckBits { highest: 0x11, bits: 0x22 });
+    start_inputs(&mut to, 9, sequence, AckBits { highest: 0x11, bits: 0x22 });
     inputs.iter().for_each(|input| push_input(&mut to, input));
     finish_inputs(&mut to);
     to
@@ -14,11 +14,11 @@ fn datagram(sequence: u32, inputs: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn golden() {
-    let mut golden = vec![2, 9, 0, 0, 0, 0x11, 0, 0, 0, 0x22, 0, 0, 0, 2, 0xa1, 0xa2, 0xb1, 0xb2];
+    let mut golden = vec![2, 9, 9, 0, 0, 0, 0x11, 0, 0, 0, 0x22, 0, 0, 0, 2, 0xa1, 0xa2, 0xb1, 0xb2];
     golden.resize(40, 0);
     assert_eq!(datagram(9, &[&[0xa1, 0xa2], &[0xb1, 0xb2]]), golden);
     let read = InputDatagram::parse(&golden, 2).unwrap();
-    assert_eq!((read.sequence, read.acked), (9, AckBits { highest: 0x11, bits: 0x22 }));
+    assert_eq!((read.stay, read.sequence, read.acked), (9, 9, AckBits { highest: 0x11, bits: 0x22 }));
     let inputs: Vec<(u32, &[u8])> = read.inputs().collect();
     assert_eq!(inputs, [(9, &[0xa1, 0xa2][..]), (8, &[0xb1, 0xb2][..])]);
 }
@@ -48,13 +48,13 @@ fn what_is_refused() {
         assert_eq!(InputDatagram::parse(&bad, 3), Err(error));
     };
     check(&|bad| bad[0] = 1, InputError::Tag);
-    check(&|bad| bad.truncate(13), InputError::Length);
+    check(&|bad| bad.truncate(14), InputError::Length);
     check(&|bad| bad.push(0), InputError::Length);
     check(&|bad| bad[39] = 1, InputError::Trailing);
-    check(&|bad| bad[13] = 17, InputError::Count);
-    check(&|bad| bad[13] = 10, InputError::Count);
-    check(&|bad| bad[13] = 9, InputError::Length);
-    check(&|bad| bad[1] = 0, InputError::Count);
+    check(&|bad| bad[14] = 17, InputError::Count);
+    check(&|bad| bad[14] = 10, InputError::Count);
+    check(&|bad| bad[14] = 9, InputError::Length);
+    check(&|bad| bad[2] = 0, InputError::Count);
 }
 
 proptest! {

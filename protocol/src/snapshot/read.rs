@@ -108,12 +108,13 @@ impl<'a> SnapshotReader<'a> {
         let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         Ok(SnapshotReader {
             header: SnapshotHeader {
-                tick: TickNo(word(1)),
-                inputs: AckBits { highest: word(5), bits: word(9) },
-                waited_us: word(13),
+                stay: header[1],
+                tick: TickNo(word(2)),
+                inputs: AckBits { highest: word(6), bits: word(10) },
+                waited_us: word(14),
             },
-            records: u16::from_le_bytes([header[17], header[18]]),
-            cues: header[19],
+            records: u16::from_le_bytes([header[18], header[19]]),
+            cues: header[20],
             body,
         })
     }

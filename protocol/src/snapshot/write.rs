@@ -40,6 +40,7 @@ impl SnapshotWriter {
         self.globals_written = false;
         self.bits.clear();
         self.bits.write(u64::from(SNAPSHOT_TAG), 8);
+        self.bits.write(u64::from(header.stay), 8);
         self.bits.write(u64::from(header.tick.0), 32);
         self.bits.write(u64::from(header.inputs.highest), 32);
         self.bits.write(u64::from(header.inputs.bits), 32);

@@ -369,6 +369,9 @@ impl Clients {
 
     /// The inputs of a datagram that the inbox does not have yet, oldest first.
     fn inputs(&mut self, live: &mut Live, datagram: &InputDatagram<'_>) {
+        if datagram.stay != live.stay {
+            return;
+        }
         live.baselines.acked(datagram.acked);
         let Some(link) = self.zones.get_mut(&live.zone) else { return };
         for (sequence, encoded) in datagram.inputs().rev() {
@@ -393,7 +396,7 @@ impl Clients {
 
 impl Handler<App> for Clients {
     fn accepted(&mut self, _remote: std::net::SocketAddr) -> Option<App> {
-        Some(App { stage: Stage::Hello, deadline: self.after(HELLO_TIMEOUT_MS) })
+        Some(App { stage: Stage::Hello, joins: 0, deadline: self.after(HELLO_TIMEOUT_MS) })
     }
 
     fn connected(&mut self, conn: &mut Conn<App>) {

@@ -144,10 +144,13 @@ impl Clients {
         let name = std::mem::take(&mut joining.name);
         let mut live = Live::new(name, link.slot, row.id, row.attachment, row.event_cursor, baselines);
         live.command_acked = row.command;
+        conn.app.joins = conn.app.joins.wrapping_add(1);
+        live.stay = conn.app.joins;
         conn.app.stage = Stage::Live(Box::new(live));
         conn.app.deadline = None;
         let joined = ServerMsg::Joined {
             session: SessionId(row.id),
+            stay: conn.app.joins,
             match_id: link.entry.incarnation,
             name: unpadded(&link.entry.name),
             tick_hz: link.entry.tick_hz,

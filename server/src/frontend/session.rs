@@ -12,6 +12,8 @@ const RECEIPTS: usize = 64;
 pub struct App {
     /// Where the connection stands.
     pub stage: Stage,
+    /// How often it has joined.
+    pub joins: u8,
     /// When the stage ends by itself; the client is told so with a code.
     pub deadline: Option<Instant>,
 }
@@ -53,6 +55,8 @@ pub struct Joining {
 pub struct Live {
     /// The player's name.
     pub name: String,
+    /// Which join of the connection this is.
+    pub stay: u8,
     /// Slot of the zone.
     pub zone: usize,
     /// The session.
@@ -81,6 +85,7 @@ impl Live {
     pub fn new(name: String, zone: usize, session: u64, attachment: u32, event_cursor: u64, baselines: Baselines) -> Self {
         Self {
             name,
+            stay: 0,
             zone,
             session,
             attachment,

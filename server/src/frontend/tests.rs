@@ -53,7 +53,7 @@ fn compare(view: &ZoneView, player: &Player, complete: bool, seed: u64) {
 }
 
 fn deliver(player: &mut Player, bytes: &[u8]) {
-    let tick = u32::from_le_bytes(bytes[1..5].try_into().unwrap());
+    let tick = u32::from_le_bytes(bytes[2..6].try_into().unwrap());
     player.world.apply(bytes, |_: BitReader<'_>| {}).unwrap();
     player.acks.insert(tick);
 }
