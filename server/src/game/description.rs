@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use ringfort_protocol::layout::WireLayout;
-use ringfort_protocol::schema::{Schema, SchemaError};
+use ringfort_protocol::schema::{Schema, SchemaError, Sync};
 use ringfort_protocol::{Input, Message};
 use ringfort_shm_state::layout::{EntityRow, EventRow, SessionInput, SessionRow, ZoneMeta, hash_bytes};
 use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_SESSIONS};
@@ -100,6 +100,12 @@ pub enum DescriptionError {
         /// Bytes of the input.
         bytes: usize,
     },
+    /// There is nothing to measure distances from.
+    #[error("column {column} is #[sync(near)], but no synced column has a Vec2 field called `pos` to measure from: add one")]
+    NoPosition {
+        /// The column.
+        column: String,
+    },
     /// The schema breaks a bound.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -136,6 +142,11 @@ impl Description {
         declare.tables.check()?;
         let schema = schema::<G>(&declare);
         let wire = WireLayout::new(&schema)?;
+        if let Some(column) = schema.columns.iter().find(|c| matches!(c.sync, Sync::Near(_))) {
+            if schema.position.is_none_or(|p| wire.wire_column(p.column).is_none()) {
+                return Err(DescriptionError::NoPosition { column: column.name.clone() });
+            }
+        }
         let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
         let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
         let tables_hash = declare.tables.hash() ^ hash_bytes(format!("{names:?}").as_bytes());
