@@ -67,7 +67,11 @@ impl SnapshotBuilder {
             Some(at) => u32::try_from(now_us.saturating_sub(at)).unwrap_or(WAITED_UNKNOWN - 1),
             None => WAITED_UNKNOWN,
         };
-        self.writer.start(&SnapshotHeader { stay: live.stay, tick: TickNo(tick), inputs, waited_us }, view.shape, budget.min(MAX_SNAPSHOT_BYTES));
+        self.writer.start(
+            &SnapshotHeader { stay: live.stay, tick: TickNo(tick), inputs, waited_us },
+            view.shape,
+            budget.min(MAX_SNAPSHOT_BYTES),
+        );
         live.baselines.begin(tick);
         self.globals(view, &mut live.baselines);
         follow_entity(view, live, row);

@@ -142,10 +142,9 @@ impl Description {
         declare.tables.check()?;
         let schema = schema::<G>(&declare);
         let wire = WireLayout::new(&schema)?;
-        if let Some(column) = schema.columns.iter().find(|c| matches!(c.sync, Sync::Near(_))) {
-            if schema.position.is_none_or(|p| wire.wire_column(p.column).is_none()) {
-                return Err(DescriptionError::NoPosition { column: column.name.clone() });
-            }
+        let measurable = schema.position.is_some_and(|p| wire.wire_column(p.column).is_some());
+        if let Some(column) = schema.columns.iter().find(|c| !measurable && matches!(c.sync, Sync::Near(_))) {
+            return Err(DescriptionError::NoPosition { column: column.name.clone() });
         }
         let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
         let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
