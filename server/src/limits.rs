@@ -147,4 +147,12 @@ pub const GATHER_US: u64 = 500;
 /// How long a client that wants any match waits for room before it is told that all are full.
 pub const JOIN_WAIT_MS: u64 = 2_000;
 /// Memory from which received datagrams are cut.
-pub const RECEIVE_BLOCK_BYTES: usize = 256 << 10;
+///
+/// Small, since one packet that quinn-proto keeps holds on to its whole block.
+pub const RECEIVE_BLOCK_BYTES: usize = 16 << 10;
+/// Commands of one session that a front-end takes between two commits; more are answered with `Busy`.
+pub const COMMANDS_PER_TICK: u32 = 16;
+/// Control messages of one session between two commits; a client that sends more is closed with `Flooding`.
+pub const REQUESTS_PER_TICK: u32 = 128;
+/// A session that was told nothing is done with the log's events by steps of the log's length over this.
+pub const EVENT_SETTLE_SHARE: u64 = 4;

@@ -185,7 +185,7 @@ fn a_frame_that_is_too_long() {
 #[test]
 fn datagrams_that_are_no_input() {
     let mut too_many = [0; 40];
-    (too_many[0], too_many[13]) = (0x02, 200);
+    (too_many[0], too_many[14]) = (0x02, 200);
     let datagrams: [&[u8]; 4] = [&[0xff; 60], &[0x02; 40], &[0x02], &too_many];
     check("fe_bad_datagrams", datagrams.len() as u64, |instance| {
         for datagram in datagrams {
@@ -229,4 +229,78 @@ fn a_hello_that_never_comes() {
         assert_eq!(silent.closed().0, Some(Code::TimedOut));
         assert_eq!(halting.closed().0, Some(Code::TimedOut));
     });
+}
+
+/// A stranger who has joined, as the server has answered.
+fn joined(instance: &Instance, nonce: u8) -> Stranger {
+    let mut stranger = welcomed(instance);
+    stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [nonce; 16] });
+    match stranger.hear() {
+        ServerMsg::Joined { .. } => stranger,
+        other => panic!("not joined: {other:?}"),
+    }
+}
+
+fn sessions(status: &serde_json::Value) -> u64 {
+    status["sessions"].as_u64().unwrap()
+}
+
+#[test]
+fn a_second_join_ends_the_session_of_the_first() {
+    check("fe_bad_messages", 3, |instance| {
+        for nonce in 0..3 {
+            let mut stranger = joined(instance, 50 + nonce);
+            instance.wait_for("three sessions", |status| sessions(status) == 3);
+            stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [9; 16] });
+            assert_eq!(stranger.closed().0, Some(Code::BadMessage));
+            instance.wait_for("the two that play", |status| sessions(status) == 2);
+        }
+    });
+}
+
+#[test]
+fn commands_without_end() {
+    check("fe_bad_messages", 1, |instance| {
+        let mut stranger = joined(instance, 60);
+        // In one piece: the connection may be closed before the last of them is on its way.
+        let mut all = Vec::new();
+        for number in 1..=200 {
+            encode_frame(&ClientMsg::Command { number, payload: vec![0] }, &mut all).unwrap();
+        }
+        stranger.write(&all);
+        assert_eq!(stranger.closed().0, Some(Code::Flooding));
+        instance.wait_for("the two that play", |status| sessions(status) == 2);
+    });
+}
+
+#[test]
+fn leaving_over_and_over() {
+    check("fe_bad_messages", 1, |instance| {
+        let mut stranger = joined(instance, 61);
+        let mut all = Vec::new();
+        (0..200).for_each(|_| encode_frame(&ClientMsg::Leave, &mut all).unwrap());
+        stranger.write(&all);
+        assert_eq!(stranger.closed().0, Some(Code::Flooding));
+        instance.wait_for("the two that play", |status| sessions(status) == 2);
+    });
+}
+
+#[test]
+fn a_join_with_a_nonce_that_plays_takes_the_session_over() {
+    let instance = Instance::start(&["--frontends", "1"]);
+    let mut first = joined(&instance, 70);
+    let mut second = joined(&instance, 70);
+    assert!(matches!(first.hear(), ServerMsg::Left { .. }), "the older connection is told");
+    instance.wait_for("one session", |status| sessions(status) == 1);
+    drop(first);
+    // The end of the older connection ends nothing: the session answers a command over the newer one.
+    second.say(&ClientMsg::Command { number: 1, payload: vec![0] });
+    loop {
+        match second.hear() {
+            ServerMsg::CommandAck { number: 1 } => break,
+            ServerMsg::Event { .. } => {}
+            other => panic!("the session is gone: {other:?}"),
+        }
+    }
+    assert_eq!(sessions(&instance.status()), 1);
 }

@@ -23,7 +23,10 @@ use super::snapshot::SnapshotBuilder;
 use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
-use crate::limits::{HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS};
+use crate::limits::{
+    COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS,
+    REQUESTS_PER_TICK,
+};
 use crate::udp::UdpCounters;
 
 /// All clients of this front-end, and the zones that they play in.
@@ -198,9 +201,11 @@ impl Clients {
     }
 
     fn join(&mut self, conn: &mut Conn<App>, target: JoinTarget, nonce: [u8; 16]) -> Handled {
-        let Stage::Welcomed { name } = std::mem::replace(&mut conn.app.stage, Stage::Closed) else {
+        // Looked at before it is taken: the session of a client that joins twice must still be there to be ended.
+        let Stage::Welcomed { name } = &mut conn.app.stage else {
             return Err(Refusal(Code::BadMessage, "a join out of its order"));
         };
+        let name = std::mem::take(name);
         let mut joining = Joining {
             name,
             nonce,
@@ -333,6 +338,9 @@ impl Clients {
         let Stage::Live(live) = &mut conn.app.stage else {
             return Err(Refusal(Code::NotJoined, "only who has joined can leave"));
         };
+        if live.leaving {
+            return count_request(live);
+        }
         if let Some(link) = self.zones.get_mut(&live.zone) {
             link.push_leave(live.session, live.attachment, Why::Quit);
         }
@@ -347,12 +355,19 @@ impl Clients {
         if payload.len() > MAX_RECORD_PAYLOAD {
             return Err(Refusal(Code::BadMessage, "a command longer than any can be"));
         }
-        let Some(link) = self.zones.get_mut(&live.zone).filter(|l| !l.is_backed_up()) else {
+        count_request(live)?;
+        if number <= live.command_appended {
+            return Ok(());
+        }
+        // Only the next one goes on: one behind a command that was not taken would be refused by the sim.
+        let takes = number == live.command_appended + 1 && live.requests_since_snapshot <= COMMANDS_PER_TICK;
+        let Some(link) = self.zones.get_mut(&live.zone).filter(|l| takes && !l.is_backed_up()) else {
             let reason = "the match takes no more requests just now: send the command again".to_owned();
             let _ = conn.send_control(&ServerMsg::Error { code: Code::Busy.into(), reason });
             return Ok(());
         };
         link.push(RecordKind::Command, live.session, live.attachment, number, payload);
+        live.command_appended = number;
         self.counts.one(count::COMMANDS);
         Ok(())
     }
@@ -361,10 +376,9 @@ impl Clients {
         let Stage::Live(live) = &mut conn.app.stage else {
             return Err(Refusal(Code::NotJoined, "acknowledgements are for those who have joined"));
         };
-        if let Some(link) = self.zones.get_mut(&live.zone).filter(|l| !l.is_backed_up()) {
-            link.push(RecordKind::EventAck, live.session, live.attachment, 0, &number.min(live.event_sent).to_ne_bytes());
-        }
-        Ok(())
+        // Told to the zone with its next commit, so that one record a tick is enough.
+        live.event_acked = live.event_acked.max(number.min(live.event_told));
+        count_request(live)
     }
 
     /// The inputs of a datagram that the inbox does not have yet, oldest first.
@@ -392,6 +406,15 @@ impl Clients {
             }
         }
     }
+}
+
+/// Counts a control message of a session. More than any client needs between two commits is flooding.
+fn count_request(live: &mut Live) -> Handled {
+    live.requests_since_snapshot += 1;
+    if live.requests_since_snapshot > REQUESTS_PER_TICK {
+        return Err(Refusal(Code::Flooding, "more control messages than a tick can need"));
+    }
+    Ok(())
 }
 
 impl Handler<App> for Clients {
@@ -441,7 +464,10 @@ impl Handler<App> for Clients {
         if let Stage::Live(live) = stage {
             let why = if why.code() == Some(Code::Left) { Why::Quit } else { Why::TimedOut };
             if let Some(link) = self.zones.get_mut(&live.zone) {
-                link.sessions.remove(&(live.session as u32));
+                // Unless another connection has taken the session over.
+                if link.sessions.get(&(live.session as u32)) == Some(&conn.id()) {
+                    link.sessions.remove(&(live.session as u32));
+                }
                 link.push_leave(live.session, live.attachment, why);
             }
         }

@@ -6,9 +6,9 @@ use ringfort_protocol::SessionId;
 use ringfort_protocol::TickNo;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
-use ringfort_protocol::driver::{ConnId, Driver};
+use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{RootFlags, RootHead, SessionRow, ZoneState};
+use ringfort_shm_state::layout::{RecordKind, RootFlags, RootHead, SessionRow, ZoneState};
 use ringfort_shm_state::mirror::Refreshed;
 use ringfort_shm_state::segment::unpadded;
 
@@ -18,7 +18,7 @@ use super::session::{App, Live, Stage};
 use super::snapshot::is_for;
 use super::zones::ZoneLink;
 use crate::game::Why;
-use crate::limits::{EVENTS_PER_SNAPSHOT, IDLE_TIMEOUT_MS, REFRESH_AT_LEAST_MS};
+use crate::limits::{EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, IDLE_TIMEOUT_MS, REFRESH_AT_LEAST_MS};
 
 impl Clients {
     /// Whether the zones are to be looked at although no sim has called: a call may have been lost with a killed sim.
@@ -95,9 +95,11 @@ impl Clients {
         if link.view.sessions_changed() || !link.joins.is_empty() {
             self.settle_sessions(driver, link, &head);
         }
-        for (slot, id) in &link.sessions {
+        let sessions = std::mem::take(&mut link.sessions);
+        for (slot, id) in &sessions {
             self.serve_client(driver, link, *slot, *id);
         }
+        link.sessions = sessions;
         if head.flags & RootFlags::CLOSING != 0 {
             self.end_all(driver, link, EndReason::MatchOver);
         }
@@ -107,28 +109,28 @@ impl Clients {
     /// clients without a row have left, and joins that the commit has passed over are refused.
     fn settle_sessions(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, head: &RootHead) {
         let table = link.view.description().engine.sessions;
-        let ours: Vec<SessionRow> = link
-            .view
-            .mirror()
-            .iter::<SessionRow>(table)
-            .map(|(_, row)| row)
-            .filter(|row| row.frontend == self.slot && row.incarnation == self.incarnation)
-            .collect();
-        link.leaving.retain(|id| ours.iter().any(|row| row.id == *id));
-        for row in &ours {
+        let (frontend, incarnation) = (self.slot, self.incarnation);
+        let is_ours = |row: &SessionRow| row.frontend == frontend && row.incarnation == incarnation;
+        let rows: Vec<SessionRow> = link.view.mirror().iter::<SessionRow>(table).map(|(_, row)| row).filter(is_ours).collect();
+        let row_of = |link: &ZoneLink, slot: u32| link.view.mirror().get::<SessionRow>(&table, slot).filter(is_ours);
+        let mut leaving = std::mem::take(&mut link.leaving);
+        leaving.retain(|id| row_of(link, *id as u32).is_some_and(|row| row.id == *id));
+        link.leaving = leaving;
+        for row in &rows {
             let id = ConnId { index: row.connection as u32, generation: (row.connection >> 32) as u32 };
-            if link.sessions.get(&(row.id as u32)) == Some(&id) {
-                continue;
-            }
-            if !self.go_live(driver, link, row, id, head) && link.leaving.insert(row.id) {
+            let plays =
+                |conn: &Conn<App>| conn.is_open() && matches!(&conn.app.stage, Stage::Live(live) if live.session == row.id);
+            let served = link.sessions.get(&(row.id as u32)) == Some(&id) && driver.get(id).is_some_and(plays);
+            if !served && !self.go_live(driver, link, row, id, head) && link.leaving.insert(row.id) {
                 link.push_leave(row.id, row.attachment, Why::TimedOut);
             }
         }
-        let here = |slot: u32| ours.iter().any(|row| row.id as u32 == slot);
-        let gone: Vec<(u32, ConnId)> = link.sessions.iter().filter(|(slot, _)| !here(**slot)).map(|(s, id)| (*s, *id)).collect();
+        let gone: Vec<(u32, ConnId)> =
+            link.sessions.iter().filter(|(slot, _)| row_of(link, **slot).is_none()).map(|(slot, id)| (*slot, *id)).collect();
         for (slot, id) in gone {
             link.sessions.remove(&slot);
-            self.tell_left(driver, id, None);
+            let overflow = self.has_overflowed(driver, link, id);
+            self.tell_left(driver, id, overflow.then_some(EndReason::EventOverflow));
         }
         self.refuse_passed_joins(driver, link, head);
     }
@@ -143,7 +145,7 @@ impl Clients {
         let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
         let name = std::mem::take(&mut joining.name);
         let mut live = Live::new(name, link.slot, row.id, row.attachment, row.event_cursor, baselines);
-        live.command_acked = row.command;
+        (live.command_acked, live.command_appended) = (row.command, row.command);
         conn.app.joins = conn.app.joins.wrapping_add(1);
         live.stay = conn.app.joins;
         conn.app.stage = Stage::Live(Box::new(live));
@@ -159,8 +161,19 @@ impl Clients {
         };
         let _ = conn.send_control(&joined);
         link.joins.retain(|(joining, _)| *joining != id);
-        link.sessions.insert(row.id as u32, id);
+        // The client has joined again over another connection: the older one plays no more.
+        if let Some(before) = link.sessions.insert(row.id as u32, id).filter(|before| *before != id) {
+            self.tell_left(driver, before, Some(EndReason::Kicked));
+        }
         true
+    }
+
+    /// Whether a session that is gone had left its events unacknowledged for as long as the log is.
+    fn has_overflowed(&self, driver: &Driver<App>, link: &ZoneLink, id: ConnId) -> bool {
+        let newest = link.view.meta().map_or(0, |m| m.next_event);
+        let rows = u64::from(link.view.description().engine.events.rows);
+        let late = |live: &Live| live.event_acked < live.event_told && newest.saturating_sub(live.event_acked) >= rows;
+        driver.get(id).is_some_and(|conn| matches!(&conn.app.stage, Stage::Live(live) if late(live)))
     }
 
     fn refuse_passed_joins(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, head: &RootHead) {
@@ -182,13 +195,13 @@ impl Clients {
         }
     }
 
-    fn serve_client(&mut self, driver: &mut Driver<App>, link: &ZoneLink, slot: u32, id: ConnId) {
+    fn serve_client(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, slot: u32, id: ConnId) {
         let table = link.view.description().engine.sessions;
         let Some(row) = link.view.mirror().get::<SessionRow>(&table, slot) else { return };
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
         let budget = conn.max_datagram();
         let Stage::Live(live) = &mut conn.app.stage else { return };
-        live.inputs_since_snapshot = 0;
+        (live.inputs_since_snapshot, live.requests_since_snapshot) = (0, 0);
         let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);
         self.counts.one(count::SNAPSHOTS);
         self.counts.add(count::SNAPSHOT_BYTES, snapshot.len() as u64);
@@ -196,10 +209,13 @@ impl Clients {
             self.counts.one(count::SNAPSHOTS_UNSENT);
         }
         self.tell_events(conn, link, &row);
+        if let Stage::Live(live) = &mut conn.app.stage {
+            settle_events(live, link);
+        }
     }
 
     /// Reliable events that the client was not told yet, and commands that are committed.
-    fn tell_events(&mut self, conn: &mut ringfort_protocol::driver::Conn<App>, link: &ZoneLink, row: &SessionRow) {
+    fn tell_events(&mut self, conn: &mut Conn<App>, link: &ZoneLink, row: &SessionRow) {
         let newest = link.view.meta().map_or(0, |m| m.next_event);
         let Stage::Live(live) = &mut conn.app.stage else { return };
         let mut messages = Vec::new();
@@ -207,6 +223,7 @@ impl Clients {
         for number in first..=newest.min(live.event_sent + EVENTS_PER_SNAPSHOT) {
             live.event_sent = number;
             let Some(event) = link.view.event(number).filter(|e| is_for(e, &link.view, live)) else { continue };
+            live.event_told = number;
             let payload = event.payload.get(..event.bytes as usize).unwrap_or_default().to_vec();
             messages.push(ServerMsg::Event { number, tick: TickNo(event.tick), payload });
         }
@@ -246,5 +263,18 @@ impl Clients {
         let _ = conn.send_control(&ServerMsg::Left { reason: reason.unwrap_or(own) });
         conn.app.stage = Stage::Welcomed { name: live.name };
         conn.app.deadline = deadline;
+    }
+}
+
+/// Tells the zone how far a session is done with the log: what the client has acknowledged, and what was not meant for it. The
+/// latter alone is told only now and then, since every event of the zone would otherwise be a record of every session.
+fn settle_events(live: &mut Live, link: &mut ZoneLink) {
+    let all_acked = live.event_acked >= live.event_told;
+    let done = if all_acked { live.event_sent } else { live.event_acked };
+    let stride = u64::from(link.view.description().engine.events.rows) / EVENT_SETTLE_SHARE;
+    let acked_something = live.event_acked > live.event_settled;
+    if done > live.event_settled && (acked_something || done - live.event_settled >= stride) && !link.is_backed_up() {
+        live.event_settled = done;
+        link.push(RecordKind::EventAck, live.session, live.attachment, 0, &done.to_ne_bytes());
     }
 }

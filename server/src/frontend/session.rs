@@ -69,14 +69,24 @@ pub struct Live {
     pub baselines: Baselines,
     /// Where `near` is measured from: its entity's position, or the last one while it has none.
     pub viewpoint: Vec2,
-    /// The last event written to its control stream.
+    /// Events up to this number were looked at: told to the client, or not meant for it.
     pub event_sent: u64,
+    /// The last event that the client was told.
+    pub event_told: u64,
+    /// The last event that the client has acknowledged.
+    pub event_acked: u64,
+    /// The last event that its zone was told to be done with.
+    pub event_settled: u64,
+    /// The highest command that was handed to the inbox.
+    pub command_appended: u32,
     /// The highest command that the client knows to be committed.
     pub command_acked: u32,
     /// The client has asked to leave.
     pub leaving: bool,
     /// Inputs taken since the last snapshot.
     pub inputs_since_snapshot: usize,
+    /// Control messages since the last snapshot.
+    pub requests_since_snapshot: u32,
     receipts: [(u32, u64); RECEIPTS],
 }
 
@@ -93,9 +103,14 @@ impl Live {
             baselines,
             viewpoint: Vec2::ZERO,
             event_sent: event_cursor,
+            event_told: event_cursor,
+            event_acked: event_cursor,
+            event_settled: event_cursor,
+            command_appended: 0,
             command_acked: 0,
             leaving: false,
             inputs_since_snapshot: 0,
+            requests_since_snapshot: 0,
             receipts: [(0, 0); RECEIPTS],
         }
     }

@@ -2,7 +2,7 @@
 //! `&self`, nothing borrows the state.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ringfort_protocol::{Entity, Message, SessionId, TickNo, Vec2};
 use ringfort_shm_state::layout::Audience;
@@ -65,7 +65,7 @@ pub struct Tick<G: Game> {
     pub(crate) seed: u64,
     pub(crate) options: Options,
     pub(crate) players: Vec<(SessionId, G::Input, Arrival)>,
-    pub(crate) outgoing: RefCell<Vec<Outgoing<G::Event>>>,
+    pub(crate) outgoing: RefCell<VecDeque<Outgoing<G::Event>>>,
     pub(crate) closed: Cell<bool>,
 }
 
@@ -77,7 +77,7 @@ impl<G: Game> Tick<G> {
             seed,
             options,
             players: Vec::new(),
-            outgoing: RefCell::new(Vec::new()),
+            outgoing: RefCell::new(VecDeque::new()),
             closed: Cell::new(false),
         }
     }
@@ -132,7 +132,7 @@ impl<G: Game> Tick<G> {
             To::Near(centre, radius) => (Audience::Near, 0, centre, radius.to_bits()),
             To::Seeing(entity) => (Audience::Seeing, u64::from(entity.generation), none, entity.index),
         };
-        self.outgoing.borrow_mut().push(Outgoing { audience, session, centre, radius, event });
+        self.outgoing.borrow_mut().push_back(Outgoing { audience, session, centre, radius, event });
     }
 
     /// Ends the match after this tick: its sessions are told, and its memory goes back to the arena.

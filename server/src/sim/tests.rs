@@ -353,3 +353,28 @@ fn a_full_arena_puts_ticks_off_and_loses_nothing() {
     assert!(bench.tally(&row).count > before);
     assert_eq!(bench.tally(&row).count, bench.acked(&row).highest, "what was put off was applied once");
 }
+
+#[test]
+fn a_full_match_may_exchange_all_its_players_in_one_tick() {
+    let mut bench = Bench::<Counting>::new(4, 64);
+    let mut zone = bench.start();
+    for round in 0..20u8 {
+        for nonce in 0..4 {
+            bench.join(1 + round * 4 + nonce);
+        }
+        bench.flush();
+        assert!(matches!(bench.step(&mut zone), Outcome::Committed { .. }));
+        let sessions = bench.sessions();
+        assert_eq!(sessions.len(), 4, "round {round}: places are free again one tick after they were given up");
+        for row in sessions.values() {
+            bench.push(RecordKind::Leave, row.id, 0, &1u64.to_ne_bytes());
+        }
+        // These come in the same tick as the leaves: refused, since the places rest until the next.
+        (0..4).for_each(|nonce| bench.join(100 + nonce));
+        bench.flush();
+        bench.step(&mut zone);
+        assert_eq!(bench.sessions().len(), 0);
+    }
+    assert_eq!(zone.counters.joins_refused, 80);
+    bench.check();
+}

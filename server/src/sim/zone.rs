@@ -21,7 +21,7 @@ use ringfort_shm_state::world::World;
 use zerocopy::{FromBytes, FromZeros};
 
 use super::inputs::Arrivals;
-use crate::game::{Bound, Description, DescriptionError, Game, Hello, Hook, Tick, Why, ZoneLimits};
+use crate::game::{Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{LINGER_MS, RECORDS_PER_TICK};
 
 /// What a zone did, for the sim's counters.
@@ -105,6 +105,8 @@ pub struct Zone<G: Game> {
     net_cursor: u64,
     mail_cursor: u64,
     index: Index,
+    /// An operator has asked for the end.
+    end_wanted: bool,
     arrivals: Arrivals,
     bits: BitWriter,
     /// Front-ends whose joins were answered or whose sessions ended in this tick.
@@ -118,6 +120,9 @@ pub struct Zone<G: Game> {
 struct Index {
     by_nonce: HashMap<[u8; 16], u32>,
     free: BTreeSet<u32>,
+    /// Slots whose sessions ended in this tick. They rest until the next, as the indices of their entities do: a full match
+    /// whose players are exchanged in one tick would otherwise need room for both.
+    freed: Vec<u32>,
     per_frontend: HashMap<u32, u32>,
 }
 
@@ -155,23 +160,27 @@ impl<G: Game> Zone<G> {
             net_cursor,
             mail_cursor: head.map_or(0, |h| h.mail_cursor),
             index: Index::default(),
+            end_wanted: false,
             arrivals: Arrivals::default(),
             bits: BitWriter::default(),
             touched_frontends: 0,
             counters: ZoneCounters::default(),
         };
         zone.rebuild_index();
-        if !resumes {
-            zone.open(world, now_us)?;
+        let opened = if resumes { Ok(()) } else { zone.open(now_us) };
+        if let Err(error) = opened {
+            // What the opening has taken goes back at once.
+            let _ = zone.end();
+            return Err(error.into());
         }
         Ok(zone)
     }
 
-    fn open(&mut self, world: &World, now_us: u64) -> Result<(), CommitError> {
+    fn open(&mut self, now_us: u64) -> Result<(), CommitError> {
         self.tick.now.0 = 1;
         self.bound.game.open(&self.tick);
         self.finish_tick();
-        self.commit(world, now_us, now_us).map(drop)
+        self.commit(now_us, now_us).map(drop)
     }
 
     /// The match.
@@ -220,7 +229,7 @@ impl<G: Game> Zone<G> {
             self.arrivals.clear();
         }
         self.finish_tick();
-        match self.commit(world, due_us, started_or(started, now())) {
+        match self.commit(due_us, started_or(started, now())) {
             Ok(frontends) => Outcome::Committed { frontends },
             Err(CommitError::Fenced { .. }) => Outcome::Fenced,
             Err(CommitError::ArenaFull { .. }) => {
@@ -231,7 +240,8 @@ impl<G: Game> Zone<G> {
                 self.arrivals.clear();
                 self.bound.reload();
                 self.rebuild_index();
-                Outcome::Starved
+                // An end needs no memory, and gives some back.
+                if self.end_wanted { self.end() } else { Outcome::Starved }
             }
         }
     }
@@ -250,6 +260,7 @@ impl<G: Game> Zone<G> {
             self.mail_cursor += 1;
             let Some(mail) = mail else { continue };
             if mail.kind == MailKind::End as u32 {
+                self.end_wanted = true;
                 self.tick.close();
             } else if mail.kind == MailKind::FrontendDied as u32 {
                 self.detach_frontend(mail.a as u32, mail.b as u32);
@@ -436,9 +447,9 @@ impl<G: Game> Zone<G> {
     }
 
     fn write_events(&mut self) {
-        let mut outgoing = self.tick.outgoing.take();
         let mut cues = 0;
-        for out in outgoing.drain(..) {
+        // Sessions that end because their log is full may have the game send more: until nothing is left.
+        while let Some(out) = self.next_outgoing() {
             let reliable = Tick::<G>::is_reliable(&out.event);
             let Some(row) = super::events::row(&out, self.tick.now.0, &mut self.bits) else {
                 self.counters.cues_dropped += 1;
@@ -452,8 +463,11 @@ impl<G: Game> Zone<G> {
                 self.counters.cues_dropped += 1;
             }
         }
-        self.tick.outgoing.replace(outgoing);
         self.bound.shared.with_meta(|meta| meta.cues = cues);
+    }
+
+    fn next_outgoing(&mut self) -> Option<Outgoing<G::Event>> {
+        self.tick.outgoing.borrow_mut().pop_front()
     }
 
     /// Appends to the log. What it overwrites must have been acknowledged by all whom it was for.
@@ -473,8 +487,7 @@ impl<G: Game> Zone<G> {
         self.bound.events.insert(at, EventRow { number, ..row });
     }
 
-    fn commit(&mut self, world: &World, due_us: u64, started_us: u64) -> Result<u64, CommitError> {
-        let _ = world;
+    fn commit(&mut self, due_us: u64, started_us: u64) -> Result<u64, CommitError> {
         let meta = self.bound.meta();
         let published_us = crate::clock::now_us();
         let head = RootHead {
@@ -490,6 +503,7 @@ impl<G: Game> Zone<G> {
             ..RootHead::new_zeroed()
         };
         self.head = self.bound.commit(head)?;
+        self.index.free.extend(self.index.freed.drain(..));
         Ok(self.index.frontends() | self.touched_frontends)
     }
 
@@ -528,7 +542,7 @@ impl Index {
     }
 
     fn remove(&mut self, slot: u32, row: &SessionRow) {
-        self.free.insert(slot);
+        self.freed.push(slot);
         self.by_nonce.remove(&row.nonce);
         self.leave_frontend(row.frontend);
     }
