@@ -143,11 +143,12 @@ impl Baselines {
         self.globals.mask(self.globals_mask, newest, changed, self.globals_mask)
     }
 
-    /// Adds `priority` to an entity that was put off, and gives the sum, by which those that wait are sorted.
+    /// Adds `priority` to an entity that was put off, and gives the sum, by which those that wait are sorted. Any priority,
+    /// however low, adds at least a sixteenth: what only waits long enough comes first in the end.
     #[inline]
     pub fn wait(&mut self, index: u32, priority: f32) -> f32 {
         let known = self.entity(index);
-        known.waiting = known.waiting.saturating_add((priority * WAITING_UNITS) as u16);
+        known.waiting = known.waiting.saturating_add(((priority * WAITING_UNITS) as u16).max(1));
         f32::from(known.waiting) / WAITING_UNITS
     }
 

@@ -385,6 +385,16 @@ fn what_is_put_off_stays_as_it_was() {
 }
 
 #[test]
+fn the_lowest_priority_is_served_in_the_end() {
+    let mut baselines = Baselines::new(1, 0);
+    let important = baselines.wait(0, 4.0);
+    let waited = (0..100).map(|_| baselines.wait(1, 0.01)).take_while(|waited| *waited <= important).count();
+    assert_eq!(waited, 64, "a sixteenth a time, and one more passes");
+    assert!(baselines.wait(2, 0.0) > 0.0 && baselines.waiting(2) > 0.0);
+    assert!((0..5000).map(|_| baselines.wait(3, 100.0)).is_sorted(), "the sum ends at its maximum");
+}
+
+#[test]
 fn an_acknowledgement_of_what_was_never_sent_changes_nothing() {
     let mut baselines = Baselines::new(4, 0);
     let seen = Seen { generation: 1, visible: 1, newest: 5, changed: &[5, 0, 0, 0] };
