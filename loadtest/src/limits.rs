@@ -38,6 +38,10 @@ pub(crate) const LATENCY_US_MAX: u64 = 60_000_000;
 /// Own processor use, in percent of a core per process, above which the generator is the bottleneck.
 pub(crate) const SATURATED_CPU_PERCENT: f64 = 90.0;
 
+/// How late the generator's inputs may leave it, at the 99th percentile and in milliseconds, before it counts as the bottleneck;
+/// half an input's period where that is less.
+pub(crate) const LATE_MS_MAX: f64 = 10.0;
+
 /// Most inputs a second and client: the highest tick rate that a server can be configured to.
 pub(crate) const RATE_HZ_MAX: f64 = 240.0;
 

@@ -59,10 +59,11 @@ impl<'a> Summary<'a> {
         })
     }
 
-    /// Whether the generator, not the server, set the limit: then the latencies are its own.
+    /// Whether the generator, not the server, set the limit: then the latencies are its own. They are read in milliseconds, so
+    /// a generator that is late by more than a few has spoilt them, however long its period is.
     fn saturated(&self) -> bool {
-        let half_tick_ms = 500.0 / self.args.rate;
-        self.total.cpu_percent > limits::SATURATED_CPU_PERCENT || self.total.late.ms_at(0.99) > half_tick_ms
+        let late_ms_max = (500.0 / self.args.rate).min(limits::LATE_MS_MAX);
+        self.total.cpu_percent > limits::SATURATED_CPU_PERCENT || self.total.late.ms_at(0.99) > late_ms_max
     }
 
     fn per_client_hz(&self) -> f64 {
