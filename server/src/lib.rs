@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod counters;
 pub mod frontend;
 pub mod fsck;
 pub mod game;

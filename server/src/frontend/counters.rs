@@ -1,6 +1,5 @@
 //! A front-end's counters in its segment, by name.
 
-/// Names of the counters, in the order of their words.
 crate::counters::words! {
     CONNECTIONS = "fe_connections",
     SESSIONS = "fe_sessions",

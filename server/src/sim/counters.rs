@@ -4,49 +4,24 @@ use ringfort_shm_state::worker::WorkerPage;
 
 use super::zone::ZoneCounters;
 
-/// Names of the counters, in the order of their words.
-pub const NAMES: &[&str] = &[
-    "sim_ticks",
-    "sim_ticks_late",
-    "sim_ticks_skipped",
-    "sim_ticks_starved",
-    "sim_records_ignored",
-    "sim_inputs_refused",
-    "sim_commands_refused",
-    "sim_joins_refused",
-    "sim_cues_dropped",
-    "sim_event_overflows",
-    "sim_inbox_damage",
-    "sim_zones_opened",
-    "sim_zones_adopted",
-    "sim_zones_ended",
-    "sim_zones_failed",
-    "sim_wakes_sent",
-];
-
-macro_rules! counters {
-    ($($name:ident = $index:literal),* $(,)?) => {
-        $(#[doc = concat!("Word ", stringify!($index), " of the names.")] pub const $name: usize = $index;)*
-    };
+crate::counters::words! {
+    TICKS = "sim_ticks",
+    TICKS_LATE = "sim_ticks_late",
+    TICKS_SKIPPED = "sim_ticks_skipped",
+    TICKS_STARVED = "sim_ticks_starved",
+    RECORDS_IGNORED = "sim_records_ignored",
+    INPUTS_REFUSED = "sim_inputs_refused",
+    COMMANDS_REFUSED = "sim_commands_refused",
+    JOINS_REFUSED = "sim_joins_refused",
+    CUES_DROPPED = "sim_cues_dropped",
+    EVENT_OVERFLOWS = "sim_event_overflows",
+    INBOX_DAMAGE = "sim_inbox_damage",
+    ZONES_OPENED = "sim_zones_opened",
+    ZONES_ADOPTED = "sim_zones_adopted",
+    ZONES_ENDED = "sim_zones_ended",
+    ZONES_FAILED = "sim_zones_failed",
+    WAKES_SENT = "sim_wakes_sent",
 }
-counters!(
-    TICKS = 0,
-    TICKS_LATE = 1,
-    TICKS_SKIPPED = 2,
-    TICKS_STARVED = 3,
-    RECORDS_IGNORED = 4,
-    INPUTS_REFUSED = 5,
-    COMMANDS_REFUSED = 6,
-    JOINS_REFUSED = 7,
-    CUES_DROPPED = 8,
-    EVENT_OVERFLOWS = 9,
-    INBOX_DAMAGE = 10,
-    ZONES_OPENED = 11,
-    ZONES_ADOPTED = 12,
-    ZONES_ENDED = 13,
-    ZONES_FAILED = 14,
-    WAKES_SENT = 15,
-);
 
 /// Adds what a zone counted.
 pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
