@@ -170,7 +170,8 @@ impl TimerPayload for () {
 }
 
 /// A type that may be a field of a component, an input or a message: numbers, `bool`, `Vec2`, `Entity`, `TickNo`,
-/// `SessionId`, `Press`, and fieldless enums with `#[derive(Component)]`.
+/// `SessionId`, `Press`, and fieldless enums with `#[derive(Component)]`. None of them has padding in memory, and what
+/// implements this besides must have none either: its bytes stand in pages that processes share.
 pub trait Field: Copy + 'static {
     /// What it is in the schema.
     const KIND: FieldKind;

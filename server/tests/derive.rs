@@ -7,6 +7,7 @@ use ringfort::protocol::{
     Component as _, DecodeError, Entity, Field as _, Input as _, Message as _, Press, SessionId, TickNo, TimerPayload as _, Vec2,
     Wire as _, WireLayout,
 };
+use ringfort::shm_state::Plain as _;
 use ringfort_derive::{Component, Input, Message, State, Timer};
 
 #[derive(Component, Clone, Copy, PartialEq, Debug)]
@@ -189,6 +190,20 @@ fn rows_in_memory_encode_like_values() {
     encode_row(column, &row, &mut from_row);
     gun.encode(&mut from_value);
     assert_eq!(from_row.finish(), from_value.finish());
+}
+
+#[test]
+fn what_no_field_covers_is_known() {
+    // Whatever order the compiler chooses, a component's bytes are its fields' and its padding's.
+    let covered = |fields: &[usize], padding: &[(usize, usize)]| {
+        fields.iter().sum::<usize>() + padding.iter().map(|(_, bytes)| bytes).sum::<usize>()
+    };
+    assert_eq!((covered(&[1, 4, 1], Gun::PADDING), Gun::PADDING.len()), (size_of::<Gun>(), 1));
+    assert_eq!((covered(&[2, 8], Pair::PADDING), Pair::PADDING.len()), (size_of::<Pair>(), 1));
+    assert!(Body::PADDING.is_empty() && Mode::PADDING.is_empty() && Tag::PADDING.is_empty());
+    for field in Gun::fields() {
+        assert!(Gun::PADDING.iter().all(|(start, bytes)| !(*start..start + bytes).contains(&(field.offset as usize))));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub mod memory;
 mod plain;
 pub mod process;
 
-pub use plain::Plain;
+pub use plain::{Gaps, Plain, clear_padding};
 pub mod directory;
 pub mod entities;
 mod free_pages;

@@ -7,10 +7,10 @@
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use crate::Plain;
 use crate::layout::hash_bytes;
 use crate::limits::{MAX_LOGICAL_PAGES, PAGE_BYTES};
 use crate::pages::Pages;
+use crate::plain::{Plain, clear_padding};
 
 /// Alignment of the first row of a page; no row may ask for more.
 const ROW_ALIGN: usize = 16;
@@ -183,7 +183,7 @@ impl<T: Plain> Table<T> {
         Some(unsafe { &mut *Self::row_in(page, index).cast_mut() })
     }
 
-    /// Puts a row in place. `false` when the index is beyond the table.
+    /// Puts a row in place; its padding is undefined until [`Table::for_touched`]. `false` when the index is beyond the table.
     pub fn insert(&mut self, row: u32, value: T) -> bool {
         let Some((page, index)) = self.place(row) else { return false };
         let page = self.pages.write(page);
@@ -251,7 +251,8 @@ impl<T: Plain> Table<T> {
         self.place(row).is_some_and(|(page, _)| self.pages.is_private(page))
     }
 
-    /// Calls `change` on every present row of the pages that this tick touched.
+    /// Calls `change` on every present row of the pages that this tick touched, and zeroes the row's padding: the last that
+    /// happens to rows before a commit. Absent rows are zeroes already, so no byte of a page is undefined after it.
     pub fn for_touched(&mut self, mut change: impl FnMut(&mut T)) {
         for page in self.at.base..self.at.base + self.at.pages() {
             if !self.pages.is_private(page) {
@@ -264,6 +265,7 @@ impl<T: Plain> Table<T> {
                 from = row + 1;
                 if let Some(value) = self.get_mut(row) {
                     change(value);
+                    clear_padding(value);
                 }
             }
         }

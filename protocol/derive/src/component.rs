@@ -36,7 +36,7 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
         if field.synced { field.decode() } else { quote!(<#ty as ::ringfort::protocol::Field>::unsynced()) }
     });
     let quantises = synced().map(Field::quantise);
-    let plain = plain(input);
+    let plain = plain(input, &fields);
     Ok(quote! {
         #(#asserts)*
 
@@ -86,7 +86,7 @@ fn of_enum(input: &DeriveInput, data: &DataEnum) -> syn::Result<TokenStream> {
     ) }),
         &quote!(Self::#first),
     );
-    let plain = plain(input);
+    let plain = plain(input, &[]);
     Ok(quote! {
         #field
 
@@ -153,16 +153,38 @@ fn as_field(ident: &syn::Ident, count: u8, decode: &TokenStream, first: &TokenSt
     }
 }
 
-/// The type may stand in shared pages.
-fn plain(input: &DeriveInput) -> TokenStream {
+/// The type may stand in shared pages. An enum has no `fields`, and its one byte no padding.
+fn plain(input: &DeriveInput, fields: &[Field]) -> TokenStream {
     let ident = &input.ident;
+    let padding = padding(ident, fields);
     quote_spanned! {ident.span()=>
         // SAFETY: every field implements `protocol::Field`, which this derive's other code requires: numbers, ids, vectors
-        // and fieldless enums of one byte, all `Copy` and without references, whose values mean the same in every process
-        // that runs this binary.
+        // and fieldless enums of one byte, all `Copy`, without references and without padding, whose values mean the same in
+        // every process that runs this binary. The padding is what the compiler lays out between them.
         #[automatically_derived]
         #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-        unsafe impl ::ringfort::shm_state::Plain for #ident {}
+        unsafe impl ::ringfort::shm_state::Plain for #ident {
+            #padding
+        }
+    }
+}
+
+/// What no field covers; `Plain`'s default says that there is nothing.
+fn padding(ident: &syn::Ident, fields: &[Field]) -> TokenStream {
+    if fields.is_empty() {
+        return TokenStream::new();
+    }
+    let count = fields.len();
+    let places = fields.iter().map(|field| {
+        let Field { member, ty, .. } = field;
+        quote!((::core::mem::offset_of!(#ident, #member), ::core::mem::size_of::<#ty>()))
+    });
+    quote! {
+        const PADDING: &'static [(usize, usize)] = {
+            const GAPS: &::ringfort::shm_state::Gaps<#count> =
+                &::ringfort::shm_state::Gaps::between(::core::mem::size_of::<#ident>(), [#(#places),*]);
+            GAPS.as_slice()
+        };
     }
 }
 

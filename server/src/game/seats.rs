@@ -1,13 +1,14 @@
 //! Seats: one value a session.
 
+use std::mem::offset_of;
 use std::ops::{Index, IndexMut};
 
 use ringfort_protocol::SessionId;
-use ringfort_shm_state::Plain;
 use ringfort_shm_state::table::Table;
+use ringfort_shm_state::{Gaps, Plain, clear_padding};
 
 use super::Component;
-use super::state::{Binder, Declare, FieldOptions, StateField};
+use super::state::{Binder, Declare, FieldOptions, Hook, StateField};
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -16,9 +17,15 @@ struct SeatRow<T> {
     value: T,
 }
 
-// SAFETY: an integer and a `Plain` value: no pointer, and zeroes are valid for both. Padding between them is never read as a
-// value; a commit may take a difference in it for a change, which costs a page and nothing else.
-unsafe impl<T: Plain> Plain for SeatRow<T> {}
+impl<T: Plain> SeatRow<T> {
+    const GAPS: &Gaps<2> = &Gaps::between(size_of::<Self>(), [(0, size_of::<u64>()), (offset_of!(Self, value), size_of::<T>())]);
+}
+
+// SAFETY: an integer and a `Plain` value: no pointer, and zeroes are valid for both. The gaps are those around the value; those
+// within it are the value's own, and `Seats` zeroes them with it.
+unsafe impl<T: Plain> Plain for SeatRow<T> {
+    const PADDING: &'static [(usize, usize)] = Self::GAPS.as_slice();
+}
 
 /// What the game keeps for each session. It never leaves the server.
 pub struct Seats<T: Component> {
@@ -35,6 +42,12 @@ impl<T: Component> StateField for Seats<T> {
         let (at, _) = to.next_rows();
         // SAFETY: as in `Column::bind`.
         Self { table: unsafe { Table::bind(&to.shared.pages, at) } }
+    }
+
+    fn hook(&mut self, _position: usize, hook: Hook) {
+        if hook == Hook::BeforeCommit {
+            self.table.for_touched(|row| clear_padding(&mut row.value));
+        }
     }
 }
 
@@ -72,5 +85,26 @@ impl<T: Component> Index<SessionId> for Seats<T> {
 impl<T: Component> IndexMut<SessionId> for Seats<T> {
     fn index_mut(&mut self, who: SessionId) -> &mut T {
         self.get_mut(who).unwrap_or_else(|| panic!("session {who} has no seat"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(ringfort_derive::Component, Clone, Copy)]
+    struct Small {
+        number: u32,
+        byte: u8,
+    }
+
+    #[derive(ringfort_derive::Component, Clone, Copy)]
+    struct Byte(u8);
+
+    #[test]
+    fn the_gaps_around_and_within_the_value_are_known() {
+        assert_eq!(SeatRow::<Small>::PADDING, []);
+        assert_eq!(Small::PADDING, [(5, 3)]);
+        assert_eq!(SeatRow::<Byte>::PADDING, [(9, 7)]);
     }
 }

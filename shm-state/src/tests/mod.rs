@@ -3,6 +3,7 @@
 mod fsck;
 mod lock;
 mod model;
+mod padding;
 mod reader;
 mod zones;
 
