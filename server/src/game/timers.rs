@@ -4,22 +4,71 @@
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use ringfort_protocol::bits::BitWriter;
-use ringfort_protocol::{TickNo, TimerPayload};
+use ringfort_protocol::bits::{BitReader, BitWriter};
+use ringfort_protocol::schema::{Coding, FieldKind};
+use ringfort_protocol::{DecodeError, Field, TickNo, TimerPayload};
 use ringfort_shm_state::layout::TimerRow;
-use ringfort_shm_state::limits::MAX_TIMER_BYTES;
+use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_TIMER_BYTES};
 use ringfort_shm_state::table::Table;
 
 use super::state::{Binder, Declare, FieldOptions, Hook, StateField, ZoneShared};
+use crate::limits::TIMERS_PER_ENTITY;
 
-/// Names a pending timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Names a timer. It may be a field of a component or a seat, for as long as the game may want to take the timer back; a timer
+/// that has fired leaves a name that no other timer gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct TimerId(u64);
+
+/// Lowest bits of a [`TimerId`], which say where the timer lies; the others are its number.
+const ROW_BITS: u32 = 20;
+const _: () = assert!(MAX_ENTITIES * TIMERS_PER_ENTITY <= 1 << ROW_BITS, "every row has a name");
+
+impl TimerId {
+    /// No timer; the default.
+    pub const NONE: Self = Self(0);
+
+    /// The 2^44 numbers last a match for centuries of a thousand timers a second.
+    fn new(number: u64, row: u32) -> Self {
+        Self(number << ROW_BITS | u64::from(row))
+    }
+
+    fn number(self) -> u64 {
+        self.0 >> ROW_BITS
+    }
+
+    fn row(self) -> u32 {
+        self.0 as u32 & ((1 << ROW_BITS) - 1)
+    }
+}
+
+/// A timer's name is one word for the schema. Clients have no use for it: its place is behind `#[sync(none)]` or in a seat.
+impl Field for TimerId {
+    const KIND: FieldKind = FieldKind::U64;
+
+    fn encode(&self, coding: Coding, to: &mut BitWriter) {
+        self.0.encode(coding, to);
+    }
+
+    fn decode(coding: Coding, from: &mut BitReader<'_>) -> Result<Self, DecodeError> {
+        u64::decode(coding, from).map(Self)
+    }
+
+    fn quantise(&mut self, coding: Coding) {
+        self.0.quantise(coding);
+    }
+
+    fn unsynced() -> Self {
+        Self::NONE
+    }
+}
 
 /// The pending timers of a zone.
 pub struct Timers<T: TimerPayload> {
     table: Table<TimerRow>,
     shared: Rc<ZoneShared>,
+    /// Where payloads are encoded, kept so that setting a timer does not allocate.
+    bits: BitWriter,
     payload: PhantomData<T>,
 }
 
@@ -34,7 +83,8 @@ impl<T: TimerPayload> StateField for Timers<T> {
         let (at, _) = to.next_rows();
         // SAFETY: as in `Column::bind`.
         let table = unsafe { Table::bind(&to.shared.pages, at) };
-        Self { table, shared: Rc::clone(&to.shared), payload: PhantomData }
+        let bits = BitWriter::new(Vec::with_capacity(MAX_TIMER_BYTES));
+        Self { table, shared: Rc::clone(&to.shared), bits, payload: PhantomData }
     }
 
     fn hook(&mut self, _position: usize, hook: Hook) {
@@ -60,30 +110,40 @@ impl<T: TimerPayload> Timers<T> {
     /// come in the order in which they were set.
     ///
     /// # Panics
-    /// When as many are pending as the match has room for (four for each entity): the game bounds what it sets.
+    /// When as many are pending as the match has room for, which is two for each entity that it may have
+    /// ([`Game::max_entities`](super::Game::max_entities)). The game bounds what it sets, so that no player can come to that:
+    /// it keeps the [`TimerId`] of what an entity waits for and cancels it when the entity ends, or uses [`Timers::try_at`].
     pub fn at(&mut self, when: TickNo, what: T) -> TimerId {
-        let number = self.shared.with_meta(|meta| {
-            meta.next_timer += 1;
-            meta.timers += 1;
-            meta.next_timer
-        });
-        let mut bits = BitWriter::new(Vec::with_capacity(MAX_TIMER_BYTES));
-        what.encode(&mut bits);
-        let encoded = bits.finish();
-        let mut payload = [0; MAX_TIMER_BYTES];
-        payload[..encoded.len()].copy_from_slice(&encoded);
-        // Where the search begins follows from the number alone, so a replay finds the same row.
-        let rows = self.table.at().rows;
-        let from = (number % u64::from(rows)) as u32;
-        let row = self.table.first_absent(from).or_else(|| self.table.first_absent(0)).expect("the match is full of timers");
-        self.table.insert(row, TimerRow { number, when: when.0, bytes: encoded.len() as u32, payload });
-        TimerId(number)
+        self.try_at(when, what).expect("the match is full of timers: see Timers::at")
     }
 
-    /// Takes a timer back; `false` when it has fired already.
+    /// As [`Timers::at`], but `None`, and nothing is set, when the match has no room for another timer.
+    pub fn try_at(&mut self, when: TickNo, what: T) -> Option<TimerId> {
+        let rows = self.table.at().rows;
+        if self.len() >= rows as usize {
+            return None;
+        }
+        let number = self.shared.meta.get().next_timer + 1;
+        // Where the search begins follows from the number alone, so a replay finds the same row.
+        let from = (number % u64::from(rows)) as u32;
+        let row = self.table.first_absent(from).or_else(|| self.table.first_absent(0))?;
+        self.bits.clear();
+        what.encode(&mut self.bits);
+        let encoded = self.bits.flush();
+        let mut payload = [0; MAX_TIMER_BYTES];
+        payload[..encoded.len()].copy_from_slice(encoded);
+        self.table.insert(row, TimerRow { number, when: when.0, bytes: encoded.len() as u32, payload });
+        self.shared.with_meta(|meta| {
+            meta.next_timer = number;
+            meta.timers += 1;
+        });
+        Some(TimerId::new(number, row))
+    }
+
+    /// Takes a timer back; `false` when it has fired already, or is among those that this tick fires.
     pub fn cancel(&mut self, id: TimerId) -> bool {
-        let Some((row, _)) = self.table.iter().find(|(_, t)| t.number == id.0) else { return false };
-        self.take(row).is_some()
+        let row = id.row();
+        self.table.get(row).is_some_and(|timer| timer.number == id.number()) && self.take(row).is_some()
     }
 
     /// Timers pending.
