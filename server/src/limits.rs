@@ -75,10 +75,6 @@ pub const RESTART_DELAY_MIN_MS: u64 = 10;
 pub const RESTART_DELAY_MAX_MS: u64 = 5_000;
 /// A worker that lived shorter than this died quickly.
 pub const QUICK_DEATH_MS: u64 = 10_000;
-/// Least free extents of the arena for a new match, whatever the game lays out.
-pub const MATCH_EXTENTS_MIN: usize = 8;
-/// Extents of the arena for the copies of a match's changing pages, beside its pages themselves.
-pub const MATCH_EXTENTS_SPARE: usize = 4;
 /// Inbox bytes for each player of a match, before the area is rounded up to a power of two.
 pub const INBOX_BYTES_PER_PLAYER: u64 = 256;
 /// The supervisor's place in the directory's process table.

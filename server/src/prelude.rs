@@ -1,7 +1,8 @@
 //! All that a game needs: `use ringfort::prelude::*`.
 
 pub use crate::game::{
-    Arrival, Column, Entities, Game, Global, Hello, Join, Mut, OptionDoc, Player, Rng, Seats, Tick, TimerId, Timers, To, Why,
+    Arrival, Column, Entities, Game, Global, Hello, Join, Mut, OptionDoc, OptionKind, Player, Rng, Seats, Tick, TimerId, Timers,
+    To, Why,
 };
 pub use ringfort_derive::{Component, Input, Message, State, Timer};
 pub use ringfort_protocol::{Entity, Press, SessionId, TickNo, Vec2};

@@ -200,8 +200,16 @@ impl Game for Skirmish {
     const HZ: u32 = 20;
     const CAPACITY: u32 = 1000;
     const OPTIONS: &'static [OptionDoc] = &[
-        OptionDoc { name: "minutes", doc: "minutes after which the match ends; 0, the default, for never" },
-        OptionDoc { name: "kills", doc: "kills that win the match; 0, the default, for none" },
+        OptionDoc {
+            name: "minutes",
+            doc: "minutes after which the match ends; 0, the default, for never",
+            kind: OptionKind::Number { min: 0.0, max: 1440.0, whole: false },
+        },
+        OptionDoc {
+            name: "kills",
+            doc: "kills that win the match; 0, the default, for none",
+            kind: OptionKind::Number { min: 0.0, max: 65_535.0, whole: true },
+        },
     ];
     type Input = Cmd;
     type Command = Ask;

@@ -75,7 +75,7 @@ pub struct MatchStatus {
     pub slot: usize,
     /// What clients ask for.
     pub name: String,
-    /// "opening", "running", "closing", "ended".
+    /// "opening", "running", "closing", "ended"; "failed" when its sim could not open it or take it over.
     pub state: &'static str,
     /// The newest committed tick.
     pub tick: u32,
@@ -93,6 +93,8 @@ pub struct MatchStatus {
     pub entities: u32,
     /// Pages of the arena that it holds.
     pub pages: u32,
+    /// Extents of the arena that are set aside for it as long as it lives.
+    pub extents_reserved: u64,
     /// Duration of its ticks, in microseconds.
     pub tick_us: Times,
     /// How late its ticks began, in microseconds.
@@ -130,6 +132,8 @@ pub struct ArenaStatus {
     pub extents_total: usize,
     /// Extents that matches own.
     pub extents_used: usize,
+    /// Extents that are set aside for matches: what is left of all decides whether another may be created.
+    pub extents_reserved: u64,
     /// Pages of 4 KiB that matches hold.
     pub pages_used: u64,
 }
@@ -157,6 +161,7 @@ impl Status {
             arena: ArenaStatus {
                 extents_total: attached.world.extents(),
                 extents_used: attached.world.extents_used(),
+                extents_reserved: matches.iter().map(|entry| entry.extents_reserved).sum(),
                 pages_used: matches.iter().map(|entry| u64::from(entry.pages)).sum(),
             },
             counters: counters(&pages),
@@ -215,16 +220,17 @@ fn process_state(entry: &WorkerEntry, id: ProcessId) -> &'static str {
 fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEntry) -> MatchStatus {
     let head = attached.world.newest(slot).ok().map(|root| root.head);
     let head = head.filter(|head| head.incarnation == entry.incarnation);
+    let sim = pages.get(&(Role::Sim.name(), entry.owner_sim)).map(WorkerPage::new);
+    let failed = sim.is_some_and(|page| page.has_failed(slot, entry.incarnation));
     let times = |which| {
-        let sim = pages.get(&(Role::Sim.name(), entry.owner_sim));
-        let quantiles = sim.and_then(|segment| WorkerPage::new(segment).quantiles(slot, entry.incarnation, which));
+        let quantiles = sim.and_then(|page| page.quantiles(slot, entry.incarnation, which));
         quantiles.map(|Quantiles { p50, p99, max, .. }| Times { p50, p99, max }).unwrap_or_default()
     };
     MatchStatus {
         id: entry.incarnation,
         slot,
         name: unpadded(&entry.name),
-        state: match_state(entry, head.as_ref()),
+        state: match_state(entry, failed, head.as_ref()),
         tick: head.map_or(0, |head| head.tick),
         tick_hz: entry.tick_hz,
         owner_slot: entry.owner_sim,
@@ -233,16 +239,18 @@ fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEnt
         capacity: entry.capacity,
         entities: head.map_or(0, |head| head.entities),
         pages: head.map_or(0, |head| head.pages_used),
+        extents_reserved: entry.extents_reserved,
         tick_us: times(TickHistogram::Took),
         tick_late_us: times(TickHistogram::Late),
         inbox: inbox_status(attached, slot, entry, head.as_ref()),
     }
 }
 
-fn match_state(entry: &ZoneEntry, head: Option<&RootHead>) -> &'static str {
+fn match_state(entry: &ZoneEntry, failed: bool, head: Option<&RootHead>) -> &'static str {
     let flags = head.map(|head| head.flags);
     match flags {
         _ if entry.state == ZoneState::Closed as u32 => "ended",
+        _ if failed => "failed",
         None => "opening",
         Some(flags) if flags & RootFlags::ENDED != 0 => "ended",
         Some(flags) if flags & RootFlags::CLOSING != 0 => "closing",

@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::fs::OpenOptions;
 use std::net::UdpSocket;
+use std::os::unix::fs::FileExt;
 
+use ringfort_shm_state::layout::world::OWNERS;
+use ringfort_shm_state::segment::SegmentSpec;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{Instance, Place, match_of, processes, send};
@@ -16,6 +20,10 @@ fn what_cannot_start_leaves_nothing_behind() {
     place.check_refused(&["up", "--listen", "127.0.0.1:0", "--arena-mib", "65536"], &["/dev/shm has no room", "arena_mib"]);
     place.check_refused(&["up", "--game-option", "colour=red"], &["no option \"colour\"", "capacity"]);
     place.check_refused(&["up", "--game-option", "capacity=0"], &["capacity is 0"]);
+    place.check_refused(&["up", "--game-option", "minutes=1441"], &["option minutes is 1441", "from 0 to 1440"]);
+    place.check_refused(&["up", "--game-option", "kills=2.5"], &["option kills is 2.5", "whole number from 0 to 65535"]);
+    let small = ["up", "--arena-mib", "16", "--matches", "31", "--game-option", "capacity=5"];
+    place.check_refused(&small, &["only 10 of the 31 matches", "raise `arena_mib` to "]);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     place.check_refused(&["up", "--listen", &address], &["is in use", &address]);
@@ -64,14 +72,68 @@ fn a_match_gives_its_memory_and_its_slot_back() {
         let status = instance.wait_for("it runs", |status| match_of(status, "arena")["state"] == "running");
         assert_eq!(match_of(&status, "arena")["capacity"], 8);
         assert_eq!(match_of(&status, "arena")["slot"], 0);
+        let arena = &status["arena"];
+        assert_eq!(arena["extents_reserved"], match_of(&status, "arena")["extents_reserved"]);
+        assert!(arena["extents_reserved"].as_u64() >= arena["extents_used"].as_u64(), "{status:#}");
         assert!(instance.done(&["matches", "list"]).contains("arena"));
         instance.done(&["matches", "end", "arena"]);
         let status = instance.wait_for("it is gone", |status| match_of(status, "arena").is_null());
         assert_eq!(status["arena"]["extents_used"], 0);
     }
     instance.place.check_refused(&["matches", "end", "arena"], &["no match \"arena\""]);
+    let bad = ["matches", "create", "arena", "--game-option", "minutes=-1"];
+    instance.place.check_refused(&bad, &["option minutes is -1", "from 0 to 1440"]);
     instance.place.check_refused(&["matches", "create", "arena", "--game-option", "colour=red"], &["no option \"colour\""]);
     assert!(instance.done(&["fsck"]).contains(" 0 problems"));
+}
+
+#[test]
+fn what_is_reserved_for_a_match_is_no_other_match_s() {
+    let instance = Instance::up(Place::new("reserve"), &["--matches", "0", "--game-option", "capacity=5"]);
+    let mut count = 0;
+    // The arena of 512 extents is far from used when it is full: matches that nobody plays need little.
+    let refusal = loop {
+        let output = instance.place.run(&["matches", "create", &format!("m{count}")]);
+        if !output.status.success() {
+            break String::from_utf8(output.stderr).unwrap();
+        }
+        count += 1;
+    };
+    let arena = &instance.status()["arena"];
+    assert!(refusal.contains(&format!("takes {count} such matches")), "{refusal}");
+    assert!(["`arena_mib`", "`max_matches`"].iter().all(|name| refusal.contains(name)), "{refusal}");
+    assert!(arena["extents_reserved"].as_u64() <= arena["extents_total"].as_u64(), "{arena:#}");
+    instance.done(&["matches", "end", "m0"]);
+    instance.wait_for("the first is gone", |status| match_of(status, "m0").is_null());
+    instance.done(&["matches", "create", "again"]);
+}
+
+#[test]
+fn a_match_that_cannot_be_taken_over_is_shown_and_can_be_ended() {
+    let instance = Instance::up(Place::new("failed"), &["--sims", "1"]);
+    instance.wait_for("ticks are made", |status| match_of(status, "match-1")["tick"].as_u64() > Some(3));
+    let sim = processes(&instance.status(), "sim")[0].clone();
+    send(&sim, Signal::STOP);
+    // As if memory were damaged: the match owns an extent, but not the one with the pages that its newest root names.
+    let world = OpenOptions::new().read(true).write(true).open(SegmentSpec::world(0).path(&instance.place.name)).unwrap();
+    let extents = instance.status()["arena"]["extents_total"].as_u64().unwrap();
+    let at = |extent: u64| OWNERS as u64 + extent * 8;
+    let owner = |extent: u64| {
+        let mut word = [0; 8];
+        world.read_exact_at(&mut word, at(extent)).unwrap();
+        word
+    };
+    let owned = (0..extents).find(|extent| owner(*extent) != [0; 8]).unwrap();
+    world.write_all_at(&owner(owned), at(extents - 1)).unwrap();
+    world.write_all_at(&[0; 8], at(owned)).unwrap();
+    send(&sim, Signal::KILL);
+    let status = instance.wait_for("it is shown", |status| match_of(status, "match-1")["state"] == "failed");
+    assert_eq!(status["arena"]["extents_used"], 1);
+    instance.done(&["matches", "end", "match-1"]);
+    let status = instance.wait_for("it is gone", |status| match_of(status, "match-1").is_null());
+    assert_eq!((&status["arena"]["extents_used"], &status["arena"]["extents_reserved"]), (&Value::from(0), &Value::from(0)));
+    instance.done(&["matches", "create", "match-1"]);
+    instance.wait_for("the slot serves again", |status| match_of(status, "match-1")["tick"].as_u64() > Some(3));
 }
 
 #[test]
@@ -101,7 +163,7 @@ fn a_match_that_ends_while_its_sim_is_dead_is_still_cleared_away() {
     let instance = Instance::up(Place::new("end-kill"), &["--sims", "1"]);
     for round in 0..5 {
         let name = format!("m{round}");
-        instance.done(&["matches", "create", &name]);
+        instance.done(&["matches", "create", &name, "--game-option", "capacity=8"]);
         instance.done(&["matches", "end", &name]);
         send(processes(&instance.status(), "sim")[0], Signal::KILL);
     }

@@ -227,6 +227,8 @@ shared! {
         pub tables_hash: u64,
         /// The directory generation at which this value was published.
         pub generation: u64,
+        /// Extents of the arena that are set aside for it as long as it lives. It may own fewer at any moment.
+        pub extents_reserved: u64,
         /// The match's name, zero-padded UTF-8.
         pub name: [u8; ZONE_NAME_BYTES],
         /// The match's options as JSON, zero-padded.
@@ -520,8 +522,11 @@ pub mod worker {
     pub const HISTOGRAM_STRIDE: usize = 8 + 2 * HISTOGRAM_BYTES;
     /// Bytes of `frontend.N`.
     pub const FRONTEND_BYTES: usize = HISTOGRAMS.next_multiple_of(PAGE_BYTES);
+    /// In `sim.N`: a word a zone slot, the incarnation of the match that the sim could not open or take over, 0 for none. Release:
+    /// who sees it also sees what was given back of the match. All 0 when a process claims the segment.
+    pub const FAILED: usize = HISTOGRAMS + MAX_ZONES * HISTOGRAM_STRIDE;
     /// Bytes of `sim.N`.
-    pub const SIM_BYTES: usize = (HISTOGRAMS + MAX_ZONES * HISTOGRAM_STRIDE).next_multiple_of(PAGE_BYTES);
+    pub const SIM_BYTES: usize = (FAILED + MAX_ZONES * 8).next_multiple_of(PAGE_BYTES);
 }
 
 shared! {
@@ -728,6 +733,7 @@ const OFFSETS: &[(&str, &str, usize)] = &[
     ("frontend.N, sim.N", "counters", worker::COUNTERS),
     ("sim.N", "histograms", worker::HISTOGRAMS),
     ("sim.N", "histogram stride", worker::HISTOGRAM_STRIDE),
+    ("sim.N", "failed words", worker::FAILED),
 ];
 
 /// The document `docs/shm-layout.md`.

@@ -359,11 +359,23 @@ impl World {
     /// window, and only then the extents go back. Only for a process that was granted the zone.
     pub fn finish_ended(&self, zone: usize, incarnation: u64) -> bool {
         let ended = self.newest(zone).is_ok_and(|r| r.head.incarnation == incarnation && r.head.flags & RootFlags::ENDED != 0);
-        if ended && (0..self.extents()).any(|extent| self.owner(extent) == Some((zone, incarnation))) {
+        if ended && self.owns_memory(zone, incarnation) {
             // It fails only when somebody else was granted the zone meanwhile, who does the same.
             let _ = clear_out(self, zone, self.published(zone));
         }
         ended
+    }
+
+    /// Ends a match that cannot be stepped, whatever it has published, and gives its memory back. Only for a process that was
+    /// granted the zone with this epoch.
+    pub fn abandon(&self, zone: usize, epoch: u16) -> Result<(), AdoptError> {
+        let claimed = Pages::claim(self, zone, epoch)?;
+        clear_out(self, zone, claimed).map(drop)
+    }
+
+    /// Whether a match owns extents.
+    pub fn owns_memory(&self, zone: usize, incarnation: u64) -> bool {
+        (0..self.extents()).any(|extent| self.owner(extent) == Some((zone, incarnation)))
     }
 }
 

@@ -93,6 +93,20 @@ impl<'m> WorkerPage<'m> {
         self.memory.load(at::COUNTERS + counter * 8, Ordering::Relaxed)
     }
 
+    /// Says which match of a zone slot the sim could not start; 0 takes it back.
+    pub fn set_failed(&self, zone: usize, incarnation: u64) {
+        assert!(zone < MAX_ZONES);
+        // SYNC POINT: zone-failed
+        self.memory.atomic(at::FAILED + zone * 8).store(incarnation, Ordering::Release);
+    }
+
+    /// Whether the sim could not start a match: nobody steps it.
+    pub fn has_failed(&self, zone: usize, incarnation: u64) -> bool {
+        assert!(zone < MAX_ZONES);
+        // SYNC POINT: zone-failed
+        self.memory.load(at::FAILED + zone * 8, Ordering::Acquire) == incarnation
+    }
+
     fn histogram(zone: usize, which: TickHistogram) -> usize {
         assert!(zone < MAX_ZONES);
         at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE + 8 + which as usize * at::HISTOGRAM_BYTES

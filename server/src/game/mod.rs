@@ -77,6 +77,24 @@ pub struct OptionDoc {
     pub name: &'static str,
     /// What it does, its unit and its default, in a sentence.
     pub doc: &'static str,
+    /// Which values it may have; a match with another is refused before it is made.
+    pub kind: OptionKind,
+}
+
+/// Which values an option may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OptionKind {
+    /// Any text: the game judges it.
+    Text,
+    /// A number in a range.
+    Number {
+        /// The smallest.
+        min: f64,
+        /// The largest.
+        max: f64,
+        /// Whether it has no fraction.
+        whole: bool,
+    },
 }
 
 /// A game: its rules over its state.

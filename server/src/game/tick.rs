@@ -107,7 +107,8 @@ impl<G: Game> Tick<G> {
         self.options.get(name).map(String::as_str)
     }
 
-    /// An option of the match as a number; the default when it was not given or is none.
+    /// An option of the match as a number; the default when it was not given or is none. One that is out of the range of its
+    /// [`OptionKind`](super::OptionKind) does not come here: the match is refused.
     pub fn option_or<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
         self.option(name).and_then(|text| text.parse().ok()).unwrap_or(default)
     }

@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{SegmentKind, ZoneEntry, ZoneState};
+use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, unpadded};
 use ringfort_shm_state::worker::{TickHistogram, WorkerPage};
 use ringfort_shm_state::world::World;
@@ -69,7 +70,10 @@ struct Sim<G: Game> {
 pub fn run<G: Game>(instance: &str, slot: u32) -> Result<std::convert::Infallible, SimError> {
     let open = |spec, access| Segment::open(instance, spec, access);
     let own = open(SegmentSpec::worker(SegmentKind::Sim, slot), Access::ReadWrite)?;
-    WorkerPage::new(&own).claim();
+    let page = WorkerPage::new(&own);
+    page.claim();
+    // What a predecessor could not start is tried again.
+    (0..MAX_ZONES).for_each(|zone| page.set_failed(zone, 0));
     let mut sim = Sim::<G> {
         slot,
         world: Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?)),
@@ -103,10 +107,10 @@ impl<G: Game> Sim<G> {
         if generation == self.generation {
             return;
         }
-        let wanted: BTreeMap<usize, ZoneEntry> = Directory::new(&self.directory)
-            .zones()
-            .filter(|(_, z)| z.owner_sim == self.slot && z.state == ZoneState::Open as u32)
-            .collect();
+        let mine = || Directory::new(&self.directory).zones().filter(|(_, z)| z.owner_sim == self.slot);
+        let wanted: BTreeMap<usize, ZoneEntry> = mine().filter(|(_, z)| z.state == ZoneState::Open as u32).collect();
+        // One that ended in order has given its memory back before it is closed.
+        mine().filter(|(_, z)| z.state == ZoneState::Closed as u32).for_each(|(slot, entry)| self.abandon(slot, &entry));
         self.zones.retain(|slot, s| wanted.get(slot).is_some_and(|z| z.incarnation == s.zone.entry().incarnation));
         self.failed.retain(|slot, id| wanted.get(slot).is_some_and(|z| z.incarnation == *id));
         for (slot, entry) in wanted {
@@ -124,6 +128,17 @@ impl<G: Game> Sim<G> {
         self.world.finish_ended(slot, entry.incarnation)
     }
 
+    /// Gives the memory of a match back that is not stepped and has no more use for it.
+    fn abandon(&self, slot: usize, entry: &ZoneEntry) {
+        if !self.world.owns_memory(slot, entry.incarnation) {
+            return;
+        }
+        match self.world.abandon(slot, entry.epoch as u16) {
+            Ok(()) => info!(zone = slot, "match {} was given up; its memory is free", unpadded(&entry.name)),
+            Err(e) => error!(zone = slot, "match {} could not be given up: {e}", unpadded(&entry.name)),
+        }
+    }
+
     fn start(&mut self, slot: usize, entry: ZoneEntry) {
         let page = WorkerPage::new(&self.own);
         let resumes = self.world.newest(slot).is_ok_and(|root| root.head.incarnation == entry.incarnation);
@@ -133,6 +148,7 @@ impl<G: Game> Sim<G> {
             Ok(mut zone) => {
                 zone.skip_mail(Directory::new(&self.directory));
                 page.reset_histograms(slot, entry.incarnation);
+                page.set_failed(slot, 0);
                 page.add(if resumes { count::ZONES_ADOPTED } else { count::ZONES_OPENED }, 1);
                 info!(zone = slot, "match {name} is {}", if resumes { "taken over" } else { "open" });
                 let period_us = 1_000_000 / u64::from(entry.tick_hz.max(1));
@@ -142,6 +158,11 @@ impl<G: Game> Sim<G> {
             Err(e) => {
                 page.add(count::ZONES_FAILED, 1);
                 error!(zone = slot, "match {name} could not be started: {e}");
+                if !resumes {
+                    // One that was open before keeps its world until the operator ends it.
+                    self.abandon(slot, &entry);
+                }
+                page.set_failed(slot, entry.incarnation);
                 self.failed.insert(slot, entry.incarnation);
             }
         }

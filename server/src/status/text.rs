@@ -11,8 +11,8 @@ pub(super) fn status(status: &Status) -> String {
     text += "\n";
     text += &matches(&status.matches);
     text += &format!(
-        "\n{sessions} sessions; arena: {} of {} extents, {} pages\n",
-        arena.extents_used, arena.extents_total, arena.pages_used
+        "\n{sessions} sessions; arena: {} of {} extents, {} reserved, {} pages\n",
+        arena.extents_used, arena.extents_total, arena.extents_reserved, arena.pages_used
     );
     let counted: Vec<Vec<String>> = counters
         .iter()

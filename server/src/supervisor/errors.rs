@@ -96,6 +96,23 @@ pub enum UpError {
     /// The options of `[game]`, or of the flags, fit no match.
     #[error("the options for every match are refused: {0}")]
     Options(#[source] MatchError),
+    /// The arena is too small for the matches to start with.
+    #[error(
+        "only {fit} of the {wanted} matches to start with fit the arena: together they reserve {needed} extents of 64 KiB, and it \
+         has {total}; start with fewer, lower their capacity, or raise `arena_mib` to {mib}"
+    )]
+    ArenaTooSmall {
+        /// Matches that fit, counted from the first.
+        fit: usize,
+        /// Matches to start with.
+        wanted: usize,
+        /// Extents that all of them reserve.
+        needed: usize,
+        /// Extents of the arena.
+        total: usize,
+        /// `arena_mib` that is enough for them.
+        mib: usize,
+    },
     /// Asked to stop before it had started.
     #[error("interrupted while starting; nothing is left behind")]
     Interrupted,
@@ -121,6 +138,20 @@ pub enum MatchError {
         /// What was given.
         value: String,
     },
+    /// An option of the game's own is not in its range.
+    #[error("the game option {name} is {value}; it must be a {kind} from {min} to {max}")]
+    OptionRange {
+        /// Which option.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        kind: &'static str,
+        /// The smallest value.
+        min: f64,
+        /// The largest value.
+        max: f64,
+    },
     /// The options are too long as shared memory holds them.
     #[error(
         "the game options of one match take {bytes} bytes, more than the {GAME_OPTIONS_BYTES_MAX} allowed; remove or shorten some"
@@ -144,13 +175,25 @@ pub enum MatchError {
         /// `max_matches`.
         max: u32,
     },
-    /// The arena is nearly full.
-    #[error("the arena has {free} free extents of 64 KiB and the match needs {needed}; end another match, or raise `arena_mib`")]
+    /// The arena can't take one more match of this size.
+    #[error(
+        "the match reserves {needed} extents of 64 KiB and {free} of the arena's {total} are left; an arena of that size takes \
+         {fit} such matches, and `max_matches` of them ({max}) need `arena_mib` = {mib}: end another match, lower the capacity, \
+         or raise `arena_mib` and start the instance anew"
+    )]
     ArenaFull {
-        /// Extents that no match owns or was promised.
-        free: usize,
         /// Extents that the match needs.
         needed: usize,
+        /// Extents that are not reserved.
+        free: usize,
+        /// Extents of the arena.
+        total: usize,
+        /// Matches of this size that fit an empty arena.
+        fit: usize,
+        /// `max_matches`.
+        max: u32,
+        /// `arena_mib` for as many of this size.
+        mib: usize,
     },
     /// No area of the inbox segment is large enough.
     #[error("there are no {bytes} bytes in a row left for the match's inbox; end another match, or raise `inbox_mib`")]

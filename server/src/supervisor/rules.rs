@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use ringfort_shm_state::limits::{EXTENT_PAGES, MAX_INBOX_BYTES, MIN_INBOX_BYTES};
+use ringfort_shm_state::limits::{
+    EXTENT_BYTES, EXTENT_PAGES, KEEP_FREE_PAGES, MAX_INBOX_BYTES, MIN_INBOX_BYTES, PAGE_WORDS, WINDOW,
+};
 
 use super::errors::MatchError;
 use crate::config::{Config, OptionValue, Options, check_options};
-use crate::game::{Description, DescriptionError, Game, OptionDoc, ZoneLimits};
-use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER, MATCH_EXTENTS_MIN, MATCH_EXTENTS_SPARE};
+use crate::game::{Description, DescriptionError, Game, OptionDoc, OptionKind, ZoneLimits};
+use crate::limits::{ARENA_MIB_MIN, CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER};
 
 /// The option that every game has.
 const CAPACITY: &str = "capacity";
@@ -37,7 +39,7 @@ pub(super) struct MatchPlan {
     pub(super) max_entities: u32,
     /// Hash of its tables.
     pub(super) tables_hash: u64,
-    /// Extents of the arena that it may come to use.
+    /// Extents of the arena that are set aside for it ([`extents_needed`]).
     pub(super) extents: usize,
     /// Bytes of its inbox area.
     pub(super) inbox_bytes: u64,
@@ -67,13 +69,16 @@ impl Rules {
         }
         let capacity = self.capacity_of(options)?;
         let description = (self.describe)(capacity)?;
+        for option in self.options {
+            check_option(option, options)?;
+        }
         let inbox_bytes = (u64::from(capacity) * INBOX_BYTES_PER_PLAYER).next_power_of_two();
         Ok(MatchPlan {
             tick_hz: self.tick_hz,
             capacity,
             max_entities: description.limits.max_entities,
             tables_hash: description.tables_hash,
-            extents: (description.pages as usize / EXTENT_PAGES + MATCH_EXTENTS_SPARE).max(MATCH_EXTENTS_MIN),
+            extents: extents_needed(&description),
             inbox_bytes: inbox_bytes.clamp(MIN_INBOX_BYTES, MAX_INBOX_BYTES),
             options: options_text(options)?,
         })
@@ -96,6 +101,43 @@ impl Rules {
         };
         number.ok_or_else(|| MatchError::Capacity { value: text_of(value) })
     }
+}
+
+/// Extents of the arena that a match may come to own.
+///
+/// Its newest root names every page that was ever written, and the window of roots before it, with the tick that is made, holds
+/// on to what each of those ticks has replaced. What a tick replaces is taken to be what moves in every tick: the engine's own
+/// row, the players' inputs, all columns, the cues, and the table pages that name them. Joins, reliable events, timers and seats
+/// touch a page now and then; for those, and as nobody writes every column of every entity in every tick, the pages that a zone
+/// keeps free stand in.
+fn extents_needed(description: &Description) -> usize {
+    let Description { engine, columns, pages, .. } = description;
+    let columns: u32 = columns.iter().map(|column| column.pages()).sum();
+    let moving = (engine.meta.pages() + engine.inputs.pages() + engine.cues.pages() + columns).min(*pages) as usize;
+    let tables = (*pages as usize).div_ceil(PAGE_WORDS);
+    let copies = (WINDOW as usize + 1) * (moving + tables);
+    (*pages as usize + tables + copies + KEEP_FREE_PAGES).div_ceil(EXTENT_PAGES)
+}
+
+/// The least `arena_mib` with so many extents.
+pub(super) fn mib_of(extents: usize) -> usize {
+    (extents * EXTENT_BYTES).div_ceil(1 << 20).max(ARENA_MIB_MIN as usize)
+}
+
+/// A game takes what it can't read for its default: what is not in range must not get that far.
+fn check_option(option: &OptionDoc, options: &Options) -> Result<(), MatchError> {
+    let OptionKind::Number { min, max, whole } = option.kind else { return Ok(()) };
+    let Some(value) = options.get(option.name) else { return Ok(()) };
+    let number = match value {
+        OptionValue::Number(number) => Some(*number as f64),
+        OptionValue::Text(text) if whole => text.parse::<i64>().ok().map(|number| number as f64),
+        OptionValue::Text(text) => text.parse().ok(),
+    };
+    if number.is_some_and(|number| (min..=max).contains(&number)) {
+        return Ok(());
+    }
+    let kind = if whole { "whole number" } else { "number" };
+    Err(MatchError::OptionRange { name: option.name, value: text_of(value), kind, min, max })
 }
 
 fn text_of(value: &OptionValue) -> String {
@@ -129,7 +171,7 @@ mod tests {
     fn games_read_options_as_text() {
         let plan = plan(&[(CAPACITY, OptionValue::Number(8))]).unwrap();
         assert_eq!((plan.capacity, plan.options.as_str()), (8, r#"{"capacity":"8"}"#));
-        assert!(plan.extents >= MATCH_EXTENTS_MIN && plan.inbox_bytes == MIN_INBOX_BYTES);
+        assert_eq!(plan.inbox_bytes, MIN_INBOX_BYTES);
     }
 
     #[test]
@@ -140,5 +182,27 @@ mod tests {
         }
         let unknown = plan(&[("colour", OptionValue::Number(1))]).unwrap_err().to_string();
         assert!(unknown.contains("\"colour\"") && unknown.contains(CAPACITY), "{unknown}");
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused_by_name_value_and_range() {
+        for (name, value) in [("minutes", "-1"), ("minutes", "1440.5"), ("minutes", "soon"), ("minutes", "NaN"), ("kills", "2.5")]
+        {
+            let refusal = plan(&[(name, OptionValue::Text(value.into()))]).unwrap_err().to_string();
+            let range = if name == "kills" { "a whole number from 0 to 65535" } else { "a number from 0 to 1440" };
+            assert!([name, value, range].iter().all(|part| refusal.contains(part)), "{refusal}");
+        }
+        assert!(plan(&[("kills", OptionValue::Number(65_536))]).is_err());
+        for (name, value) in [("minutes", "0.5"), ("minutes", "1440"), ("kills", "65535")] {
+            plan(&[(name, OptionValue::Text(value.into()))]).unwrap();
+        }
+    }
+
+    /// Extents that were seen in use: about 12 with 5 players, about 90 with 1,000.
+    #[test]
+    fn a_match_reserves_what_it_was_seen_to_use_and_not_much_more() {
+        let extents = |capacity| plan(&[(CAPACITY, OptionValue::Number(capacity))]).unwrap().extents;
+        assert!((12..=40).contains(&extents(5)), "{}", extents(5));
+        assert!((90..=256).contains(&extents(1000)), "{}", extents(1000));
     }
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
 use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState};
+use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
 use tracing::info;
 
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
-use super::rules::Rules;
+use super::rules::{Rules, mib_of};
 use super::segments::{Segments, remove_leftovers};
 use super::signals::Signals;
 use super::sockets::Sockets;
@@ -81,11 +82,17 @@ fn prepare<G: Game>(mut config: Config) -> Result<Supervisor, UpError> {
     })
 }
 
-/// The options of `[game]` must serve a match that is created later, too.
+/// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with.
 fn check_matches(rules: &Rules, config: &Config) -> Result<(), UpError> {
     rules.plan(&config.game).map_err(UpError::Options)?;
-    for wanted in config.initial_matches() {
-        rules.plan(&wanted.options)?;
+    let (total, mut needed, mut fit) = (((config.arena_mib as usize) << 20) / EXTENT_BYTES, 0, 0);
+    let matches = config.initial_matches();
+    for wanted in &matches {
+        needed += rules.plan(&wanted.options)?.extents;
+        fit += usize::from(needed <= total);
+    }
+    if needed > total {
+        return Err(UpError::ArenaTooSmall { fit, wanted: matches.len(), needed, total, mib: mib_of(needed) });
     }
     Ok(())
 }

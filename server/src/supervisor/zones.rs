@@ -12,11 +12,12 @@ use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{MailKind, RootFlags, RootHead, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{padded, unpadded};
+use ringfort_shm_state::worker::WorkerPage;
 use tracing::{error, info};
 use zerocopy::FromZeros;
 
 use super::errors::MatchError;
-use super::rules::{MatchPlan, Rules};
+use super::rules::{MatchPlan, Rules, mib_of};
 use super::segments::Segments;
 use super::workers::Workers;
 use crate::clock::boot_us;
@@ -41,8 +42,6 @@ pub(super) struct Zones {
 struct Zone {
     entry: ZoneEntry,
     stage: Stage,
-    /// Extents that it was promised, until it has opened and owns what it needs.
-    promised: usize,
     /// The root that was the newest at the last look.
     seen_sequence: u64,
     end_wanted: bool,
@@ -129,17 +128,11 @@ impl Zones {
             seed: u64::from_ne_bytes(seed),
             tables_hash: plan.tables_hash,
             generation: 0,
+            extents_reserved: plan.extents as u64,
             name: padded(name),
             options: padded(&plan.options),
         };
-        let mut zone = Zone {
-            entry,
-            stage: Stage::Opening,
-            promised: plan.extents,
-            seen_sequence: 0,
-            end_wanted: false,
-            obituaries: BTreeMap::new(),
-        };
+        let mut zone = Zone { entry, stage: Stage::Opening, seen_sequence: 0, end_wanted: false, obituaries: BTreeMap::new() };
         zone.publish(slot, segments);
         info!(zone = slot, "match {name} has id {} and sim {}", entry.incarnation, entry.owner_sim);
         self.live.insert(slot, zone);
@@ -189,7 +182,8 @@ impl Zones {
         self.live.retain(|slot, zone| {
             changed |= zone.turn(*slot, segments, workers);
             let Stage::Closed { generation, .. } = zone.stage else { return true };
-            if !workers.all_saw(segments, generation) {
+            // The extents of a failed match come back when its sim, or that one's successor, has seen that it is closed.
+            if !workers.all_saw(segments, generation) || segments.world.owns_memory(*slot, zone.entry.incarnation) {
                 return true;
             }
             info!(zone = *slot, "match {} is gone", zone.name());
@@ -211,11 +205,14 @@ impl Zones {
         (0..MAX_ZONES).find(|slot| !self.live.contains_key(slot))
     }
 
+    /// What is reserved counts, not what is used: matches that have just begun use little, and all of them will grow.
     fn check_arena(&self, segments: &Segments, plan: &MatchPlan) -> Result<(), MatchError> {
-        let promised: usize = self.live.values().map(|zone| zone.promised).sum();
-        let free = segments.world.extents().saturating_sub(segments.world.extents_used() + promised);
-        if free < plan.extents {
-            return Err(MatchError::ArenaFull { free, needed: plan.extents });
+        let total = segments.world.extents();
+        let reserved: u64 = self.live.values().map(|zone| zone.entry.extents_reserved).sum();
+        let (needed, free) = (plan.extents, total.saturating_sub(reserved as usize));
+        if free < needed {
+            let (fit, max) = (total / needed, self.max);
+            return Err(MatchError::ArenaFull { needed, free, total, fit, max, mib: mib_of(needed * max as usize) });
         }
         Ok(())
     }
@@ -243,6 +240,12 @@ impl Zone {
         matches!(self.stage, Stage::Opening | Stage::Open)
     }
 
+    /// Whether its sim has said that it cannot step it.
+    fn has_failed(&self, slot: usize, segments: &Segments) -> bool {
+        let sim = segments.sims.get(self.entry.owner_sim as usize);
+        sim.is_some_and(|segment| WorkerPage::new(segment).has_failed(slot, self.entry.incarnation))
+    }
+
     fn publish(&mut self, slot: usize, segments: &Segments) {
         self.entry.generation = DirectoryWriter::new(&segments.directory).publish_zone(slot, &self.entry);
     }
@@ -259,10 +262,10 @@ impl Zone {
     fn watch_opening(&mut self, slot: usize, segments: &Segments, workers: &Workers) -> bool {
         // In this order: a sim opens first and then says that it has acted upon the generation.
         let seen = workers.seen_by_sim(segments, self.entry.owner_sim);
-        if self.newest(slot, segments).is_some() {
+        let failed = self.has_failed(slot, segments);
+        if self.newest(slot, segments).is_some() && !failed {
             self.stage = Stage::Open;
-            self.promised = 0;
-        } else if seen.is_some_and(|seen| seen >= self.entry.generation) {
+        } else if failed || seen.is_some_and(|seen| seen >= self.entry.generation) {
             error!(zone = slot, "match {} could not be opened by sim {}", self.name(), self.entry.owner_sim);
             self.close(slot, segments, true);
             return true;
@@ -277,10 +280,14 @@ impl Zone {
         if moved && !self.end_wanted && self.obituaries.is_empty() {
             return false;
         }
+        if self.end_wanted && self.has_failed(slot, segments) {
+            // Nobody reads its mailbox. Its sim gives the memory back when it sees that the match is closed.
+            self.close(slot, segments, true);
+            return true;
+        }
         let Some(head) = self.newest(slot, segments) else { return false };
         if head.flags & RootFlags::ENDED != 0 {
-            let id = self.entry.incarnation;
-            let owns_memory = (0..segments.world.extents()).any(|extent| segments.world.owner(extent) == Some((slot, id)));
+            let owns_memory = segments.world.owns_memory(slot, self.entry.incarnation);
             // Its sim gives the memory back; if that one died meanwhile, its successor does.
             if !owns_memory {
                 self.close(slot, segments, false);
@@ -311,8 +318,11 @@ impl Zone {
 
     fn close(&mut self, slot: usize, segments: &Segments, failed: bool) {
         self.entry.state = ZoneState::Closed as u32;
+        if !failed {
+            // One that ended in order has given its memory back.
+            self.entry.extents_reserved = 0;
+        }
         self.publish(slot, segments);
-        self.promised = 0;
         self.stage = Stage::Closed { generation: self.entry.generation, failed };
     }
 
