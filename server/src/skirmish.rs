@@ -95,6 +95,9 @@ pub struct Match {
 pub struct Seat {
     /// Its entity, for as long as the session lasts.
     pub avatar: Entity,
+    /// What brings it back while it is dead. It ends with the session, so that players who die and leave, over and over, do not
+    /// fill the match with timers.
+    pub respawn: TimerId,
 }
 
 /// The world of a match. Its fields are the columns.
@@ -217,7 +220,8 @@ impl Game for Skirmish {
     type Timer = Later;
 
     fn max_entities(capacity: u32) -> u32 {
-        // An avatar lives as long as its session, and its index rests for the tick in which it left.
+        // An avatar lives as long as its session, and its index rests for the tick in which it left, as the session's own place
+        // does.
         capacity + 16
     }
 
@@ -235,13 +239,14 @@ impl Game for Skirmish {
 
     fn join(&mut self, t: &Tick<Self>, who: SessionId, _hello: &Hello<'_>) {
         let avatar = self.ents.spawn_for(who);
-        self.seats.insert(who, Seat { avatar });
+        self.seats.insert(who, Seat { avatar, respawn: TimerId::NONE });
         self.score.insert(avatar, Score::default());
         self.respawn(t, avatar);
     }
 
     fn leave(&mut self, _t: &Tick<Self>, who: SessionId, _why: Why) {
         if let Some(seat) = self.seats.remove(who) {
+            self.timers.cancel(seat.respawn);
             self.ents.despawn(seat.avatar);
         }
     }
@@ -358,7 +363,9 @@ impl Skirmish {
         for session in [shooter.filter(|s| Some(*s) != target), target].into_iter().flatten() {
             t.send(To::One(session), Ev::Kill { by, victim });
         }
-        self.timers.at(t.now() + t.secs(RESPAWN), Later::Respawn(victim));
+        if let Some(seat) = target.and_then(|session| self.seats.get_mut(session)) {
+            seat.respawn = self.timers.at(t.now() + t.secs(RESPAWN), Later::Respawn(victim));
+        }
         if self.game.goal > 0 && self.score[by].kills >= self.game.goal {
             self.finish(t);
         }
@@ -374,3 +381,6 @@ impl Skirmish {
         t.close();
     }
 }
+
+#[cfg(test)]
+mod tests;
