@@ -166,7 +166,8 @@ codes! {
     NoSuchMatch = 4,
     /// The server takes no more connections: a client may try again later.
     NoRoom = 5,
-    /// The games differ: the hello is refused with the first difference, and the connection closed.
+    /// The games differ: the hello is answered with the schema, so that the client can name the first difference, and refused;
+    /// a client that does not close is closed after the time that a hello may take.
     SchemaMismatch = 6,
     /// The protocol versions differ: the hello is refused and the connection closed.
     VersionMismatch = 7,

@@ -354,9 +354,11 @@ impl Skirmish {
         self.body.remove(victim);
         self.hp.remove(victim);
         self.gun.remove(victim);
-        self.score[victim].deaths += 1;
+        let deaths = &mut self.score[victim].deaths;
+        *deaths = deaths.saturating_add(1);
         if by != victim {
-            self.score[by].kills += 1;
+            let kills = &mut self.score[by].kills;
+            *kills = kills.saturating_add(1);
         }
         // To the two of them: telling a thousand players of each kill, reliably, would be most of the traffic, and the
         // scores tell it anyway.

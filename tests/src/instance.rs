@@ -17,7 +17,7 @@ use crate::{LOOK_AGAIN, PATIENCE, programs};
 /// What every instance of the tests has unless a flag says otherwise: little memory, because many run side by side.
 const CONFIGURATION: &str = r#"
 listen = "127.0.0.1:0"
-arena_mib = 16
+arena_mib = 32
 inbox_mib = 8
 max_matches = 64
 

@@ -42,6 +42,8 @@ pub(super) struct Clients {
     pub(super) directory: Segment,
     pub(super) generation: u64,
     pub(super) refreshed_at: Instant,
+    /// Slots of zones to be served, between two uses.
+    pub(super) stale: Vec<usize>,
     /// Clients that want any match, while all are full.
     waiting: VecDeque<(ConnId, Instant)>,
     inbox: Segment,
@@ -89,6 +91,7 @@ impl Clients {
             now_us: 0,
             generation: 0,
             refreshed_at: now,
+            stale: Vec::new(),
             waiting: VecDeque::new(),
             directory,
             inbox,

@@ -48,8 +48,9 @@ impl Clients {
     /// Looks at every zone in use, and sends each of its clients what its newest commit means for it.
     pub(super) fn serve(&mut self, driver: &mut Driver<App>) {
         self.refreshed_at = self.now;
-        let stale: Vec<usize> = self.zones.values().filter(|link| self.is_stale(link)).map(|link| link.slot).collect();
-        for slot in stale {
+        let mut stale = std::mem::take(&mut self.stale);
+        stale.extend(self.zones.values().filter(|link| self.is_stale(link)).map(|link| link.slot));
+        for slot in stale.drain(..) {
             // Taken out while it is served, so that a refused join may look for another match meanwhile.
             let Some(mut link) = self.zones.remove(&slot) else { continue };
             self.serve_zone(driver, &mut link);
@@ -64,6 +65,7 @@ impl Clients {
                 }
             }
         }
+        self.stale = stale;
     }
 
     /// Whether a zone has committed since it was looked at, or is not needed any more.
