@@ -17,7 +17,7 @@ use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::pages::{AdoptError, CommitError};
 use ringfort_shm_state::segment::unpadded;
-use ringfort_shm_state::world::World;
+use ringfort_shm_state::world::{RootError, World};
 use zerocopy::{FromBytes, FromZeros};
 
 use super::inputs::Arrivals;
@@ -142,7 +142,12 @@ impl<G: Game> Zone<G> {
             return Err(OpenError::OtherBuild { id, found: entry.tables_hash, expected: description.tables_hash });
         }
         let inbox = Inbox::new(inbox_memory, slot, entry.inbox_offset, entry.inbox_bytes).ok_or(OpenError::Inbox { id })?;
-        let resumes = world.newest(slot).is_ok_and(|root| root.head.incarnation == id);
+        let resumes = match world.newest(slot) {
+            Ok(root) => root.head.incarnation == id,
+            Err(RootError::Nothing { .. }) => false,
+            // A damaged root must not be taken for none: the match would begin anew under its players.
+            Err(error) => return Err(OpenError::Adopt(error.into())),
+        };
         let (bound, head) = if resumes {
             Bound::<G>::adopt(world, slot, id, entry.epoch as u16, &description)?
         } else {
