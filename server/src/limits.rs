@@ -149,6 +149,8 @@ pub const RECEIVE_BLOCK_BYTES: usize = 16 << 10;
 /// Commands of one session that a front-end takes between two commits; more are answered with `Busy`.
 pub const COMMANDS_PER_TICK: u32 = 16;
 /// Control messages of one session between two commits; a client that sends more is closed with `Flooding`.
-pub const REQUESTS_PER_TICK: u32 = 128;
+///
+/// Above what a client sends that acknowledges each event by itself and repeats its commands while a sim is started again.
+pub const REQUESTS_PER_TICK: u32 = 1024;
 /// A session that was told nothing is done with the log's events by steps of the log's length over this.
 pub const EVENT_SETTLE_SHARE: u64 = 4;

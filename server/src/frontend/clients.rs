@@ -358,10 +358,11 @@ impl Clients {
         if payload.len() > MAX_RECORD_PAYLOAD {
             return Err(Refusal(Code::BadMessage, "a command longer than any can be"));
         }
-        count_request(live)?;
+        // A client repeats what it does not know to be committed: that is no fault, however long the commit takes.
         if number <= live.command_appended {
             return Ok(());
         }
+        count_request(live)?;
         // Only the next one goes on: one behind a command that was not taken would be refused by the sim.
         let takes = number == live.command_appended + 1 && live.requests_since_snapshot <= COMMANDS_PER_TICK;
         let Some(link) = self.zones.get_mut(&live.zone).filter(|l| takes && !l.is_backed_up()) else {

@@ -116,14 +116,16 @@ impl Clients {
         let rows: Vec<SessionRow> = link.view.mirror().iter::<SessionRow>(table).map(|(_, row)| row).filter(is_ours).collect();
         let row_of = |link: &ZoneLink, slot: u32| link.view.mirror().get::<SessionRow>(&table, slot).filter(is_ours);
         let mut leaving = std::mem::take(&mut link.leaving);
-        leaving.retain(|id| row_of(link, *id as u32).is_some_and(|row| row.id == *id));
+        leaving.retain(|(id, attachment)| {
+            row_of(link, *id as u32).is_some_and(|row| row.id == *id && row.attachment == *attachment)
+        });
         link.leaving = leaving;
         for row in &rows {
             let id = ConnId { index: row.connection as u32, generation: (row.connection >> 32) as u32 };
             let plays =
                 |conn: &Conn<App>| conn.is_open() && matches!(&conn.app.stage, Stage::Live(live) if live.session == row.id);
             let served = link.sessions.get(&(row.id as u32)) == Some(&id) && driver.get(id).is_some_and(plays);
-            if !served && !self.go_live(driver, link, row, id, head) && link.leaving.insert(row.id) {
+            if !served && !self.go_live(driver, link, row, id, head) && link.leaving.insert((row.id, row.attachment)) {
                 link.push_leave(row.id, row.attachment, Why::TimedOut);
             }
         }
@@ -182,13 +184,8 @@ impl Clients {
         let passed: Vec<ConnId> =
             link.joins.iter().filter(|(_, at)| at.is_some_and(|at| at <= head.net_cursor)).map(|(id, _)| *id).collect();
         link.joins.retain(|(_, at)| at.is_none_or(|at| at > head.net_cursor));
-        let code = if head.flags & RootFlags::CLOSING != 0 {
-            Code::MatchOver
-        } else if head.sessions >= link.entry.capacity {
-            Code::MatchFull
-        } else {
-            Code::Refused
-        };
+        // A place that was given up rests for a tick, so a match may refuse as full although it shows room.
+        let code = if head.flags & RootFlags::CLOSING != 0 { Code::MatchOver } else { Code::MatchFull };
         for id in passed {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {

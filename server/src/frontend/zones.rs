@@ -26,8 +26,8 @@ pub struct ZoneLink {
     pub sessions: BTreeMap<u32, ConnId>,
     /// Joins under way: the connection, and the inbox cursor behind its record once that is appended.
     pub joins: Vec<(ConnId, Option<u64>)>,
-    /// Sessions without a connection that were told to leave.
-    pub leaving: HashSet<u64>,
+    /// Sessions without a connection that were told to leave, with the attachment that was.
+    pub leaving: HashSet<(u64, u32)>,
     inbox: Inbox,
     batch: Batch,
 }

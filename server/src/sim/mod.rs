@@ -21,7 +21,7 @@ use ringfort_shm_state::layout::{SegmentKind, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, unpadded};
 use ringfort_shm_state::worker::{TickHistogram, WorkerPage};
-use ringfort_shm_state::world::World;
+use ringfort_shm_state::world::{RootError, World};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
@@ -158,8 +158,9 @@ impl<G: Game> Sim<G> {
             Err(e) => {
                 page.add(count::ZONES_FAILED, 1);
                 error!(zone = slot, "match {name} could not be started: {e}");
-                if !resumes {
-                    // One that was open before keeps its world until the operator ends it.
+                let nothing = matches!(self.world.newest(slot), Err(RootError::Nothing { .. }));
+                if nothing || self.world.newest(slot).is_ok_and(|root| root.head.incarnation != entry.incarnation) {
+                    // One that was open before, or whose root is damaged, keeps its world until the operator ends it.
                     self.abandon(slot, &entry);
                 }
                 page.set_failed(slot, entry.incarnation);

@@ -246,7 +246,8 @@ impl<G: Game> Zone<G> {
                 self.bound.reload();
                 self.rebuild_index();
                 // An end needs no memory, and gives some back.
-                if self.end_wanted { self.end() } else { Outcome::Starved }
+                let over = self.end_wanted || self.bound.meta().closed_at != 0;
+                if over { self.end() } else { Outcome::Starved }
             }
         }
     }
