@@ -158,8 +158,11 @@ impl<G: Game> Sim<G> {
             Err(e) => {
                 page.add(count::ZONES_FAILED, 1);
                 error!(zone = slot, "match {name} could not be started: {e}");
-                let nothing = matches!(self.world.newest(slot), Err(RootError::Nothing { .. }));
-                if nothing || self.world.newest(slot).is_ok_and(|root| root.head.incarnation != entry.incarnation) {
+                let nothing_to_keep = match self.world.newest(slot) {
+                    Ok(root) => root.head.incarnation != entry.incarnation,
+                    Err(error) => matches!(error, RootError::Nothing { .. }),
+                };
+                if nothing_to_keep {
                     // One that was open before, or whose root is damaged, keeps its world until the operator ends it.
                     self.abandon(slot, &entry);
                 }

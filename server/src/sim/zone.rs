@@ -234,7 +234,7 @@ impl<G: Game> Zone<G> {
             self.arrivals.clear();
         }
         self.finish_tick();
-        match self.commit(due_us, started_or(started, now())) {
+        match self.commit(due_us, started) {
             Ok(frontends) => Outcome::Committed { frontends },
             Err(CommitError::Fenced { .. }) => Outcome::Fenced,
             Err(CommitError::ArenaFull { .. }) => {
@@ -571,9 +571,4 @@ impl Index {
 
 fn bit(frontend: u32) -> u64 {
     1 << (frontend % 64)
-}
-
-/// A clock that was read before the tick cannot be after it.
-fn started_or(started: u64, now: u64) -> u64 {
-    started.min(now)
 }
