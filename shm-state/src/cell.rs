@@ -4,10 +4,10 @@
 //! store, so a writer killed at any instruction leaves the previous value in place. The directory is made of these.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use crate::limits::MAX_CELL_ATTEMPTS;
-use crate::memory::{Memory, Shared};
+use crate::words::{Fence, Shared, Words};
 
 /// Where a cell lies. Its bytes: the version (one cache line), then two slots.
 #[derive(Clone, Copy, Debug)]
@@ -33,23 +33,25 @@ impl<T: Shared> Cell<T> {
     }
 
     /// Publishes a value. Only the segment's one writer may call it.
-    pub fn publish(&self, memory: &Memory, value: &T) {
+    pub fn publish(&self, memory: &impl Words, value: &T) {
         let version = memory.load(self.offset, Ordering::Relaxed);
         // SYNC POINT: cell-reuse. A reader that sees any of the words stored below also sees the version stored by the
         // previous publish, and so knows that its slot is being written again.
-        fence(Ordering::Release);
+        memory.fence(Fence::CellReuse);
         memory.write(self.slot(version.wrapping_add(1)), value);
+        crate::kill_point!("cell:slot_written");
         // SYNC POINT: cell-publish
-        memory.atomic(self.offset).store(version.wrapping_add(1), Ordering::Release);
+        memory.store(self.offset, version.wrapping_add(1), Ordering::Release);
+        crate::kill_point!("cell:published");
     }
 
     /// The version: 0 until the first publish, then it grows with each.
-    pub fn version(&self, memory: &Memory) -> u64 {
+    pub fn version(&self, memory: &impl Words) -> u64 {
         memory.load(self.offset, Ordering::Acquire)
     }
 
     /// The newest value; `None` when nothing was ever published, or when the writer overtook us on every attempt.
-    pub fn read(&self, memory: &Memory) -> Option<T> {
+    pub fn read(&self, memory: &impl Words) -> Option<T> {
         for _ in 0..MAX_CELL_ATTEMPTS {
             // SYNC POINT: cell-publish
             let version = memory.load(self.offset, Ordering::Acquire);
@@ -58,7 +60,7 @@ impl<T: Shared> Cell<T> {
             }
             let value = memory.read::<T>(self.slot(version));
             // SYNC POINT: cell-reuse
-            fence(Ordering::Acquire);
+            memory.fence(Fence::CellCheck);
             if memory.load(self.offset, Ordering::Relaxed) == version {
                 return Some(value);
             }

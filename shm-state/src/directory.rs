@@ -1,12 +1,12 @@
 //! The directory: which processes run, which zones exist, who may step them, and a mailbox for each. The supervisor writes,
 //! everyone else attaches it read-only.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
 use crate::layout::{InstanceEntry, MailKind, MailRecord, WorkerEntry, ZoneEntry, ZoneState, directory as at};
 use crate::limits::{MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
-use crate::memory::Memory;
+use crate::memory::{Fence, Memory, Words};
 use crate::segment::{Segment, cut, padded};
 
 /// Reading the directory, from any process.
@@ -113,7 +113,7 @@ impl<'m> Directory<'m> {
             return None;
         }
         let record = self.memory.read(mail(zone, number));
-        fence(Ordering::Acquire);
+        self.memory.fence(Fence::MailCheck);
         (self.mail_tail(zone) - number <= MAILBOX_RECORDS).then_some(record)
     }
 }
@@ -160,7 +160,7 @@ impl<'m> DirectoryWriter<'m> {
         let generation = self.reader().generation() + 1;
         zone_cell(slot).publish(self.memory, &ZoneEntry { generation, ..*entry });
         // SYNC POINT: directory-generation
-        self.memory.atomic(at::GENERATION).store(generation, Ordering::Release);
+        self.memory.store(at::GENERATION, generation, Ordering::Release);
         generation
     }
 
@@ -174,7 +174,7 @@ impl<'m> DirectoryWriter<'m> {
         let (bytes, payload) = (text.len() as u32, padded(text));
         self.memory.write(mail(zone, tail), &MailRecord { kind: kind as u32, bytes, a, b, payload });
         // SYNC POINT: mailbox-tail
-        self.memory.atomic(mailbox(zone)).store(tail + 1, Ordering::Release);
+        self.memory.store(mailbox(zone), tail + 1, Ordering::Release);
         Ok(())
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Reads only, so it runs on a live instance too; there, a zone that commits while it is looked at is looked at again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 
+use crate::hash::page_hash;
 use crate::layout::{RootFlags, ZoneEntry};
 use crate::limits::{EXTENT_PAGES, MAX_REFRESH_ATTEMPTS, MAX_ZONES, PAGE_WORDS, WINDOW};
-use crate::memory::Page;
-use crate::world::{PageHandle, Root, RootError, World};
+use crate::memory::{Page, Words};
+use crate::tree::{Named, walk};
+use crate::world::{Root, RootError, World};
 
 /// Something that no crash may leave behind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +43,18 @@ pub enum Problem {
         page: u32,
         /// Its birth.
         birth: u64,
+    },
+    /// The pages of a root are not what was committed with it.
+    #[error("torn: the pages of root {sequence} of zone slot {zone} hash to {found:#x}, it was committed with {expected:#x}")]
+    OtherContent {
+        /// The zone slot.
+        zone: usize,
+        /// The root.
+        sequence: u64,
+        /// The state hash of its pages.
+        found: u64,
+        /// The state hash that the root has.
+        expected: u64,
     },
     /// Two places of one root, or two zones, name the same page.
     #[error("doubly owned: page {page} is named twice by root {sequence} of zone slot {zone}, or with two births")]
@@ -85,7 +100,7 @@ pub struct Report {
 }
 
 /// Checks a world against the zones that the directory lists.
-pub fn check(world: &World, zones: &[(usize, ZoneEntry)]) -> Report {
+pub fn check(world: &World<impl Words>, zones: &[(usize, ZoneEntry)]) -> Report {
     let mut report = Report::default();
     for (zone, _) in zones {
         check_zone(world, *zone, &mut report);
@@ -103,12 +118,12 @@ pub fn check(world: &World, zones: &[(usize, ZoneEntry)]) -> Report {
     report
 }
 
-fn runs_now(world: &World, zone: usize, incarnation: u64) -> bool {
+fn runs_now(world: &World<impl Words>, zone: usize, incarnation: u64) -> bool {
     zone < MAX_ZONES
         && world.newest(zone).is_ok_and(|r| r.head.incarnation == incarnation && r.head.flags & RootFlags::ENDED == 0)
 }
 
-fn check_zone(world: &World, zone: usize, report: &mut Report) {
+fn check_zone(world: &World<impl Words>, zone: usize, report: &mut Report) {
     if world.published(zone).sequence == 0 {
         return;
     }
@@ -132,8 +147,8 @@ fn check_zone(world: &World, zone: usize, report: &mut Report) {
 struct Overtaken;
 
 /// Follows the roots of the window from the newest. The oldest may leave while we look: that ends the walk, it is no fault.
-fn check_window(world: &World, zone: usize, newest: u64, found: &mut Report) -> Result<(), Overtaken> {
-    let mut births: HashMap<u32, u64> = HashMap::new();
+fn check_window(world: &World<impl Words>, zone: usize, newest: u64, found: &mut Report) -> Result<(), Overtaken> {
+    let mut lives = HashMap::new();
     let mut sequence = newest;
     let mut first = newest.saturating_sub(WINDOW - 1).max(1);
     while sequence >= first {
@@ -150,7 +165,7 @@ fn check_window(world: &World, zone: usize, newest: u64, found: &mut Report) -> 
         };
         first = first.max(root.head.first_sequence);
         let mut problems = Vec::new();
-        let pages = mark(world, zone, &root, &mut births, &mut problems);
+        let pages = mark(world, zone, &root, &mut lives, &mut problems);
         if !world.in_window(zone, sequence) {
             return if sequence == newest { Err(Overtaken) } else { Ok(()) };
         }
@@ -162,12 +177,25 @@ fn check_window(world: &World, zone: usize, newest: u64, found: &mut Report) -> 
     Ok(())
 }
 
+/// What a page was when it was seen first: walking from the newest root back, it may have had another life only before that one, and
+/// not within the window, as its second life begins after its first has left.
+struct Life {
+    birth: u64,
+    hash: u64,
+}
+
 /// Marks the pages of one root; returns how many were new.
-fn mark(world: &World, zone: usize, root: &Root, births: &mut HashMap<u32, u64>, problems: &mut Vec<Problem>) -> usize {
+fn mark(
+    world: &World<impl Words>,
+    zone: usize,
+    root: &Root,
+    lives: &mut HashMap<u32, Life>,
+    problems: &mut Vec<Problem>,
+) -> usize {
     let sequence = root.head.sequence;
-    let mut here = std::collections::HashSet::new();
-    let mut new = 0;
-    let mut name = |handle: PageHandle, problems: &mut Vec<Problem>| -> bool {
+    let mut here = HashSet::new();
+    let (mut new, mut hash) = (0, 0u64);
+    let _ = walk(world, root, &mut |Named { handle, level, position }| -> Result<bool, Infallible> {
         let page = handle.index();
         let extent = page as usize / EXTENT_PAGES;
         let owner = (extent < world.extents()).then(|| world.owner(extent));
@@ -178,31 +206,25 @@ fn mark(world: &World, zone: usize, root: &Root, births: &mut HashMap<u32, u64>,
                 Some(Some((other, match_id))) => format!("zone slot {other}'s, match {match_id}"),
             };
             problems.push(Problem::Dangling { zone, sequence, page, extent, owner });
-            return false;
+            return Ok(false);
         }
         if handle.birth() > sequence {
             problems.push(Problem::FromTheFuture { zone, sequence, page, birth: handle.birth() });
         }
-        // Walking from the newest root back, a page may have had another life only before the one seen first, and that
-        // cannot be within the window: its second life begins after its first has left.
-        let same_life = *births.entry(page).or_insert_with(|| {
+        let life = lives.entry(page).or_insert_with(|| {
             new += 1;
-            handle.birth()
-        }) == handle.birth();
-        if !here.insert(page) || !same_life {
+            let mut words: Page = [0; PAGE_WORDS];
+            let content = level == 0 && world.copy_page(handle, &mut words);
+            Life { birth: handle.birth(), hash: if content { page_hash(position as u32, &words) } else { 0 } }
+        });
+        hash = hash.wrapping_add(life.hash);
+        if !here.insert(page) || life.birth != handle.birth() {
             problems.push(Problem::DoublyOwned { zone, sequence, page });
         }
-        true
-    };
-    for table in root.tables[..root.head.tables as usize].iter().filter(|t| t.is_some()) {
-        if !name(*table, problems) {
-            continue;
-        }
-        let mut words: Page = [0; PAGE_WORDS];
-        world.copy_page(*table, &mut words);
-        for handle in words.iter().map(|w| PageHandle(*w)).filter(|h| h.is_some()) {
-            name(handle, problems);
-        }
+        Ok(true)
+    });
+    if problems.is_empty() && hash != root.head.state_hash {
+        problems.push(Problem::OtherContent { zone, sequence, found: hash, expected: root.head.state_hash });
     }
     new
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::layout::{InboxControl, RecordHeader, RecordKind, inbox};
 use crate::limits::{MAX_INBOX_BYTES, MAX_RECORD_PAYLOAD, MAX_ZONES, MIN_INBOX_BYTES};
 use crate::lock::{LockBroken, Locked, RobustLock};
-use crate::memory::Memory;
+use crate::memory::{Memory, Words};
 use zerocopy::IntoBytes;
 
 /// Words of a record's header.
@@ -150,9 +150,9 @@ pub enum InboxCorrupt {
 
 impl Inbox {
     /// The ring of a zone slot whose data area the directory names. `None` when that area is not one of this segment.
-    pub fn new(memory: &Memory, zone: usize, offset: u64, bytes: u64) -> Option<Self> {
+    pub fn new(memory: &impl Words, zone: usize, offset: u64, bytes: u64) -> Option<Self> {
         let sized = bytes.is_power_of_two() && (MIN_INBOX_BYTES..=MAX_INBOX_BYTES).contains(&bytes) && offset.is_multiple_of(8);
-        let inside = (inbox::DATA as u64).checked_add(offset)?.checked_add(bytes)? <= memory.len() as u64;
+        let inside = (inbox::DATA as u64).checked_add(offset)?.checked_add(bytes)? <= memory.bytes() as u64;
         (sized && inside && zone < MAX_ZONES).then(|| Self {
             control: inbox::CONTROLS + zone * InboxControl::BYTES,
             data: inbox::DATA + offset as usize,
@@ -166,18 +166,18 @@ impl Inbox {
     }
 
     /// The committed end.
-    pub fn tail(&self, memory: &Memory) -> u64 {
+    pub fn tail(&self, memory: &impl Words) -> u64 {
         // SYNC POINT: inbox-tail
         memory.load(self.control + InboxControl::TAIL_OFFSET, Ordering::Acquire)
     }
 
     /// Records that were refused because the ring was full.
-    pub fn refused(&self, memory: &Memory) -> u64 {
+    pub fn refused(&self, memory: &impl Words) -> u64 {
         memory.load(self.control + InboxControl::REFUSED_OFFSET, Ordering::Relaxed)
     }
 
     /// Repairs after a holder's death.
-    pub fn repairs(&self, memory: &Memory) -> u64 {
+    pub fn repairs(&self, memory: &impl Words) -> u64 {
         memory.load(self.control + InboxControl::REPAIRS_OFFSET, Ordering::Relaxed)
     }
 
@@ -188,10 +188,15 @@ impl Inbox {
             Locked::Clean(guard) => guard,
             Locked::OwnerDied(guard) => {
                 // What lies beyond `tail` was never committed, and is overwritten by what follows.
-                memory.atomic(self.control + InboxControl::REPAIRS_OFFSET).fetch_add(1, Ordering::Relaxed);
+                memory.fetch_add(self.control + InboxControl::REPAIRS_OFFSET, 1);
                 guard
             }
         };
+        Ok(self.append_locked(memory, batch, consumed))
+    }
+
+    /// Appends a batch. Only for the holder of the lock.
+    pub(crate) fn append_locked(&self, memory: &impl Words, batch: &Batch, consumed: u64) -> Appended {
         // Another producer may have left any number there. Aligned it can be written at; one that is too far ahead is full.
         let start = self.tail(memory) & !7;
         let limit = consumed.saturating_add(self.bytes);
@@ -211,17 +216,20 @@ impl Inbox {
             tail += words as u64 * 8;
             at += words;
             records += 1;
+            crate::kill_point!("inbox:record_copied");
         }
         if tail != start {
+            crate::kill_point!("inbox:copied");
             // SYNC POINT: inbox-tail
-            memory.atomic(self.control + InboxControl::TAIL_OFFSET).store(tail, Ordering::Release);
+            memory.store(self.control + InboxControl::TAIL_OFFSET, tail, Ordering::Release);
+            crate::kill_point!("inbox:tail_moved");
         }
         if records == batch.records {
-            return Ok(Appended::All(tail));
+            return Appended::All(tail);
         }
         let refused = (batch.records - records) as u64;
-        memory.atomic(self.control + InboxControl::REFUSED_OFFSET).fetch_add(refused, Ordering::Relaxed);
-        Ok(Appended::Part { records, tail })
+        memory.fetch_add(self.control + InboxControl::REFUSED_OFFSET, refused);
+        Appended::Part { records, tail }
     }
 
     fn place(&self, cursor: u64) -> usize {
@@ -230,7 +238,7 @@ impl Inbox {
 
     /// Copies the record at a cursor and moves the cursor past it. `None` at the tail. On garbage the cursor jumps to `tail`,
     /// so that the drain goes on with what is appended later.
-    pub fn next(&self, memory: &Memory, cursor: &mut u64, tail: u64) -> Result<Option<Record>, InboxCorrupt> {
+    pub fn next(&self, memory: &impl Words, cursor: &mut u64, tail: u64) -> Result<Option<Record>, InboxCorrupt> {
         if tail < *cursor || tail - *cursor > self.bytes || !tail.is_multiple_of(8) {
             let error = InboxCorrupt::Tail { cursor: *cursor, tail, bytes: self.bytes };
             *cursor = (tail & !7).max(*cursor);

@@ -67,7 +67,7 @@ const _: () = assert!(cfg!(target_endian = "little"), "words are taken apart as 
 /// Written first in every segment: "RINGFORT" in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGFORT");
 /// Grows with every change of meaning that the layout hash cannot see.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before a segment's own content.
 pub const HEADER_BYTES: usize = PAGE_BYTES;
 
@@ -424,8 +424,10 @@ shared! {
         pub published_us: u64,
         /// Time from start of the tick to its publication, in microseconds.
         pub took_us: u32,
-        /// Entries of `tables` in use.
+        /// Handles behind this head in use: of table pages or, in a zone with more than 32 of those, of directory pages.
         pub tables: u32,
+        /// Sum of the hashes of all logical pages, whatever pages of the arena they are.
+        pub state_hash: u64,
         /// Checksum of this head (with this field 0) and the table handles in use.
         pub checksum: u64,
     }

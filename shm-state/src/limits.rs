@@ -14,10 +14,11 @@ pub const MAX_ZONES: usize = 1024;
 pub const WINDOW: u64 = 32;
 /// Descriptors in a zone's ring of roots: the window and a margin, so that a reader has time to copy the oldest.
 pub const ROOT_RING: u64 = 40;
-/// Table pages that a root names; each names [`PAGE_WORDS`] pages, so a zone's state is at most 64 MiB.
+/// Handles that a root holds: of table pages, each naming [`PAGE_WORDS`] pages, which are 64 MiB of state; of directory pages
+/// beyond that.
 pub const MAX_TABLES: usize = 32;
-/// Logical pages of a zone.
-pub const MAX_LOGICAL_PAGES: usize = MAX_TABLES * PAGE_WORDS;
+/// Logical pages of a zone: 1 GiB of state.
+pub const MAX_LOGICAL_PAGES: usize = PAGE_WORDS * PAGE_WORDS;
 /// Bits of a page index in a handle: 16 Mi pages, an arena of 64 GiB.
 pub const PAGE_INDEX_BITS: u32 = 24;
 /// Bits of a root's sequence in the published word; the other 16 are the epoch.
@@ -55,7 +56,7 @@ pub const PLAYER_NAME_BYTES: usize = 32;
 /// Sessions of one zone.
 pub const MAX_SESSIONS: u32 = 10_240;
 /// Entities of one zone.
-pub const MAX_ENTITIES: u32 = 65_536;
+pub const MAX_ENTITIES: u32 = 1 << 20;
 /// Counters of a worker.
 pub const MAX_COUNTERS: usize = 64;
 /// How often a reader starts over with the newest root before it reports that it cannot keep up.

@@ -4,10 +4,9 @@
 //! stands an operation number, so that a supervisor can tell a hung holder from a busy lock.
 
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
 
 use crate::layout::InboxControl;
-use crate::memory::Memory;
+use crate::memory::{Memory, Words};
 
 /// The lock of one inbox.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +74,19 @@ impl RobustLock {
         // layout hash, which covers libc's flavour and the mutex' size. It is never unmapped while a guard lives ('m).
         let errno = unsafe { libc::pthread_mutex_trylock(mutex) };
         let guard = |memory: &'m Memory| {
-            let operation = memory.atomic(self.control + InboxControl::OPERATION_OFFSET);
-            operation.fetch_add(1, Ordering::Relaxed);
+            memory.fetch_add(self.control + InboxControl::OPERATION_OFFSET, 1);
+            crate::kill_point!("lock:taken");
             Guard { lock: *self, memory, thread: PhantomData }
         };
         match errno {
             0 => Ok(Locked::Clean(guard(memory))),
             libc::EOWNERDEAD => {
+                crate::kill_point!("lock:owner_died");
                 // SAFETY: EOWNERDEAD means that this thread holds the mutex now and has to mark it consistent. The data
                 // needs no repair beyond ignoring what lies past `tail` (see inbox.rs), so marking at once is right.
                 let errno = unsafe { libc::pthread_mutex_consistent(mutex) };
                 self.check(errno)?;
+                crate::kill_point!("lock:repaired");
                 Ok(Locked::OwnerDied(guard(memory)))
             }
             libc::EBUSY => Ok(Locked::Busy),
@@ -113,5 +114,6 @@ impl Drop for Guard<'_> {
         // SAFETY: the guard exists only while this thread holds the mutex (it is neither Clone nor Send: the raw futex
         // belongs to the thread that took it), and the memory outlives it.
         unsafe { libc::pthread_mutex_unlock(mutex) };
+        crate::kill_point!("inbox:unlocked");
     }
 }

@@ -1,18 +1,14 @@
 //! A piece of memory that several processes may map: words, pages, and nothing that pretends to own them.
 //!
-//! Everything above goes through this file, so the core runs unchanged on heap memory under tests. Other processes'
+//! Everything above goes through this file and [`Words`], so the core runs unchanged on heap memory under tests. Other processes'
 //! bytes are copied out word by word with relaxed loads and validated afterwards; no `&[u8]` over live memory exists.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapMut, MmapRaw};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::limits::{PAGE_BYTES, PAGE_WORDS};
-
-/// A fixed layout that may be copied out of and into shared memory.
-pub trait Shared: FromBytes + FromZeros + IntoBytes + Immutable + KnownLayout + Copy {}
-impl<T: FromBytes + FromZeros + IntoBytes + Immutable + KnownLayout + Copy> Shared for T {}
+pub use crate::words::{Fence, Shared, Words};
 
 /// A private copy of one page.
 pub type Page = [u64; PAGE_WORDS];
@@ -49,22 +45,6 @@ impl Memory {
         Self::mapped(MmapRaw::from(map), true)
     }
 
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        self.words * 8
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.words == 0
-    }
-
-    /// Loads the word at a byte offset.
-    #[inline]
-    pub fn load(&self, offset: usize, order: Ordering) -> u64 {
-        self.word(offset).load(order)
-    }
-
     /// The atomic word at a byte offset, for writing.
     ///
     /// # Panics
@@ -84,25 +64,6 @@ impl Memory {
         unsafe { &*self.base.add(offset / 8) }
     }
 
-    /// Copies words out, relaxed. What comes back is unvalidated: another process may have been writing it.
-    #[inline]
-    pub fn copy_out(&self, offset: usize, to: &mut [u64]) {
-        let from = self.slice(offset, to.len());
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = from.load(Ordering::Relaxed);
-        }
-    }
-
-    /// Copies words in, relaxed.
-    #[inline]
-    pub fn copy_in(&self, offset: usize, from: &[u64]) {
-        assert!(self.writable, "this segment was attached read-only");
-        let to = self.slice(offset, from.len());
-        for (to, from) in to.iter().zip(from) {
-            to.store(*from, Ordering::Relaxed);
-        }
-    }
-
     #[inline]
     fn slice(&self, offset: usize, words: usize) -> &[AtomicU64] {
         let first = offset / 8;
@@ -112,31 +73,10 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(self.base.add(first), words) }
     }
 
-    /// Copies a fixed layout out, relaxed and unvalidated.
-    pub fn read<T: Shared>(&self, offset: usize) -> T {
-        let mut value = T::new_zeroed();
-        let bytes = value.as_mut_bytes();
-        assert!(bytes.len().is_multiple_of(8), "shared layouts are whole words");
-        for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-            chunk.copy_from_slice(&self.load(offset + i * 8, Ordering::Relaxed).to_ne_bytes());
-        }
-        value
-    }
-
-    /// Copies a fixed layout in, relaxed.
-    pub fn write<T: Shared>(&self, offset: usize, value: &T) {
-        let bytes = value.as_bytes();
-        assert!(bytes.len().is_multiple_of(8), "shared layouts are whole words");
-        for (i, chunk) in bytes.chunks_exact(8).enumerate() {
-            let word = u64::from_ne_bytes(chunk.try_into().expect("chunks of eight"));
-            self.atomic(offset + i * 8).store(word, Ordering::Relaxed);
-        }
-    }
-
     /// The address of so many bytes that something else than words lies in: pthread's mutex.
     pub(crate) fn raw(&self, offset: usize, bytes: usize) -> *mut u8 {
         assert!(self.writable, "this segment was attached read-only");
-        let fits = offset <= self.len() && bytes <= self.len() - offset;
+        let fits = offset <= self.bytes() && bytes <= self.bytes() - offset;
         assert!(fits, "range inside the segment");
         self.base.cast::<u8>().wrapping_add(offset).cast_mut()
     }
@@ -151,8 +91,51 @@ impl Memory {
     }
 }
 
+impl Words for Memory {
+    fn bytes(&self) -> usize {
+        self.words * 8
+    }
+
+    #[inline]
+    fn load(&self, offset: usize, order: Ordering) -> u64 {
+        self.word(offset).load(order)
+    }
+
+    #[inline]
+    fn store(&self, offset: usize, value: u64, order: Ordering) {
+        self.atomic(offset).store(value, order);
+    }
+
+    #[inline]
+    fn compare_exchange(&self, offset: usize, from: u64, to: u64) -> Result<u64, u64> {
+        self.atomic(offset).compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    #[inline]
+    fn fetch_add(&self, offset: usize, n: u64) {
+        self.atomic(offset).fetch_add(n, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn copy_out(&self, offset: usize, to: &mut [u64]) {
+        let from = self.slice(offset, to.len());
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.load(Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn copy_in(&self, offset: usize, from: &[u64]) {
+        assert!(self.writable, "this segment was attached read-only");
+        let to = self.slice(offset, from.len());
+        for (to, from) in to.iter().zip(from) {
+            to.store(*from, Ordering::Relaxed);
+        }
+    }
+}
+
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("bytes", &self.len()).field("writable", &self.writable).finish()
+        f.debug_struct("Memory").field("bytes", &self.bytes()).field("writable", &self.writable).finish()
     }
 }

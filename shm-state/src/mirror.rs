@@ -5,10 +5,12 @@
 //! starts over from the newest. The previous contents of changed pages stay available until the next refresh, so that a
 //! front-end can tell which rows changed.
 
+use crate::hash::page_hash;
 use crate::layout::RootHead;
-use crate::limits::{MAX_LOGICAL_PAGES, MAX_REFRESH_ATTEMPTS, MAX_TABLES, PAGE_WORDS};
-use crate::memory::{Page, Shared};
+use crate::limits::{MAX_REFRESH_ATTEMPTS, PAGE_WORDS};
+use crate::memory::{Page, Shared, Words};
 use crate::table::TableAt;
+use crate::tree::{MAX_LEVELS, Named, Tree};
 use crate::world::{PageHandle, Root, RootError, World};
 use zerocopy::IntoBytes;
 
@@ -18,13 +20,17 @@ static ZEROS: Page = [0; PAGE_WORDS];
 pub struct Mirror {
     zone: usize,
     head: Option<RootHead>,
-    tables: Vec<(PageHandle, Box<Page>)>,
+    /// Table pages and directory pages, by level; level 0 is empty.
+    tables: [Vec<Option<Held>>; MAX_LEVELS + 1],
     pages: Vec<Option<Box<Page>>>,
     changes: Vec<Change>,
-    staged_tables: Vec<(usize, PageHandle, Box<Page>)>,
+    staged_tables: Vec<(Named, Box<Page>)>,
     staged: Vec<(u32, Option<Box<Page>>)>,
     spare: Vec<Box<Page>>,
 }
+
+/// A table page: which it is, and a copy.
+type Held = (PageHandle, Box<Page>);
 
 /// A logical page that the last refresh replaced.
 #[derive(Debug)]
@@ -70,11 +76,8 @@ pub enum MirrorError {
     },
 }
 
-enum Staged {
-    Valid,
-    Left,
-    Dangling(u32),
-}
+/// A handle names a page that the arena does not have.
+struct Beyond(u32);
 
 impl Mirror {
     /// An empty mirror of a zone slot.
@@ -82,7 +85,7 @@ impl Mirror {
         Self {
             zone,
             head: None,
-            tables: Vec::new(),
+            tables: Default::default(),
             pages: Vec::new(),
             changes: Vec::new(),
             staged_tables: Vec::new(),
@@ -114,99 +117,114 @@ impl Mirror {
 
     /// Pages that it holds, for accounts of memory.
     pub fn held_pages(&self) -> usize {
-        self.pages.iter().flatten().count() + self.tables.len() + self.spare.len() + self.changes.len()
+        let tables: usize = self.tables.iter().map(|level| level.iter().flatten().count()).sum();
+        self.pages.iter().flatten().count() + tables + self.spare.len() + self.changes.len()
     }
 
     /// Brings the mirror to the newest commit.
-    pub fn refresh(&mut self, world: &World) -> Result<Refreshed, MirrorError> {
-        let published = world.published(self.zone);
-        if self.head.is_some_and(|h| h.sequence == published.sequence) {
+    pub fn refresh<M: Words>(&mut self, world: &World<M>) -> Result<Refreshed, MirrorError> {
+        if self.head.is_some_and(|held| held.sequence == world.published(self.zone).sequence) {
             self.forget_changes();
             return Ok(Refreshed::Same);
         }
+        self.follow(world, |world, zone| world.newest(zone))
+    }
+
+    /// Brings the mirror to the commit of a tick, an earlier or a later one, while that is in the window.
+    pub fn refresh_at<M: Words>(&mut self, world: &World<M>, tick: u32) -> Result<Refreshed, MirrorError> {
+        self.follow(world, |world, zone| world.root_at(zone, tick))
+    }
+
+    fn follow<M: Words>(
+        &mut self,
+        world: &World<M>,
+        choose: impl Fn(&World<M>, usize) -> Result<Root, RootError>,
+    ) -> Result<Refreshed, MirrorError> {
         for _ in 0..MAX_REFRESH_ATTEMPTS {
-            let root = world.newest(self.zone)?;
-            let other = self.head.is_none_or(|h| h.incarnation != root.head.incarnation);
-            self.drop_staged();
-            match self.stage(world, &root, other) {
-                Staged::Valid => {
-                    self.take_over(&root, other);
-                    return Ok(if other { Refreshed::OtherMatch } else { Refreshed::Newer });
-                }
-                Staged::Dangling(page) => {
-                    return Err(MirrorError::Dangling { zone: self.zone, sequence: root.head.sequence, page });
-                }
-                Staged::Left => {}
+            let root = choose(world, self.zone)?;
+            if self.head.is_some_and(|held| held.sequence == root.head.sequence) {
+                self.forget_changes();
+                return Ok(Refreshed::Same);
             }
+            let tree = Tree::new(root.head.logical_pages as usize);
+            let other = self
+                .head
+                .is_none_or(|held| held.incarnation != root.head.incarnation || Tree::new(held.logical_pages as usize) != tree);
+            self.drop_staged();
+            let staged = self.stage(world, &root, &tree, other);
+            // What was read of a root that has left may be anything; only of one in the window it is what was committed.
+            if !world.in_window(self.zone, root.head.sequence) {
+                continue;
+            }
+            if let Err(Beyond(page)) = staged {
+                return Err(MirrorError::Dangling { zone: self.zone, sequence: root.head.sequence, page });
+            }
+            self.take_over(&root, &tree, other);
+            return Ok(if other { Refreshed::OtherMatch } else { Refreshed::Newer });
         }
         Err(MirrorError::Overtaken { zone: self.zone })
     }
 
-    fn stage(&mut self, world: &World, root: &Root, other: bool) -> Staged {
-        let in_use = (root.head.tables as usize).min(MAX_TABLES);
-        let held = if other { 0 } else { self.tables.len() };
-        for group in 0..in_use.max(held) {
-            let handle = if group < in_use { root.tables[group] } else { PageHandle::NONE };
-            let have = if other { PageHandle::NONE } else { self.tables.get(group).map_or(PageHandle::NONE, |t| t.0) };
-            if handle == have {
-                continue;
-            }
-            let mut table = self.blank();
-            if handle.is_some() {
-                if !world.copy_page(handle, &mut table) {
-                    return self.refuse(world, root, handle.index());
-                }
-            } else {
-                table.fill(0);
-            }
-            for i in 0..PAGE_WORDS {
-                let new = PageHandle(table[i]);
-                let old = if have.is_some() { PageHandle(self.tables[group].1[i]) } else { PageHandle::NONE };
-                if new == old {
-                    continue;
-                }
-                let logical = group * PAGE_WORDS + i;
-                if logical >= MAX_LOGICAL_PAGES {
-                    break;
-                }
-                let mut page = None;
-                if new.is_some() {
-                    let mut copy = self.blank();
-                    if !world.copy_page(new, &mut copy) {
-                        return self.refuse(world, root, new.index());
-                    }
-                    page = Some(copy);
-                }
-                self.staged.push((logical as u32, page));
-            }
-            self.staged_tables.push((group, handle, table));
+    fn stage<M: Words>(&mut self, world: &World<M>, root: &Root, tree: &Tree, other: bool) -> Result<(), Beyond> {
+        for (position, handle) in root.tables[..tree.roots()].iter().enumerate() {
+            let have = if other { PageHandle::NONE } else { self.held(tree.top, position) };
+            self.stage_page(world, tree, Named { handle: *handle, level: tree.top, position }, have)?;
         }
-        if world.in_window(self.zone, root.head.sequence) { Staged::Valid } else { Staged::Left }
+        Ok(())
     }
 
-    /// An index beyond the arena is damage only if the table page that holds it is what was committed.
-    fn refuse(&self, world: &World, root: &Root, page: u32) -> Staged {
-        if world.in_window(self.zone, root.head.sequence) { Staged::Dangling(page) } else { Staged::Left }
+    /// The handle of the table page that the mirror holds.
+    fn held(&self, level: usize, position: usize) -> PageHandle {
+        self.tables[level].get(position).and_then(Option::as_ref).map_or(PageHandle::NONE, |held| held.0)
     }
 
-    fn take_over(&mut self, root: &Root, other: bool) {
+    /// Copies a page aside whose handle is not the one that the mirror has, and of a table page all below that has changed.
+    fn stage_page<M: Words>(&mut self, world: &World<M>, tree: &Tree, named: Named, have: PageHandle) -> Result<(), Beyond> {
+        if named.handle == have {
+            return Ok(());
+        }
+        let mut copy = None;
+        if named.handle.is_some() {
+            let mut page = self.blank();
+            if !world.copy_page(named.handle, &mut page) {
+                self.spare.push(page);
+                return Err(Beyond(named.handle.index()));
+            }
+            copy = Some(page);
+        }
+        if named.level == 0 {
+            self.staged.push((named.position as u32, copy));
+            return Ok(());
+        }
+        let table = copy.unwrap_or_else(|| Box::new(ZEROS));
+        let (level, first) = (named.level - 1, named.position * PAGE_WORDS);
+        for i in 0..PAGE_WORDS.min(tree.counts[level] - first) {
+            let old = match &self.tables[named.level].get(named.position) {
+                Some(Some((_, held))) if have.is_some() => PageHandle(held[i]),
+                _ => PageHandle::NONE,
+            };
+            self.stage_page(world, tree, Named { handle: PageHandle(table[i]), level, position: first + i }, old)?;
+        }
+        self.staged_tables.push((named, table));
+        Ok(())
+    }
+
+    fn take_over(&mut self, root: &Root, tree: &Tree, other: bool) {
         self.forget_changes();
         if other {
             self.spare.extend(self.pages.drain(..).flatten());
-            self.spare.extend(self.tables.drain(..).map(|t| t.1));
-        }
-        for (group, handle, table) in self.staged_tables.drain(..) {
-            while self.tables.len() <= group {
-                let page = self.spare.pop().unwrap_or_else(|| Box::new(ZEROS));
-                self.tables.push((PageHandle::NONE, page));
+            for (level, held) in self.tables.iter_mut().enumerate() {
+                self.spare.extend(held.drain(..).flatten().map(|table| table.1));
+                held.resize_with(if level == 0 { 0 } else { tree.counts[level] }, || None);
             }
-            let old = std::mem::replace(&mut self.tables[group], (handle, table));
-            self.spare.push(old.1);
+            self.pages.resize_with(tree.counts[0], || None);
+        }
+        for (Named { handle, level, position }, table) in self.staged_tables.drain(..) {
+            let table = if handle.is_some() { Some((handle, table)) } else { None };
+            let old = std::mem::replace(&mut self.tables[level][position], table);
+            self.spare.extend(old.map(|table| table.1));
         }
         for (logical, page) in self.staged.drain(..) {
-            if self.pages.len() <= logical as usize {
-                self.pages.resize_with(logical as usize + 1, || None);
-            }
             let before = std::mem::replace(&mut self.pages[logical as usize], page);
             self.changes.push(Change { logical, before });
         }
@@ -219,11 +237,17 @@ impl Mirror {
 
     fn drop_staged(&mut self) {
         self.spare.extend(self.staged.drain(..).filter_map(|s| s.1));
-        self.spare.extend(self.staged_tables.drain(..).map(|s| s.2));
+        self.spare.extend(self.staged_tables.drain(..).map(|s| s.1));
     }
 
     fn blank(&mut self) -> Box<Page> {
         self.spare.pop().unwrap_or_else(|| Box::new(ZEROS))
+    }
+
+    /// The state hash of what the mirror holds. That of its commit is in [`Mirror::head`], and the two are equal.
+    pub fn state_hash(&self) -> u64 {
+        let pages = self.pages.iter().enumerate().filter_map(|(logical, page)| Some(page_hash(logical as u32, page.as_deref()?)));
+        pages.fold(0, u64::wrapping_add)
     }
 
     /// A present row's bytes.

@@ -17,7 +17,7 @@ use crate::layout::{
 };
 use crate::limits::{EXTENT_BYTES, INSTANCE_NAME_BYTES, MAX_ZONES, PAGE_INDEX_BITS};
 use crate::lock::{LockBroken, RobustLock};
-use crate::memory::Memory;
+use crate::memory::{Memory, Words};
 use crate::process::ProcessId;
 
 /// Where POSIX shared memory lives on Linux.
@@ -172,6 +172,7 @@ impl Segment {
                 SegmentError::Io { path: path.clone(), source }
             }
         })?;
+        crate::kill_point!("segment:created");
         Self::fill(instance, spec, file).inspect_err(|_| {
             let _ = std::fs::remove_file(&path);
         })
@@ -187,6 +188,7 @@ impl Segment {
             _ => SegmentError::Io { path: path.clone(), source },
         };
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(|e| io(e.into()))?;
+        crate::kill_point!("segment:allocated");
         let map = MmapOptions::new().map_raw(&file).map_err(io)?;
         let memory = Memory::mapped(map, true);
         let creator = ProcessId::current();
@@ -204,13 +206,15 @@ impl Segment {
             ready: 0,
         };
         memory.write(0, &header);
+        crate::kill_point!("segment:header_written");
         if matches!(spec.kind, SegmentKind::InboxNet | SegmentKind::InboxSys) {
             for zone in 0..MAX_ZONES {
                 RobustLock::at(inbox::CONTROLS + zone * InboxControl::BYTES).initialise(&memory)?;
             }
         }
         // SYNC POINT: segment-ready
-        memory.atomic(std::mem::offset_of!(Header, ready)).store(1, Ordering::Release);
+        memory.store(std::mem::offset_of!(Header, ready), 1, Ordering::Release);
+        crate::kill_point!("segment:ready");
         header.ready = 1;
         Ok(Self { memory, header, file })
     }

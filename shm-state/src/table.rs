@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::layout::hash_bytes;
 use crate::limits::{MAX_LOGICAL_PAGES, PAGE_BYTES};
 use crate::pages::Pages;
+use crate::past::Past;
 use crate::plain::{Plain, clear_padding};
 
 /// Alignment of the first row of a page; no row may ask for more.
@@ -171,6 +172,19 @@ impl<T: Plain> Table<T> {
         Self::present_in(page, index).then(|| unsafe { &*Self::row_in(page, index) })
     }
 
+    /// A row as it was at an earlier tick.
+    ///
+    /// # Panics
+    /// When the moment is another zone's.
+    pub fn get_at<'p>(&self, past: &'p Past<'_>, row: u32) -> Option<&'p T> {
+        assert!(past.is_of(&self.pages), "the moment is one of this table's zone");
+        let (page, index) = self.place(row)?;
+        let page = past.read(page);
+        // SAFETY: as in `get`; the page is a committed one of the window, which nobody writes before it has left it, and that
+        // needs a commit, which demands that no reference is alive.
+        Self::present_in(page, index).then(|| unsafe { &*Self::row_in(page, index) })
+    }
+
     /// A present row, for writing; copies its page at the first write of the tick.
     #[inline]
     pub fn get_mut(&mut self, row: u32) -> Option<&mut T> {
@@ -254,10 +268,9 @@ impl<T: Plain> Table<T> {
     /// Calls `change` on every present row of the pages that this tick touched, and zeroes the row's padding: the last that
     /// happens to rows before a commit. Absent rows are zeroes already, so no byte of a page is undefined after it.
     pub fn for_touched(&mut self, mut change: impl FnMut(&mut T)) {
-        for page in self.at.base..self.at.base + self.at.pages() {
-            if !self.pages.is_private(page) {
-                continue;
-            }
+        let (mut next, last) = (self.at.base, self.at.base + self.at.pages());
+        while let Some(page) = self.pages.next_private(next, last) {
+            next = page + 1;
             let first = (page - self.at.base) * Self::PER_PAGE;
             let end = (first + Self::PER_PAGE).min(self.at.rows);
             let mut from = first;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::layout::{HISTOGRAM_BUCKETS, WorkerSelf, worker as at};
 use crate::limits::{MAX_COUNTERS, MAX_ZONES};
-use crate::memory::Memory;
+use crate::memory::{Memory, Words};
 use crate::process::ProcessId;
 use crate::segment::Segment;
 
@@ -56,7 +56,7 @@ impl<'m> WorkerPage<'m> {
 
     /// Notes the loop's time, microseconds of CLOCK_MONOTONIC.
     pub fn beat(&self, now_us: u64) {
-        self.memory.atomic(at::HEARTBEAT).store(now_us, Ordering::Relaxed);
+        self.memory.store(at::HEARTBEAT, now_us, Ordering::Relaxed);
     }
 
     /// Time of the last loop.
@@ -67,7 +67,7 @@ impl<'m> WorkerPage<'m> {
     /// Says that everything up to a directory generation was acted upon: no zone closed by then is touched any more.
     pub fn saw_generation(&self, generation: u64) {
         // SYNC POINT: seen-generation
-        self.memory.atomic(at::SEEN_GENERATION).store(generation, Ordering::Release);
+        self.memory.store(at::SEEN_GENERATION, generation, Ordering::Release);
     }
 
     /// The generation that the worker has acted upon.
@@ -79,7 +79,7 @@ impl<'m> WorkerPage<'m> {
     /// Sets a counter to its new value.
     pub fn set_counter(&self, counter: usize, value: u64) {
         assert!(counter < MAX_COUNTERS);
-        self.memory.atomic(at::COUNTERS + counter * 8).store(value, Ordering::Relaxed);
+        self.memory.store(at::COUNTERS + counter * 8, value, Ordering::Relaxed);
     }
 
     /// Adds to a counter. The worker is the only writer, so this is a plain load and store.
@@ -97,7 +97,7 @@ impl<'m> WorkerPage<'m> {
     pub fn set_failed(&self, zone: usize, incarnation: u64) {
         assert!(zone < MAX_ZONES);
         // SYNC POINT: zone-failed
-        self.memory.atomic(at::FAILED + zone * 8).store(incarnation, Ordering::Release);
+        self.memory.store(at::FAILED + zone * 8, incarnation, Ordering::Release);
     }
 
     /// Whether the sim could not start a match: nobody steps it.
@@ -117,17 +117,17 @@ impl<'m> WorkerPage<'m> {
         for which in [TickHistogram::Took, TickHistogram::Late] {
             self.memory.copy_in(Self::histogram(zone, which), &[0; HISTOGRAM_BUCKETS + 1]);
         }
-        self.memory.atomic(at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE).store(incarnation, Ordering::Release);
+        self.memory.store(at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE, incarnation, Ordering::Release);
     }
 
     /// Counts a value, in microseconds.
     pub fn record(&self, zone: usize, which: TickHistogram, us: u64) {
         let base = Self::histogram(zone, which);
-        let bucket = self.memory.atomic(base + bucket_of(us) * 8);
-        bucket.store(bucket.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let max = self.memory.atomic(base + HISTOGRAM_BUCKETS * 8);
-        if us > max.load(Ordering::Relaxed) {
-            max.store(us, Ordering::Relaxed);
+        let bucket = base + bucket_of(us) * 8;
+        self.memory.store(bucket, self.memory.load(bucket, Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        let max = base + HISTOGRAM_BUCKETS * 8;
+        if us > self.memory.load(max, Ordering::Relaxed) {
+            self.memory.store(max, us, Ordering::Relaxed);
         }
     }
 

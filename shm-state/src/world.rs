@@ -3,13 +3,14 @@
 //! **Publishing is one compare-and-swap** from the exact previous {epoch, sequence} word. A reader copies, then looks at the
 //! word again: a root that is still in the window was not written to meanwhile. Nothing read is used before that.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
 use crate::layout::{AttemptEntry, RootHead, SegmentKind, hash_bytes, world as at};
 use crate::limits::*;
-use crate::memory::{Memory, Page};
+use crate::memory::{Fence, Memory, Page, Words};
 use crate::segment::Segment;
+use crate::tree::Tree;
 use zerocopy::IntoBytes;
 
 /// Names a page and when it was born. Equality means unchanged: a sequence is never used twice.
@@ -66,6 +67,16 @@ pub enum RootError {
         /// The root's sequence.
         sequence: u64,
     },
+    /// No root of the window committed that tick.
+    #[error("zone slot {zone} keeps no tick {tick}: the newest is {newest}, and the last {WINDOW} commits stay readable")]
+    NotInWindow {
+        /// The slot.
+        zone: usize,
+        /// The tick asked for.
+        tick: u32,
+        /// The newest tick.
+        newest: u32,
+    },
     /// The root was overwritten while it was copied.
     #[error("the root {sequence} of zone slot {zone} has left the ring")]
     Gone {
@@ -95,10 +106,10 @@ impl Published {
     }
 }
 
-/// The world segment, or heap memory laid out like it.
+/// The world segment, or other memory laid out like it.
 #[derive(Debug)]
-pub struct World {
-    memory: Memory,
+pub struct World<M = Memory> {
+    memory: M,
     extents: usize,
 }
 
@@ -118,6 +129,23 @@ impl World {
     /// A world on the heap with so many extents, for tests and for games stepped without processes.
     pub fn heap(extents: usize) -> Self {
         Self { memory: Memory::heap(at::bytes(extents)), extents }
+    }
+
+    pub(crate) fn page_ptr(&self, index: u32) -> *mut u8 {
+        self.memory.page_ptr(at::arena(self.extents) + index as usize * PAGE_BYTES)
+    }
+}
+
+impl<M: Words> World<M> {
+    /// A world in any memory that is laid out for so many extents.
+    pub fn over(memory: M, extents: usize) -> Self {
+        assert!(memory.bytes() >= at::bytes(extents), "the memory holds the arena");
+        Self { memory, extents }
+    }
+
+    /// The memory that it lies in.
+    pub fn memory(&self) -> &M {
+        &self.memory
     }
 
     /// Extents of the arena.
@@ -147,12 +175,13 @@ impl World {
     pub(crate) fn take_extent(&self, hint: &mut usize, owner: u64) -> Option<usize> {
         for i in 0..self.extents {
             let extent = (*hint + i) % self.extents;
-            let word = self.memory.atomic(at::OWNERS + extent * 8);
+            let word = at::OWNERS + extent * 8;
             // SYNC POINT: extent-owner. Whoever gave it back had moved its window beyond every root that names it.
-            if word.load(Ordering::Relaxed) == 0 && word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if self.memory.load(word, Ordering::Relaxed) == 0 && self.memory.compare_exchange(word, 0, owner).is_ok() {
+                crate::kill_point!("extent:taken");
                 // The fence of an extent taken in mid-tick: a reader that sees what we write into it also sees that the
                 // previous owner's root has left its window.
-                fence(Ordering::SeqCst);
+                self.memory.fence(Fence::ExtentTaken);
                 *hint = extent + 1;
                 return Some(extent);
             }
@@ -162,7 +191,8 @@ impl World {
 
     pub(crate) fn give_extent(&self, extent: usize) {
         // SYNC POINT: extent-owner
-        self.memory.atomic(at::OWNERS + extent * 8).store(0, Ordering::Release);
+        self.memory.store(at::OWNERS + extent * 8, 0, Ordering::Release);
+        crate::kill_point!("extent:given");
     }
 
     /// The extents of a zone slot, of whatever match.
@@ -183,12 +213,11 @@ impl World {
 
     /// Replaces the published word if it still is `from`.
     pub(crate) fn publish(&self, zone: usize, from: Published, to: Published) -> Result<(), Published> {
-        let word = self.memory.atomic(Self::control(zone) + at::PUBLISHED);
         // SYNC POINT: root-publish
-        let result = word.compare_exchange(from.word(), to.word(), Ordering::AcqRel, Ordering::Acquire);
+        let result = self.memory.compare_exchange(Self::control(zone) + at::PUBLISHED, from.word(), to.word());
         // SYNC POINT: page-reuse. Whatever is written into pages after this fence is seen by a reader only together with
         // the word just published.
-        fence(Ordering::SeqCst);
+        self.memory.fence(Fence::PageReuse);
         result.map(|_| ()).map_err(Published::from_word)
     }
 
@@ -216,14 +245,15 @@ impl World {
         let mut words = [0; MAX_TABLES];
         self.memory.copy_out(offset + size_of::<RootHead>(), &mut words);
         // SYNC POINT: page-reuse
-        fence(Ordering::Acquire);
+        self.memory.fence(Fence::RootCheck);
         let newest = self.published(zone).sequence;
         if newest.wrapping_sub(sequence) >= ROOT_RING - 1 {
             return Err(RootError::Gone { zone, sequence });
         }
         let mut root = Root { head, tables: words.map(PageHandle) };
         root.head.checksum = 0;
-        let fits = root.head.tables as usize <= MAX_TABLES && root.head.logical_pages as usize <= MAX_LOGICAL_PAGES;
+        let logical_pages = root.head.logical_pages as usize;
+        let fits = logical_pages <= MAX_LOGICAL_PAGES && root.head.tables as usize == Tree::new(logical_pages).roots();
         if head.sequence != sequence || !fits || head.checksum != checksum(&root) {
             return Err(RootError::Damaged { zone, sequence });
         }
@@ -250,7 +280,7 @@ impl World {
     /// Whether everything copied from a root so far is what was committed: the root is still in the window.
     pub fn in_window(&self, zone: usize, sequence: u64) -> bool {
         // SYNC POINT: page-reuse
-        fence(Ordering::Acquire);
+        self.memory.fence(Fence::RootCheck);
         self.published(zone).sequence.wrapping_sub(sequence) < WINDOW
     }
 
@@ -260,18 +290,35 @@ impl World {
         (root.head.incarnation == incarnation).then_some(root.head.net_cursor)
     }
 
-    /// Copies a page out; unvalidated until [`World::in_window`] says so. `false` when the handle is no page of this arena.
-    pub(crate) fn copy_page(&self, handle: PageHandle, to: &mut Page) -> bool {
+    /// Copies some words of a page out; as [`World::copy_page`].
+    pub(crate) fn copy_words(&self, handle: PageHandle, first: usize, to: &mut [u64]) -> bool {
         let index = handle.index() as usize;
-        if index >= self.pages() {
+        if index >= self.pages() || first + to.len() > PAGE_WORDS {
             return false;
         }
-        self.memory.copy_out(at::arena(self.extents) + index * PAGE_BYTES, to);
+        self.memory.copy_out(at::arena(self.extents) + index * PAGE_BYTES + first * 8, to);
         true
     }
 
-    pub(crate) fn page_ptr(&self, index: u32) -> *mut u8 {
-        self.memory.page_ptr(at::arena(self.extents) + index as usize * PAGE_BYTES)
+    /// The root of the window that committed a tick.
+    pub fn root_at(&self, zone: usize, tick: u32) -> Result<Root, RootError> {
+        let newest = self.newest(zone)?;
+        let oldest = newest.head.sequence.saturating_sub(WINDOW - 1).max(newest.head.first_sequence);
+        for sequence in (oldest..=newest.head.sequence).rev() {
+            match self.root(zone, sequence) {
+                Ok(root) if root.head.tick == tick => return Ok(root),
+                Ok(root) if root.head.tick < tick => break,
+                Ok(_) => {}
+                Err(RootError::Gone { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RootError::NotInWindow { zone, tick, newest: newest.head.tick })
+    }
+
+    /// Copies a page out; unvalidated until [`World::in_window`] says so. `false` when the handle is no page of this arena.
+    pub(crate) fn copy_page(&self, handle: PageHandle, to: &mut Page) -> bool {
+        self.copy_words(handle, 0, to)
     }
 
     /// Says what the owner is about to run.

@@ -21,14 +21,14 @@ use crate::limits::TIMERS_PER_ENTITY;
 pub struct TimerId(u64);
 
 /// Lowest bits of a [`TimerId`], which say where the timer lies; the others are its number.
-const ROW_BITS: u32 = 20;
+const ROW_BITS: u32 = 21;
 const _: () = assert!(MAX_ENTITIES * TIMERS_PER_ENTITY <= 1 << ROW_BITS, "every row has a name");
 
 impl TimerId {
     /// No timer; the default.
     pub const NONE: Self = Self(0);
 
-    /// The 2^44 numbers last a match for centuries of a thousand timers a second.
+    /// The 2^43 numbers last a match for centuries of a thousand timers a second.
     fn new(number: u64, row: u32) -> Self {
         Self(number << ROW_BITS | u64::from(row))
     }

@@ -9,6 +9,7 @@ use crate::inbox::{Appended, Batch, Inbox};
 use crate::layout::{InboxControl, RecordHeader, RecordKind, SegmentKind, inbox};
 use crate::limits::MIN_INBOX_BYTES;
 use crate::lock::{Locked, RobustLock};
+use crate::memory::Words;
 use crate::segment::{Access, Segment, SegmentSpec, leftovers};
 
 const SPEC: SegmentSpec = SegmentSpec::inbox(SegmentKind::InboxNet, MIN_INBOX_BYTES);

@@ -5,9 +5,11 @@ mod lock;
 mod model;
 mod padding;
 mod reader;
+mod window;
 mod zones;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use zerocopy::FromZeros;
@@ -16,6 +18,7 @@ use crate::layout::{RootHead, ZoneEntry, ZoneState};
 use crate::limits::{PAGE_BYTES, PAGE_WORDS};
 use crate::memory::Page;
 use crate::pages::Pages;
+use crate::tree::{Named, walk};
 use crate::world::World;
 
 /// What a world is in words that are not zero, by logical page and word.
@@ -57,16 +60,15 @@ fn end(pages: &Pages) -> RootHead {
 fn state_of(world: &World, zone: usize, sequence: u64) -> State {
     let root = world.root(zone, sequence).expect("a root of the window");
     let mut state = State::new();
-    for (group, table) in root.tables[..root.head.tables as usize].iter().enumerate().filter(|(_, t)| t.is_some()) {
-        let mut handles: Page = [0; PAGE_WORDS];
-        assert!(world.copy_page(*table, &mut handles));
-        for (i, handle) in handles.iter().enumerate().filter(|(_, h)| **h != 0) {
-            let mut page: Page = [0; PAGE_WORDS];
-            assert!(world.copy_page(crate::world::PageHandle(*handle), &mut page));
-            let logical = (group * PAGE_WORDS + i) as u32;
-            state.extend(page.iter().enumerate().filter(|(_, v)| **v != 0).map(|(word, v)| ((logical, word), *v)));
+    let _ = walk(world, &root, &mut |Named { handle, level, position }| -> Result<bool, Infallible> {
+        let mut page: Page = [0; PAGE_WORDS];
+        assert!(world.copy_page(handle, &mut page));
+        if level == 0 {
+            let words = page.iter().enumerate().filter(|(_, value)| **value != 0);
+            state.extend(words.map(|(word, value)| ((position as u32, word), *value)));
         }
-    }
+        Ok(true)
+    });
     assert!(world.in_window(zone, sequence), "the root stayed in the window while it was read");
     state
 }

@@ -23,7 +23,8 @@ fn follow(world: &World, zone: usize, stop: &AtomicBool) -> u64 {
         let head = mirror.head().expect("refreshed");
         let now = (head.sequence, head.incarnation);
         assert!(now.0 >= last.0 && now.1 >= last.1, "commits are seen in order");
-        let value = if head.logical_pages == 0 { 0 } else { head.net_cursor };
+        let ended = head.flags & crate::layout::RootFlags::ENDED != 0;
+        let value = if ended { 0 } else { head.net_cursor };
         for logical in LOGICAL {
             assert!(mirror.page(logical).iter().all(|word| *word == value), "torn page {logical} of {now:?}");
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringfort_shm_state::cell::Cell;
 use ringfort_shm_state::layout::AttemptEntry;
-use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::memory::{Memory, Words};
 
 const CELL: Cell<AttemptEntry> = Cell::at(64);
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox, InboxCorrupt, MAX_RECORD_BYTES};
 use ringfort_shm_state::layout::{InboxControl, RecordHeader, RecordKind, SegmentKind, inbox};
 use ringfort_shm_state::limits::{MAX_RECORD_PAYLOAD, MAX_ZONES, MIN_INBOX_BYTES};
-use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::memory::{Memory, Words};
 use ringfort_shm_state::segment::{Segment, SegmentSpec};
 use zerocopy::FromZeros;
 

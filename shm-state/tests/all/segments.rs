@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use ringfort_shm_state::layout::{HEADER_BYTES, Header, MAGIC, SegmentKind, VERSION, layout_hash};
 use ringfort_shm_state::limits::MIN_INBOX_BYTES;
+use ringfort_shm_state::memory::Words;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, leftovers};
 use ringfort_shm_state::world::World;
 
@@ -27,9 +28,9 @@ fn what_one_writes_the_other_reads_and_only_reads() {
     assert!(refused(&|| memory.atomic(HEADER_BYTES).store(1, Ordering::Relaxed)));
     assert!(refused(&|| memory.copy_in(HEADER_BYTES, &[1])));
     assert!(refused(&|| memory.write(0, own.header())));
-    assert!(refused(&|| assert_eq!(memory.load(memory.len(), Ordering::Relaxed), 0)), "beyond the end");
+    assert!(refused(&|| assert_eq!(memory.load(memory.bytes(), Ordering::Relaxed), 0)), "beyond the end");
     assert!(refused(&|| assert_eq!(memory.load(4, Ordering::Relaxed), 0)), "between words");
-    assert!(refused(&|| memory.copy_out(memory.len() - 8, &mut [0; 2])), "across the end");
+    assert!(refused(&|| memory.copy_out(memory.bytes() - 8, &mut [0; 2])), "across the end");
     assert_eq!(own.memory().load(HEADER_BYTES, Ordering::Acquire), 42);
 
     let file = own.read_only_file(&instance.0, WORLD).expect("the same file");
@@ -66,7 +67,7 @@ fn lengths_and_names_that_do_not_fit_are_refused() {
     let instance = Instance::new();
     let open = || Segment::open(&instance.0, WORLD, Access::ReadOnly);
     assert!(matches!(open(), Err(SegmentError::Missing { .. })));
-    let whole = Segment::create(&instance.0, WORLD).expect("room in /dev/shm").memory().len() as u64;
+    let whole = Segment::create(&instance.0, WORLD).expect("room in /dev/shm").memory().bytes() as u64;
     assert!(matches!(Segment::create(&instance.0, WORLD), Err(SegmentError::Exists { .. })));
     let file = OpenOptions::new().write(true).open(WORLD.path(&instance.0)).expect("the segment's file");
     let parameter = offset_of!(Header, parameter) as u64;

@@ -1,0 +1,253 @@
+//! The owner's side of the commit: which arena page each logical page is, which it replaced, and when that may be used again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::free_pages::{FreePages, PageSet};
+use crate::hash::page_hash;
+use crate::layout::RootHead;
+use crate::limits::*;
+use crate::memory::Page;
+use crate::pages::{AdoptError, CommitError, HeapPage, Slot, zeros};
+use crate::tree::{MAX_LEVELS, Named, Tree, walk};
+use crate::world::{PageHandle, Published, Root, World, owner_word};
+
+pub(crate) struct Writer {
+    pub(crate) incarnation: u64,
+    pub(crate) first_sequence: u64,
+    pub(crate) published: Published,
+    tree: Tree,
+    /// Committed handles by level: the logical pages', the table pages' and those of directory pages. In whole pages of handles, but
+    /// for the level that the root names.
+    pub(crate) levels: [Vec<PageHandle>; MAX_LEVELS + 1],
+    /// Pages for the table pages that a commit may replace, by level and position; emptied by each commit.
+    fresh: [Vec<Option<u32>>; MAX_LEVELS + 1],
+    /// Hashes of committed logical pages; 0 for one that this process has not worked out.
+    hashes: Vec<u64>,
+    state_hash: u64,
+    /// Ticks of the roots in the ring.
+    ticks: [u32; ROOT_RING as usize],
+    /// Logical pages touched in this tick and the arena pages of their copies; `None` for a copy on the heap.
+    pub(crate) touched: Vec<(u32, Option<u32>)>,
+    /// Copies for which the arena had no room: the tick can end, but not be committed.
+    pub(crate) overflow: Vec<Box<HeapPage>>,
+    pub(crate) free: FreePages,
+    /// Pages that stopped being part of the world with the root of this sequence.
+    pub(crate) retired: VecDeque<(u64, Vec<u32>)>,
+}
+
+impl Writer {
+    pub(crate) fn new(zone: usize, incarnation: u64, logical_pages: u32, published: Published) -> Self {
+        let tree = Tree::new(logical_pages as usize);
+        let whole =
+            |level: usize| if level < tree.top { tree.counts[level].next_multiple_of(PAGE_WORDS) } else { tree.counts[level] };
+        Self {
+            incarnation,
+            first_sequence: published.sequence + 1,
+            published,
+            tree,
+            levels: std::array::from_fn(|level| vec![PageHandle::NONE; whole(level)]),
+            fresh: std::array::from_fn(|level| if level == 0 { Vec::new() } else { vec![None; tree.counts[level]] }),
+            hashes: vec![0; logical_pages as usize],
+            state_hash: 0,
+            ticks: [0; ROOT_RING as usize],
+            touched: Vec::with_capacity(logical_pages as usize),
+            overflow: Vec::new(),
+            free: FreePages::new(owner_word(zone, incarnation), zone * 7),
+            retired: VecDeque::with_capacity(WINDOW as usize + 2),
+        }
+    }
+
+    /// Committed handles of the logical pages.
+    pub(crate) fn handles(&self) -> &[PageHandle] {
+        &self.levels[0]
+    }
+
+    /// Sequence of the next root.
+    fn next(&self) -> u64 {
+        self.published.sequence + 1
+    }
+
+    /// Oldest root of this match in the window.
+    fn oldest(&self) -> u64 {
+        self.published.sequence.saturating_sub(WINDOW - 1).max(self.first_sequence)
+    }
+
+    /// The root of the window that committed a tick.
+    pub(crate) fn sequence_of(&self, tick: u32) -> Option<u64> {
+        (self.oldest()..=self.published.sequence).rev().find(|s| self.ticks[(s % ROOT_RING) as usize] == tick)
+    }
+
+    /// Replaces changed pages' handles and writes their table pages. Returns what this root retires, or `None` without room.
+    pub(crate) fn build(&mut self, world: &World, slots: &[Slot]) -> Option<Vec<u32>> {
+        // Take the table pages first: without room for them nothing may change.
+        if !self.overflow.is_empty() || !self.take_tables(world) {
+            return None;
+        }
+        let mut retired = self.free.spare.pop().unwrap_or_default();
+        for (logical, page) in &self.touched {
+            let page = page.expect("overflow was checked above");
+            let slot = &slots[*logical as usize];
+            let old = self.levels[0][*logical as usize];
+            let before = if old.is_some() { world.page_ptr(old.index()).cast_const() } else { zeros().cast_const() };
+            // SAFETY: both are PAGE_BYTES long and aligned to words (arena pages, heap pages or the page of zeros), and nobody
+            // writes them while these references live: this thread is the zone's only writer.
+            let (before, after) = unsafe { (&*before.cast::<Page>(), &*slot.at.get().cast_const().cast::<Page>()) };
+            if before == after {
+                slot.at.set(before.as_ptr().cast::<u8>().cast_mut());
+                self.free.put(page);
+                continue;
+            }
+            let known = &mut self.hashes[*logical as usize];
+            let old_hash = match *known {
+                0 if old.is_some() => page_hash(*logical, before),
+                hash => hash,
+            };
+            *known = page_hash(*logical, after);
+            self.state_hash = self.state_hash.wrapping_sub(old_hash).wrapping_add(*known);
+            if old.is_some() {
+                retired.push(old.index());
+            }
+            let handle = if *known == 0 { PageHandle::NONE } else { PageHandle::new(self.published.sequence + 1, page) };
+            if *known == 0 {
+                slot.at.set(zeros());
+                self.free.put(page);
+            }
+            self.levels[0][*logical as usize] = handle;
+        }
+        for level in 1..=self.tree.top {
+            self.write_tables(world, level, &mut retired);
+        }
+        Some(retired)
+    }
+
+    /// Takes a page for every table page above a touched page; gives all back and returns `false` when the arena has no room.
+    fn take_tables(&mut self, world: &World) -> bool {
+        let mut room = true;
+        for (logical, _) in &self.touched {
+            let mut position = *logical as usize;
+            for level in 1..=self.tree.top {
+                position /= PAGE_WORDS;
+                let fresh = &mut self.fresh[level][position];
+                if fresh.is_some() || !room {
+                    break;
+                }
+                *fresh = self.free.take(world);
+                room = fresh.is_some();
+            }
+        }
+        if !room {
+            let taken = self.fresh.iter_mut().flatten().filter_map(Option::take);
+            taken.for_each(|page| self.free.put(page));
+        }
+        room
+    }
+
+    /// Writes a level's table pages whose handles have changed, and gives the pages of the others back.
+    fn write_tables(&mut self, world: &World, level: usize, retired: &mut Vec<u32>) {
+        let birth = self.next();
+        let (below, here) = self.levels.split_at_mut(level);
+        let handles = below[level - 1].chunks(PAGE_WORDS);
+        for ((fresh, handles), table) in self.fresh[level].iter_mut().zip(handles).zip(&mut here[0]) {
+            let Some(page) = fresh.take() else { continue };
+            let old = if table.is_some() { world.page_ptr(table.index()).cast_const() } else { zeros().cast_const() };
+            // SAFETY: `old` is a committed table page of this zone or the page of zeros, PAGE_BYTES long; nobody writes either.
+            let old = unsafe { &*old.cast::<[PageHandle; PAGE_WORDS]>() };
+            if old == handles {
+                self.free.put(page);
+                continue;
+            }
+            // SAFETY: `page` was just handed out to this zone alone and is PAGE_BYTES long; a chunk is PAGE_WORDS handles of one
+            // word each, as levels below the root are kept in whole pages.
+            unsafe { std::ptr::copy_nonoverlapping(handles.as_ptr().cast::<u8>(), world.page_ptr(page), PAGE_BYTES) };
+            crate::kill_point!("commit:table_written");
+            if table.is_some() {
+                retired.push(table.index());
+            }
+            *table = PageHandle::new(birth, page);
+        }
+    }
+
+    pub(crate) fn publish(&mut self, world: &World, zone: usize, head: RootHead) -> Result<RootHead, CommitError> {
+        crate::kill_point!("commit:built");
+        let used = self.free.extents.len() * EXTENT_PAGES - self.free.count;
+        let head = RootHead {
+            sequence: self.next(),
+            incarnation: self.incarnation,
+            first_sequence: self.first_sequence,
+            pages_used: used as u32,
+            tables: self.tree.roots() as u32,
+            state_hash: self.state_hash,
+            ..head
+        };
+        let mut root = Root { head, tables: [PageHandle::NONE; MAX_TABLES] };
+        root.tables[..self.tree.roots()].copy_from_slice(&self.levels[self.tree.top]);
+        world.write_root(zone, &mut root);
+        crate::kill_point!("commit:root_written");
+        let to = Published { sequence: self.next(), ..self.published };
+        if let Err(now) = world.publish(zone, self.published, to) {
+            return Err(CommitError::Fenced { zone, epoch: now.epoch });
+        }
+        crate::kill_point!("commit:published");
+        self.published = to;
+        self.ticks[(to.sequence % ROOT_RING) as usize] = head.tick;
+        Ok(root.head)
+    }
+
+    /// Frees what no root of the window names any more, and gives extents back that are not needed.
+    pub(crate) fn reclaim(&mut self, world: &World, newest: u64) {
+        while self.retired.front().is_some_and(|(sequence, _)| sequence + WINDOW <= newest + 1) {
+            let (_, mut pages) = self.retired.pop_front().expect("just seen");
+            pages.iter().for_each(|page| self.free.put(*page));
+            pages.clear();
+            self.free.spare.push(pages);
+        }
+        self.free.shrink(world);
+    }
+
+    /// Rebuilds handles, free pages and retirements from the roots of the window.
+    pub(crate) fn mark(&mut self, world: &World, zone: usize, newest: &Root) -> Result<(), AdoptError> {
+        let owner = owner_word(zone, self.incarnation);
+        for extent in (0..world.extents()).filter(|e| world.owner(*e).is_some_and(|(z, i)| owner_word(z, i) == owner)) {
+            self.free.extents.insert(extent as u32, 0);
+        }
+        self.first_sequence = newest.head.first_sequence;
+        self.state_hash = newest.head.state_hash;
+        let mut seen = PageSet::new(world.pages());
+        let mut retired: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for sequence in (self.oldest()..=self.published.sequence).rev() {
+            let is_newest = sequence == self.published.sequence;
+            let root = if is_newest { newest.clone() } else { world.root(zone, sequence)? };
+            self.ticks[(sequence % ROOT_RING) as usize] = root.head.tick;
+            let (extents, levels) = (&self.free.extents, &mut self.levels);
+            walk(world, &root, &mut |Named { handle, level, position }| {
+                let page = handle.index();
+                if !extents.contains_key(&(page / EXTENT_PAGES as u32)) {
+                    return Err(AdoptError::Dangling { zone, sequence, page });
+                }
+                // A page has one life in the window: a table page seen before names what it named there.
+                let new = seen.insert(page);
+                if is_newest {
+                    levels[level][position] = handle;
+                } else if new {
+                    retired.entry(sequence + 1).or_default().push(page);
+                }
+                Ok(new)
+            })?;
+        }
+        self.retired = retired.into_iter().collect();
+        self.free.fill(&seen);
+        Ok(())
+    }
+
+    /// After the end of the match: no page is the zone's any more.
+    pub(crate) fn forget(&mut self, world: &World, published: Published) {
+        self.published = published;
+        self.levels.iter_mut().for_each(|level| level.fill(PageHandle::NONE));
+        self.hashes.fill(0);
+        self.state_hash = 0;
+        self.retired.clear();
+        for extent in std::mem::take(&mut self.free.extents).into_keys() {
+            world.give_extent(extent as usize);
+        }
+    }
+}
