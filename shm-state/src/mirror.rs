@@ -135,7 +135,7 @@ impl Mirror {
         self.follow(world, |world, zone| world.root_at(zone, tick))
     }
 
-    fn follow<M: Words>(
+    pub(crate) fn follow<M: Words>(
         &mut self,
         world: &World<M>,
         choose: impl Fn(&World<M>, usize) -> Result<Root, RootError>,

@@ -2,6 +2,7 @@
 
 mod fsck;
 mod lock;
+mod loom;
 mod model;
 mod padding;
 mod reader;
