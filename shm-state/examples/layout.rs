@@ -1,5 +1,5 @@
 //! Prints `docs/shm-layout.md`.
 
 fn main() {
-    print!("{}", ringfort_shm_state::layout::document());
+    print!("{}", ringfort_shm_state::document::document());
 }

@@ -2,7 +2,7 @@
 //!
 //! Every struct here is made of fixed-width integers without padding. Each field says who writes it, who reads it, and what a
 //! crash leaves. `docs/shm-layout.md` is generated from these declarations and a test compares the two; the layout hash of
-//! every segment is a hash of the same text, so a binary with another layout refuses to attach.
+//! every segment is a hash of the same names and numbers, so a binary with another layout refuses to attach.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -63,6 +63,7 @@ macro_rules! shared {
 }
 
 const _: () = assert!(cfg!(target_endian = "little"), "words are taken apart as little-endian");
+const _: () = assert!(cfg!(target_pointer_width = "64"), "words of 64 bits do not tear");
 
 /// Written first in every segment: "RINGFORT" in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGFORT");
@@ -703,7 +704,7 @@ pub const STRUCTS: &[StructDoc] = &[
 ];
 
 /// The offsets that are not struct fields.
-const OFFSETS: &[(&str, &str, usize)] = &[
+pub(crate) const OFFSETS: &[(&str, &str, usize)] = &[
     ("directory", "generation word", directory::GENERATION),
     ("directory", "instance cell", directory::INSTANCE),
     ("directory", "schema JSON", directory::SCHEMA),
@@ -738,42 +739,15 @@ const OFFSETS: &[(&str, &str, usize)] = &[
     ("sim.N", "failed words", worker::FAILED),
 ];
 
-/// The document `docs/shm-layout.md`.
-pub fn document() -> String {
-    use std::fmt::Write;
-    let mut text = String::from(
-        "# The layout of shared memory\n\nGenerated from `shm-state/src/layout.rs`; a test compares the two. All integers are native-endian, offsets and\nsizes in bytes. A published cell is a version word in a cache line of its own and two copies of its struct; the\nversion's lowest bit tells which copy is current.\n\nRegenerate with `cargo run -p ringfort-shm-state --example layout > docs/shm-layout.md`.\n\n## Offsets\n\n| segment | what | offset or bytes |\n|---|---|---|\n",
-    );
-    for (segment, what, offset) in OFFSETS {
-        let _ = writeln!(text, "| `{segment}` | {what} | {offset} |");
-    }
-    let _ =
-        writeln!(text, "\nArena pages begin at the next multiple of {EXTENT_BYTES} after the owner table (8 bytes an extent).");
-    let _ = writeln!(
-        text,
-        "A page handle is {{birth sequence, page index {PAGE_INDEX_BITS} bits}}; 0 is no page. Zones: {MAX_ZONES}. Window: {WINDOW} roots."
-    );
-    for s in STRUCTS {
-        let _ = writeln!(
-            text,
-            "\n## {} ({} bytes)\n\n{}\n\n| field | type | offset | bytes | meaning |\n|---|---|---|---|---|",
-            s.name,
-            s.bytes,
-            s.doc.trim()
-        );
-        for f in s.fields {
-            let kind: String = f.kind.split_whitespace().collect();
-            let _ = writeln!(text, "| `{}` | `{kind}` | {} | {} | {} |", f.name, f.offset, f.bytes, f.doc.trim());
-        }
-    }
-    text
-}
-
-/// What a segment's header carries: a hash of the document, of libc's flavour and of the mutex' size.
+/// What a segment's header carries: a hash of every struct, field and offset, of libc's flavour and of the mutex' size. The words that
+/// explain them are no part of it.
 pub fn layout_hash() -> u64 {
     let flavour = if cfg!(target_env = "gnu") { "gnu" } else { "other" };
     let mutex = size_of::<libc::pthread_mutex_t>();
-    hash_bytes(format!("{}{flavour}{mutex}", document()).as_bytes())
+    let fields: Vec<_> =
+        STRUCTS.iter().flat_map(|s| s.fields.iter().map(|f| (s.name, f.name, f.kind, f.offset, f.bytes))).collect();
+    let limits = (PAGE_INDEX_BITS, SEQUENCE_BITS, WINDOW, ROOT_RING, MAX_TABLES, MAX_ZONES, EXTENT_PAGES);
+    hash_bytes(format!("{fields:?}{OFFSETS:?}{limits:?}{flavour}{mutex}").as_bytes())
 }
 
 /// FNV-1a, 64 bits: for identities, not against attackers.

@@ -1,4 +1,8 @@
 //! Ringfort's shared memory: segments, the robust lock, inboxes and mailboxes, and the copy-on-write world.
+//!
+//! A commit from the game's write to a reader's copy: [`table`] (rows) · [`pages`] (private copies) · `writer` (what changed, and its
+//! pages' names) · [`world`] (roots, one compare-and-swap) · [`mirror`] (what changed, copied and validated). [`inbox`] carries records
+//! the other way. [`layout`] says where everything lies, [`limits`] how much there can be, [`soundness`] why it may be done so.
 
 pub mod cell;
 pub mod layout;
@@ -10,6 +14,7 @@ pub mod process;
 
 pub use plain::{Gaps, Plain, clear_padding};
 pub mod directory;
+pub mod document;
 mod ending;
 pub mod entities;
 mod free_pages;
@@ -21,6 +26,8 @@ pub mod mirror;
 pub mod pages;
 pub mod past;
 pub mod segment;
+#[doc = include_str!("soundness.md")]
+pub mod soundness {}
 pub mod table;
 mod tree;
 pub mod words;

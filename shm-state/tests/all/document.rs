@@ -1,6 +1,7 @@
 //! The layout's document is what the declarations say.
 
-use ringfort_shm_state::layout::{STRUCTS, document, layout_hash};
+use ringfort_shm_state::document::document;
+use ringfort_shm_state::layout::{STRUCTS, layout_hash};
 
 #[test]
 fn the_document_is_up_to_date() {

@@ -1,5 +1,6 @@
 //! Tests of the public interface, one module a topic.
 
+mod by_hand;
 mod cells;
 mod directory;
 mod document;
