@@ -122,7 +122,7 @@ impl Mirror {
     }
 
     /// Brings the mirror to the newest commit.
-    pub fn refresh<M: Words>(&mut self, world: &World<M>) -> Result<Refreshed, MirrorError> {
+    pub fn refresh(&mut self, world: &World<impl Words>) -> Result<Refreshed, MirrorError> {
         if self.head.is_some_and(|held| held.sequence == world.published(self.zone).sequence) {
             self.forget_changes();
             return Ok(Refreshed::Same);
@@ -131,7 +131,7 @@ impl Mirror {
     }
 
     /// Brings the mirror to the commit of a tick, an earlier or a later one, while that is in the window.
-    pub fn refresh_at<M: Words>(&mut self, world: &World<M>, tick: u32) -> Result<Refreshed, MirrorError> {
+    pub fn refresh_at(&mut self, world: &World<impl Words>, tick: u32) -> Result<Refreshed, MirrorError> {
         self.follow(world, |world, zone| world.root_at(zone, tick))
     }
 

@@ -35,7 +35,7 @@ const STEPS: &[&[(&str, &str)]] = &[
         ("shm-state/src/table.rs", "pub fn get_mut("),
         ("shm-state/src/pages.rs", "pub(crate) fn write("),
     ],
-    &[("shm-state/src/world.rs", "fn publish(")],
+    &[("shm-state/src/writer.rs", "fn build("), ("shm-state/src/world.rs", "fn publish(")],
     &[("shm-state/src/mirror.rs", "pub fn refresh(")],
     &[("server/src/frontend/zone_view.rs", "fn encode(")],
     &[("server/src/frontend/serve.rs", "fn serve_client(")],
