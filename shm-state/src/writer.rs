@@ -92,23 +92,24 @@ impl Writer {
             // SAFETY: both are PAGE_BYTES long and aligned to words (arena pages, heap pages or the page of zeros), and nobody
             // writes them while these references live: this thread is the zone's only writer.
             let (before, after) = unsafe { (&*before.cast::<Page>(), &*slot.at.get().cast_const().cast::<Page>()) };
-            if before == after {
+            let known = &mut self.hashes[*logical as usize];
+            let hash = page_hash(*logical, after);
+            // Another hash is another content: where the old one is known, the old page need not be read.
+            let same_hash = if old.is_some() && *known == 0 { None } else { Some(hash == *known) };
+            if same_hash != Some(false) && before == after {
+                *known = hash;
                 slot.at.set(before.as_ptr().cast::<u8>().cast_mut());
                 self.free.put(page);
                 continue;
             }
-            let known = &mut self.hashes[*logical as usize];
-            let old_hash = match *known {
-                0 if old.is_some() => page_hash(*logical, before),
-                hash => hash,
-            };
-            *known = page_hash(*logical, after);
-            self.state_hash = self.state_hash.wrapping_sub(old_hash).wrapping_add(*known);
+            let old_hash = if same_hash.is_none() { page_hash(*logical, before) } else { *known };
+            *known = hash;
+            self.state_hash = self.state_hash.wrapping_sub(old_hash).wrapping_add(hash);
             if old.is_some() {
                 retired.push(old.index());
             }
-            let handle = if *known == 0 { PageHandle::NONE } else { PageHandle::new(self.published.sequence + 1, page) };
-            if *known == 0 {
+            let handle = if hash == 0 { PageHandle::NONE } else { PageHandle::new(self.published.sequence + 1, page) };
+            if hash == 0 {
                 slot.at.set(zeros());
                 self.free.put(page);
             }
