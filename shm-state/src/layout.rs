@@ -683,6 +683,62 @@ impl Audience {
     }
 }
 
+shared! {
+    /// The allocator of a zone's blob space, one row. Part of the committed world, so that a replay gives the same ids and places; a crash leaves the last commit's. Absent reads as zeros: an empty space.
+    pub struct BlobMeta {
+        /// First free id index + 1, 0 when the list is empty.
+        pub id_free: u32,
+        /// Id indices ever used.
+        pub ids_used: u32,
+        /// Blobs that live.
+        pub blobs: u32,
+        /// First free page + 1 among those used before, 0 when the list is empty.
+        pub page_free: u32,
+        /// Pages ever used.
+        pub pages_used: u32,
+        /// Pages that have a size class now.
+        pub pages_held: u32,
+        /// Bytes of all blobs that live.
+        pub bytes: u64,
+        /// Per size class: first page with room + 1, 0 when none has.
+        pub room: [u32; BLOB_CLASSES],
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+shared! {
+    /// A row of a blob space's id table. Part of the committed world.
+    pub struct BlobRow {
+        /// Generation of the blob that lives here or lived here last.
+        pub generation: u32,
+        /// While dead: the next free index + 1, 0 at the end of the list.
+        pub next_free: u32,
+        /// While alive: the page of the space that it lies in + 1; 0 while dead.
+        pub page: u32,
+        /// Slot in that page.
+        pub slot: u16,
+        /// Bytes in use.
+        pub bytes: u16,
+    }
+}
+
+shared! {
+    /// A page of a blob space: what it is divided into. Part of the committed world. Present once the page was used.
+    pub struct BlobPageRow {
+        /// Size class from 1 (16 bytes a slot) to 9 (a whole page), 0 while free.
+        pub class: u32,
+        /// Slots taken.
+        pub used: u32,
+        /// The next page + 1 of the list that it is in: pages of its class with room, or free pages.
+        pub next: u32,
+        /// The page + 1 before it among the pages of its class with room.
+        pub prev: u32,
+        /// A bit a slot: taken.
+        pub taken: [u64; BLOB_SLOT_WORDS],
+    }
+}
+
 /// Every shared struct, in the order of the document.
 pub const STRUCTS: &[StructDoc] = &[
     Header::DOC,
@@ -701,6 +757,9 @@ pub const STRUCTS: &[StructDoc] = &[
     SessionInput::DOC,
     TimerRow::DOC,
     EventRow::DOC,
+    BlobMeta::DOC,
+    BlobRow::DOC,
+    BlobPageRow::DOC,
 ];
 
 /// The offsets that are not struct fields.

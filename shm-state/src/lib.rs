@@ -4,6 +4,7 @@
 //! pages' names) · [`world`] (roots, one compare-and-swap) · [`mirror`] (what changed, copied and validated). [`inbox`] carries records
 //! the other way. [`layout`] says where everything lies, [`limits`] how much there can be, [`soundness`] why it may be done so.
 
+pub mod blobs;
 pub mod cell;
 pub mod layout;
 pub mod limits;

@@ -63,3 +63,11 @@ pub const MAX_COUNTERS: usize = 64;
 pub const MAX_REFRESH_ATTEMPTS: u32 = 8;
 /// How often a reader copies a published cell again when the writer was at it.
 pub const MAX_CELL_ATTEMPTS: u32 = 1000;
+/// Bytes of a blob: a whole page.
+pub const MAX_BLOB_BYTES: usize = PAGE_BYTES;
+/// Bytes of the smallest slot for a blob; each size class is twice the one before.
+pub const MIN_BLOB_SLOT: usize = 16;
+/// Size classes of blobs.
+pub const BLOB_CLASSES: usize = 9;
+/// Words of a page's bits of taken slots.
+pub const BLOB_SLOT_WORDS: usize = PAGE_BYTES / MIN_BLOB_SLOT / 64;

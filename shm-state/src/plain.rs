@@ -86,4 +86,4 @@ macro_rules! engine_rows {
         )+
     };
 }
-engine_rows!(ZoneMeta, EntityRow, SessionRow, SessionInput, TimerRow, EventRow);
+engine_rows!(ZoneMeta, EntityRow, SessionRow, SessionInput, TimerRow, EventRow, BlobMeta, BlobRow, BlobPageRow);

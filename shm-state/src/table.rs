@@ -95,6 +95,14 @@ impl Tables {
         at
     }
 
+    /// Adds pages without rows, for what divides its pages itself; returns the first.
+    pub(crate) fn add_pages(&mut self, pages: u32) -> u32 {
+        let base = self.pages;
+        self.pages += pages;
+        self.hash = hash_bytes(format!("{} {pages} pages", self.hash).as_bytes());
+        base
+    }
+
     /// Logical pages of all tables.
     pub fn pages(&self) -> u32 {
         self.pages
