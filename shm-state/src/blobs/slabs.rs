@@ -35,6 +35,11 @@ impl Slabs {
         self.rows.get(page).copied()
     }
 
+    #[cfg(test)]
+    pub(crate) fn rows(&mut self) -> &mut Table<BlobPageRow> {
+        &mut self.rows
+    }
+
     fn row_mut(&mut self, page: u32) -> &mut BlobPageRow {
         self.rows.get_mut(page).expect(DAMAGED)
     }

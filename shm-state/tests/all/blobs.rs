@@ -14,8 +14,8 @@ use ringfort_shm_state::table::Tables;
 use ringfort_shm_state::world::World;
 use zerocopy::FromZeros;
 
-/// Few enough of both that schedules meet a full id table and full pages.
-const MAX_BLOBS: u32 = 40;
+/// Few ids, so that schedules meet a full id table, or many, so that they meet full pages.
+const MAX_BLOBS: [u32; 2] = [9, 60];
 const SPACE_PAGES: usize = 7;
 const EXTENTS: usize = 64;
 /// Cases when `PROPTEST_CASES` does not say another number.
@@ -103,8 +103,9 @@ impl Shelves {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Space {
+    max_blobs: u32,
     live: BTreeMap<BlobId, (Vec<u8>, (usize, usize))>,
     generations: Vec<u32>,
     free_ids: Vec<u32>,
@@ -112,13 +113,18 @@ struct Space {
 }
 
 impl Space {
+    fn new(max_blobs: u32) -> Self {
+        let (live, generations, free_ids) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { max_blobs, live, generations, free_ids, shelves: Shelves::default() }
+    }
+
     fn insert(&mut self, content: Content) -> Result<BlobId, BlobError> {
         let bytes = content.bytes();
         if content.len > MAX_BLOB_BYTES {
             return Err(BlobError::TooLong { bytes: content.len });
         }
-        if self.live.len() == MAX_BLOBS as usize {
-            return Err(BlobError::TooMany { blobs: MAX_BLOBS });
+        if self.live.len() == self.max_blobs as usize {
+            return Err(BlobError::TooMany { blobs: self.max_blobs });
         }
         let full = BlobError::Full { bytes: content.len, pages: SPACE_PAGES as u32 };
         let place = self.shelves.take(content.len).ok_or(full)?;
@@ -179,8 +185,11 @@ impl ReferenceStateMachine for Model {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
-        let model = Self { now: Space::default(), committed: Space::default(), given: Vec::new(), outcome: Outcome::None };
-        Just(model).boxed()
+        let model = |max_blobs| {
+            let space = Space::new(max_blobs);
+            Self { now: space.clone(), committed: space, given: Vec::new(), outcome: Outcome::None }
+        };
+        prop::sample::select(&MAX_BLOBS[..]).prop_map(model).boxed()
     }
 
     fn transitions(model: &Self) -> BoxedStrategy<Step> {
@@ -238,17 +247,17 @@ struct Zone {
     epoch: u16,
 }
 
-fn declare() -> (Tables, BlobsAt) {
+fn declare(max_blobs: u32) -> (Tables, BlobsAt) {
     let mut tables = Tables::default();
     tables.add(3, 8);
-    let at = BlobsAt::declare(&mut tables, MAX_BLOBS, (SPACE_PAGES * PAGE_BYTES) as u32);
+    let at = BlobsAt::declare(&mut tables, max_blobs, (SPACE_PAGES * PAGE_BYTES) as u32);
     tables.add(3, 8);
     (tables, at)
 }
 
 impl Zone {
-    fn open() -> Self {
-        let (tables, at) = declare();
+    fn open(max_blobs: u32) -> Self {
+        let (tables, at) = declare(max_blobs);
         let world = Rc::new(World::heap(EXTENTS));
         let pages = Rc::new(Pages::open(Rc::clone(&world), 0, 1, 1, tables.pages()).expect("a free slot"));
         // SAFETY: the only space at its place.
@@ -265,9 +274,9 @@ impl Zone {
 
     /// The owner dies with what it has not committed; another process declares the same tables and goes on.
     fn adopted(self) -> Self {
-        let Self { world, pages, blobs, epoch, .. } = self;
+        let Self { world, pages, blobs, at, epoch, .. } = self;
         drop((pages, blobs));
-        let ((tables, at), epoch) = (declare(), epoch + 1);
+        let ((tables, at), epoch) = (declare(at.max_blobs()), epoch + 1);
         let adopted = Pages::adopt(Rc::clone(&world), 0, 1, epoch, tables.pages()).expect("granted");
         let pages = Rc::new(adopted.0);
         // SAFETY: the only space at its place, in pages of its own.
@@ -317,8 +326,9 @@ impl StateMachineTest for Machine {
     type SystemUnderTest = Self;
     type Reference = Model;
 
-    fn init_test(_: &Model) -> Self {
-        Self { zone: Zone::open(), tick: Vec::new(), replay: Zone::open(), late: Mirror::new(0) }
+    fn init_test(model: &Model) -> Self {
+        let open = || Zone::open(model.now.max_blobs);
+        Self { zone: open(), tick: Vec::new(), replay: open(), late: Mirror::new(0) }
     }
 
     fn apply(mut machine: Self, model: &Model, step: Step) -> Self {
