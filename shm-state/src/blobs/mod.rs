@@ -27,6 +27,7 @@ pub use check::{BlobList, BlobProblem, check};
 use crate::layout::{BlobMeta, BlobPageRow, BlobRow};
 use crate::limits::{MAX_BLOB_BYTES, PAGE_BYTES};
 use crate::pages::Pages;
+use crate::past::Past;
 use crate::table::{Table, TableAt, Tables};
 
 /// Names a blob for as long as it lives. Freed indices are reused last-freed-first, with the next generation.
@@ -161,6 +162,13 @@ impl Blobs {
         Some(self.slabs.bytes(&self.place(id)?))
     }
 
+    /// A blob's bytes as they were at an earlier tick of the window; `None` when it did not live then.
+    pub fn get_at<'p>(&self, past: &'p Past<'_>, id: BlobId) -> Option<&'p [u8]> {
+        let row = self.ids.get_at(past, id.index).filter(|row| is_live(row, id))?;
+        let place = intact(Place::of(id, row, |page| self.slabs.row_at(past, page)));
+        Some(self.slabs.bytes_at(past, &place))
+    }
+
     /// Stores other bytes under the same id. What a commit has published stays what it is: this tick works on copies of its pages.
     ///
     /// Bytes of the same size class take the slot of the old ones, so such a replacement never lacks room.
@@ -224,10 +232,18 @@ impl Blobs {
     }
 
     fn place(&self, id: BlobId) -> Option<Place> {
-        let row = self.ids.get(id.index).filter(|row| row.generation == id.generation && row.page != 0)?;
-        let place = Place::of(id, row, |page| self.slabs.row(page));
-        Some(place.unwrap_or_else(|damage| panic!("{damage}: run `ringfort fsck`")))
+        let row = self.ids.get(id.index).filter(|row| is_live(row, id))?;
+        Some(intact(Place::of(id, row, |page| self.slabs.row(page))))
     }
+}
+
+/// Whether a row is this very blob's and not a dead one's or a successor's.
+fn is_live(row: &BlobRow, id: BlobId) -> bool {
+    row.generation == id.generation && row.page != 0
+}
+
+fn intact(place: Result<Place, BlobProblem>) -> Place {
+    place.unwrap_or_else(|damage| panic!("{damage}: run `ringfort fsck`"))
 }
 
 fn class_of(bytes: &[u8]) -> Result<Class, BlobError> {

@@ -1,7 +1,7 @@
 //! Blobs of a mirrored commit, for front-ends and the command line. Nothing that a row says is used before it is checked.
 
 use super::place::Place;
-use super::{BlobId, BlobProblem, BlobsAt};
+use super::{BlobId, BlobProblem, BlobsAt, is_live};
 use crate::layout::{BlobMeta, BlobRow};
 use crate::mirror::Mirror;
 use zerocopy::IntoBytes;
@@ -10,7 +10,7 @@ impl BlobsAt {
     /// A blob's bytes; `None` when it does not live in this commit.
     pub fn get<'m>(&self, mirror: &'m Mirror, id: BlobId) -> Result<Option<&'m [u8]>, BlobProblem> {
         let Some(row) = mirror.get::<BlobRow>(&self.ids, id.index) else { return Ok(None) };
-        if row.generation != id.generation || row.page == 0 {
+        if !is_live(&row, id) {
             return Ok(None);
         }
         let place = Place::of(id, &row, |page| mirror.get(&self.pages, page))?;

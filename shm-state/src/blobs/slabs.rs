@@ -12,6 +12,7 @@ use super::place::Place;
 use crate::layout::{BlobMeta, BlobPageRow};
 use crate::limits::PAGE_BYTES;
 use crate::pages::Pages;
+use crate::past::Past;
 use crate::table::Table;
 use zerocopy::FromZeros;
 
@@ -33,6 +34,10 @@ impl Slabs {
 
     pub(crate) fn row(&self, page: u32) -> Option<BlobPageRow> {
         self.rows.get(page).copied()
+    }
+
+    pub(crate) fn row_at(&self, past: &Past<'_>, page: u32) -> Option<BlobPageRow> {
+        self.rows.get_at(past, page).copied()
     }
 
     #[cfg(test)]
@@ -140,6 +145,16 @@ impl Slabs {
         let page = self.pages.read(self.base + place.page);
         // SAFETY: `read` gives a page of PAGE_BYTES, and `range` checked that the range lies inside it. The space's pages are
         // written only through `write`, which takes `&mut self`, and a commit or roll-back demands that no reference is alive.
+        unsafe { std::slice::from_raw_parts(page.add(range.start), range.len()) }
+    }
+
+    /// The bytes of a blob as they were at an earlier tick, where its rows of that tick say.
+    pub(crate) fn bytes_at<'p>(&self, past: &'p Past<'_>, place: &Place) -> &'p [u8] {
+        let range = self.range(place);
+        let page = past.read(self.base + place.page);
+        // SAFETY: `read` gives a page of PAGE_BYTES, and `range` checked that the range lies inside it. It is a committed page of
+        // the window, which nobody writes before it has left it, and that needs a commit, which demands that no reference is
+        // alive.
         unsafe { std::slice::from_raw_parts(page.add(range.start), range.len()) }
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use ringfort_shm_state::blobs::{BlobError, BlobId, Blobs, BlobsAt, check};
 use ringfort_shm_state::layout::RootHead;
-use ringfort_shm_state::limits::{MAX_BLOB_BYTES, MIN_BLOB_SLOT, PAGE_BYTES};
+use ringfort_shm_state::limits::{MAX_BLOB_BYTES, MIN_BLOB_SLOT, PAGE_BYTES, WINDOW};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::table::Tables;
@@ -245,6 +245,7 @@ struct Zone {
     at: BlobsAt,
     logical_pages: u32,
     epoch: u16,
+    tick: u32,
 }
 
 fn declare(max_blobs: u32) -> (Tables, BlobsAt) {
@@ -262,26 +263,27 @@ impl Zone {
         let pages = Rc::new(Pages::open(Rc::clone(&world), 0, 1, 1, tables.pages()).expect("a free slot"));
         // SAFETY: the only space at its place.
         let blobs = unsafe { Blobs::bind(&pages, at) };
-        let zone = Self { world, pages, blobs, at, logical_pages: tables.pages(), epoch: 1 };
+        let mut zone = Self { world, pages, blobs, at, logical_pages: tables.pages(), epoch: 1, tick: 0 };
         zone.commit();
         zone
     }
 
-    fn commit(&self) {
+    fn commit(&mut self) -> RootHead {
+        self.tick += 1;
         // SAFETY: no reference into the space is alive.
-        unsafe { self.pages.commit(RootHead::new_zeroed()) }.expect("room in the arena");
+        unsafe { self.pages.commit(RootHead { tick: self.tick, ..RootHead::new_zeroed() }) }.expect("room in the arena")
     }
 
     /// The owner dies with what it has not committed; another process declares the same tables and goes on.
     fn adopted(self) -> Self {
-        let Self { world, pages, blobs, at, epoch, .. } = self;
+        let Self { world, pages, blobs, at, epoch, tick, .. } = self;
         drop((pages, blobs));
         let ((tables, at), epoch) = (declare(at.max_blobs()), epoch + 1);
         let adopted = Pages::adopt(Rc::clone(&world), 0, 1, epoch, tables.pages()).expect("granted");
         let pages = Rc::new(adopted.0);
         // SAFETY: the only space at its place, in pages of its own.
         let blobs = unsafe { Blobs::bind(&pages, at) };
-        Self { world, pages, blobs, at, logical_pages: tables.pages(), epoch }
+        Self { world, pages, blobs, at, logical_pages: tables.pages(), epoch, tick }
     }
 
     fn run(&mut self, step: &Step) -> Outcome {
@@ -308,6 +310,8 @@ struct Machine {
     replay: Zone,
     /// Refreshed now and then.
     late: Mirror,
+    /// What each tick committed.
+    history: BTreeMap<u32, BTreeMap<BlobId, Vec<u8>>>,
 }
 
 fn check_mirror(at: &BlobsAt, mirror: &Mirror, model: &Model) {
@@ -322,24 +326,39 @@ fn check_mirror(at: &BlobsAt, mirror: &Mirror, model: &Model) {
     }
 }
 
+impl Machine {
+    /// The oldest and the newest tick of the window read back as they were committed, whatever this tick has changed.
+    fn check_past(&self, given: &[BlobId]) {
+        for (tick, blobs) in self.history.first_key_value().into_iter().chain(self.history.last_key_value()) {
+            let past = self.zone.pages.at(*tick).expect("in the window");
+            for id in given {
+                assert_eq!(self.zone.blobs.get_at(&past, *id), blobs.get(id).map(|bytes| &bytes[..]), "tick {tick}");
+            }
+        }
+    }
+}
+
 impl StateMachineTest for Machine {
     type SystemUnderTest = Self;
     type Reference = Model;
 
     fn init_test(model: &Model) -> Self {
         let open = || Zone::open(model.now.max_blobs);
-        Self { zone: open(), tick: Vec::new(), replay: open(), late: Mirror::new(0) }
+        Self { zone: open(), tick: Vec::new(), replay: open(), late: Mirror::new(0), history: BTreeMap::new() }
     }
 
     fn apply(mut machine: Self, model: &Model, step: Step) -> Self {
         assert_eq!(machine.zone.run(&step), model.outcome);
         match step {
             Step::Commit => {
-                machine.zone.commit();
+                let head = machine.zone.commit();
                 for step in machine.tick.drain(..) {
                     machine.replay.run(&step);
                 }
-                machine.replay.commit();
+                assert_eq!(machine.replay.commit().state_hash, head.state_hash);
+                let blobs = model.committed.live.iter().map(|(id, (bytes, _))| (*id, bytes.clone()));
+                machine.history.insert(head.tick, blobs.collect());
+                machine.history.retain(|tick, _| head.tick - tick < WINDOW as u32);
                 let (mirror, replayed) = (machine.zone.mirror(), machine.replay.mirror());
                 check_mirror(&machine.zone.at, &mirror, model);
                 let differs = (0..machine.zone.logical_pages).find(|page| mirror.page(*page) != replayed.page(*page));
@@ -368,6 +387,7 @@ impl StateMachineTest for Machine {
         assert_eq!((blobs.len() as usize, blobs.bytes_used()), (now.live.len(), now.bytes()));
         assert_eq!(blobs.pages_used() as usize, now.shelves.pages.iter().flatten().count());
         assert!(blobs.iter().eq(now.live.iter().map(|(id, (bytes, _))| (*id, &bytes[..]))));
+        machine.check_past(&model.given);
         for id in &model.given {
             assert_eq!(blobs.get(*id), now.live.get(id).map(|(bytes, _)| &bytes[..]));
         }
