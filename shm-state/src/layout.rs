@@ -684,7 +684,7 @@ impl Audience {
 }
 
 shared! {
-    /// The allocator of a zone's blob space, one row. Part of the committed world, so that a replay gives the same ids and places; a crash leaves the last commit's. Absent reads as zeros: an empty space.
+    /// The allocator of a zone's blob space, one row. Part of the committed world, so that a replay gives the same ids and places; a crash leaves the last commit's. Absent reads as zeros: an empty space. A space takes logical pages in this order: this row, the `BlobRow`s, the `BlobPageRow`s, and its pages of bytes, which have no rows.
     pub struct BlobMeta {
         /// First free id index + 1, 0 when the list is empty.
         pub id_free: u32,
@@ -724,7 +724,7 @@ shared! {
 }
 
 shared! {
-    /// A page of a blob space: what it is divided into. Part of the committed world. Present once the page was used.
+    /// A page of a blob space: what it is divided into. Part of the committed world. Present once the page was used. Slot s of class c begins at byte s * (8 << c) of the page; a byte of no blob is 0.
     pub struct BlobPageRow {
         /// Size class from 1 (16 bytes a slot) to 9 (a whole page), 0 while free.
         pub class: u32,

@@ -1,7 +1,7 @@
 //! Tests of the public interface, one module a topic.
 
-mod by_hand;
 mod blobs;
+mod by_hand;
 mod cells;
 mod directory;
 mod document;
