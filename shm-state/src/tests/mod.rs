@@ -3,6 +3,7 @@
 mod fsck;
 mod lock;
 mod loom;
+mod machines;
 mod model;
 mod padding;
 mod reader;
