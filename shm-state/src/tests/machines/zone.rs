@@ -22,6 +22,8 @@ pub(super) enum Deed {
     /// Values into words of pages, by position in [`WRITTEN`].
     Write(Vec<(usize, usize, u64)>),
     Commit,
+    /// So many ticks at once, each of which changes one or two pages.
+    Run(u64),
     RollBack,
     /// The owner dies and a successor takes over, possibly with the next descriptor written but not published. With `lives_on`
     /// it was only taken for dead.
@@ -56,7 +58,8 @@ pub(super) fn deed() -> impl Strategy<Value = Deed> {
     let next = prop_oneof![Just(Next::Opens), Just(Next::Adopts), Just(Next::Finishes)];
     prop_oneof![
         60 => prop::collection::vec(word, 1..12).prop_map(Deed::Write),
-        80 => Just(Deed::Commit),
+        50 => Just(Deed::Commit),
+        10 => (1..2 * WINDOW).prop_map(Deed::Run),
         8 => Just(Deed::RollBack),
         6 => any::<(bool, bool)>().prop_map(|(descriptor, lives_on)| Deed::Die { descriptor, lives_on }),
         6 => Just(Deed::Zombie),
@@ -88,6 +91,8 @@ pub(super) struct Zone {
     tick: u32,
     first_sequence: u64,
     now: State,
+    /// Whether the arena was full at any write of this tick.
+    was_full: bool,
     /// Every root that was ever published in the slot: the last of them is the newest.
     pub(super) roots: BTreeMap<u64, Committed>,
 }
@@ -107,6 +112,7 @@ impl Zone {
             tick: 0,
             first_sequence: 1,
             now: State::new(),
+            was_full: false,
             roots: BTreeMap::new(),
         }
     }
@@ -145,6 +151,7 @@ impl Zone {
         match deed {
             Deed::Write(words) => words.iter().for_each(|(page, word, value)| self.write(WRITTEN[*page], *word, *value)),
             Deed::Commit => self.commit(),
+            Deed::Run(ticks) => (0..*ticks).for_each(|tick| self.tick(tick)),
             Deed::RollBack => self.roll_back(),
             Deed::Die { descriptor, lives_on } => self.die(*descriptor, *lives_on),
             Deed::End => self.end(),
@@ -166,11 +173,19 @@ impl Zone {
 
     fn write(&mut self, logical: u32, word: usize, value: u64) {
         set(self.owner(), logical, word, value);
+        self.was_full |= self.world.extents_used() == self.world.extents();
         if value == 0 {
             self.now.remove(&(logical, word));
         } else {
             self.now.insert((logical, word), value);
         }
+    }
+
+    fn tick(&mut self, tick: u64) {
+        for page in [tick as usize % 3, tick as usize % WRITTEN.len()] {
+            self.write(WRITTEN[page], page, u64::from(self.tick));
+        }
+        self.commit();
     }
 
     pub(super) fn commit(&mut self) {
@@ -190,11 +205,12 @@ impl Zone {
                 self.publish(Committed { incarnation: self.incarnation, ended: false, tick, state, births: Rc::new(births) });
             }
             Err(CommitError::ArenaFull { extents }) => {
-                assert_eq!(extents, self.world.extents(), "full means full");
+                assert!(self.was_full || extents == self.world.extents(), "full means full, now or when the tick wrote");
                 self.now = (*self.committed().state).clone();
             }
             Err(error) => panic!("{error}"),
         }
+        self.was_full = false;
     }
 
     fn publish(&mut self, committed: Committed) {
@@ -217,6 +233,7 @@ impl Zone {
         // SAFETY: no reference into pages.
         unsafe { self.owner().roll_back() };
         self.now = (*self.committed().state).clone();
+        self.was_full = false;
     }
 
     fn die(&mut self, descriptor: bool, lives_on: bool) {
@@ -227,6 +244,7 @@ impl Zone {
         }
         let dead = self.pages.take().expect("an owner");
         let extents = dead.extents();
+        self.was_full = false;
         self.zombie = lives_on.then_some(dead).or(self.zombie.take());
         let epoch = self.granted();
         let adopted = Pages::adopt(Rc::clone(&self.world), slot, self.incarnation, epoch, LOGICAL_PAGES);
