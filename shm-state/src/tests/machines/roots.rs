@@ -73,7 +73,7 @@ impl Arena {
         let mut used = 0;
         for zone in self.zones.iter_mut().filter(|z| z.pages.is_some()) {
             zone.roll_back();
-            (0..=WINDOW).for_each(|_| zone.commit());
+            (0..WINDOW).for_each(|_| zone.commit());
             used += self.world.newest(zone.slot).expect("a root").head.pages_used as usize;
         }
         assert_eq!(used, self.check().pages);
