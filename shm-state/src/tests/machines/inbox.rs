@@ -11,7 +11,7 @@ use crate::inbox::{Appended, Batch, Inbox};
 use crate::layout::{InboxControl, RecordHeader, RecordKind, inbox};
 use crate::limits::{MAX_RECORD_PAYLOAD, MIN_INBOX_BYTES};
 use crate::lock::{Locked, RobustLock};
-use crate::memory::Memory;
+use crate::memory::{Memory, Words};
 
 #[test]
 fn the_inbox_follows_the_model() {

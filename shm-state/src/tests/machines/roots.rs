@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use super::super::*;
-use super::zone::{Deed, Zone, deed};
+use super::zone::{Deed, LARGE, SMALL, Shape, Zone, deed};
 use crate::fsck::check;
 use crate::limits::WINDOW;
 
@@ -18,14 +18,15 @@ fn roots_follow_the_model() {
 pub(super) struct Start {
     extents: usize,
     epoch: u16,
+    pub(super) shape: Shape,
 }
 
 impl Start {
     pub(super) fn any() -> BoxedStrategy<Self> {
         // Epochs that wrap, and arenas in which the two zones take each other's room.
-        (14..30usize, prop_oneof![Just(0), Just(u16::MAX - 1), Just(u16::MAX / 2)])
-            .prop_map(|(extents, epoch)| Self { extents, epoch })
-            .boxed()
+        let epoch = prop_oneof![Just(0), Just(u16::MAX - 1), Just(u16::MAX / 2)];
+        let shape = prop_oneof![4 => Just(SMALL), 1 => Just(LARGE)];
+        (14..30usize, epoch, shape).prop_map(|(extents, epoch, shape)| Self { extents, epoch, shape }).boxed()
     }
 }
 
@@ -57,7 +58,7 @@ pub(super) struct Arena {
 impl Arena {
     pub(super) fn new(start: &Start) -> Self {
         let world = world(start.extents);
-        let zones = [0, 1].map(|slot| Zone::new(&world, slot, start.epoch));
+        let zones = [0, 1].map(|slot| Zone::new(&world, slot, start.epoch, start.shape));
         Self { world, zones }
     }
 

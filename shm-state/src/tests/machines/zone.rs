@@ -5,21 +5,37 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::*;
+use crate::hash::page_hash;
 use crate::layout::RootFlags;
 use crate::limits::{MAX_TABLES, WINDOW};
 use crate::pages::{AdoptError, CommitError};
+use crate::tree::Tree;
 use crate::world::{PageHandle, Published, Root, RootError};
 
-const LOGICAL_PAGES: u32 = 1030;
-/// The pages that deeds write: the edges of all three table pages.
-pub(super) const WRITTEN: [u32; 10] = [0, 1, 2, 3, 511, 512, 513, 1023, 1024, 1029];
+/// How many pages a zone has, and which of them deeds write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) logical_pages: u32,
+    pub(super) written: [u32; 10],
+}
+
+/// A zone whose root names its table pages: the edges of all three.
+pub(super) const SMALL: Shape = Shape { logical_pages: 1030, written: [0, 1, 2, 3, 511, 512, 513, 1023, 1024, 1029] };
+const BEYOND: u32 = (MAX_TABLES * PAGE_WORDS) as u32;
+/// A zone whose root names a directory page: the edges of table pages below it.
+pub(super) const LARGE: Shape = Shape {
+    logical_pages: BEYOND + 5_000,
+    written: [0, 1, 2, 511, 512, BEYOND - 1, BEYOND, BEYOND + 1, BEYOND + 4_998, BEYOND + 4_999],
+};
+/// Pages that deeds write.
+pub(super) const WRITTEN: usize = SMALL.written.len();
 /// The oldest epoch that a published word refuses lies so far back.
 const EPOCHS_BACK: u16 = 1 << 15;
 
 /// What may happen to a zone.
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
-    /// Values into words of pages, by position in [`WRITTEN`].
+    /// Values into words of pages, by position in [`Shape::written`].
     Write(Vec<(usize, usize, u64)>),
     Commit,
     /// So many ticks at once, each of which changes one or two pages.
@@ -54,7 +70,7 @@ pub(super) enum Next {
 }
 
 pub(super) fn deed() -> impl Strategy<Value = Deed> {
-    let word = (0..WRITTEN.len(), 0..PAGE_WORDS, 0..3u64);
+    let word = (0..WRITTEN, 0..PAGE_WORDS, 0..3u64);
     let next = prop_oneof![Just(Next::Opens), Just(Next::Adopts), Just(Next::Finishes)];
     prop_oneof![
         60 => prop::collection::vec(word, 1..12).prop_map(Deed::Write),
@@ -75,7 +91,8 @@ pub(super) fn deed() -> impl Strategy<Value = Deed> {
 pub(super) struct Committed {
     pub(super) incarnation: u64,
     pub(super) ended: bool,
-    tick: u32,
+    pub(super) first_sequence: u64,
+    pub(super) tick: u32,
     pub(super) state: Rc<State>,
     /// The root in which each page changed last.
     pub(super) births: Rc<BTreeMap<u32, u64>>,
@@ -84,6 +101,7 @@ pub(super) struct Committed {
 pub(super) struct Zone {
     pub(super) slot: usize,
     pub(super) incarnation: u64,
+    pub(super) shape: Shape,
     world: Rc<World>,
     pub(super) pages: Option<Pages>,
     zombie: Option<Pages>,
@@ -99,12 +117,13 @@ pub(super) struct Zone {
 
 impl Zone {
     /// A slot whose last grant had this epoch.
-    pub(super) fn new(world: &Rc<World>, slot: usize, epoch: u16) -> Self {
+    pub(super) fn new(world: &Rc<World>, slot: usize, epoch: u16, shape: Shape) -> Self {
         let untouched = world.published(slot);
         world.publish(slot, untouched, Published { epoch, ..untouched }).expect("one writer");
         Self {
             slot,
             incarnation: slot as u64,
+            shape,
             world: Rc::clone(world),
             pages: None,
             zombie: None,
@@ -149,7 +168,9 @@ impl Zone {
             _ => {}
         }
         match deed {
-            Deed::Write(words) => words.iter().for_each(|(page, word, value)| self.write(WRITTEN[*page], *word, *value)),
+            Deed::Write(words) => {
+                words.iter().for_each(|(page, word, value)| self.write(self.shape.written[*page], *word, *value))
+            }
             Deed::Commit => self.commit(),
             Deed::Run(ticks) => (0..*ticks).for_each(|tick| self.tick(tick)),
             Deed::RollBack => self.roll_back(),
@@ -165,7 +186,7 @@ impl Zone {
     fn open(&mut self) {
         self.incarnation += 2;
         let epoch = self.granted();
-        let pages = Pages::open(Rc::clone(&self.world), self.slot, self.incarnation, epoch, LOGICAL_PAGES);
+        let pages = Pages::open(Rc::clone(&self.world), self.slot, self.incarnation, epoch, self.shape.logical_pages);
         self.pages = Some(pages.expect("a free slot"));
         self.first_sequence = self.newest() + 1;
         self.now = State::new();
@@ -182,8 +203,8 @@ impl Zone {
     }
 
     fn tick(&mut self, tick: u64) {
-        for page in [tick as usize % 3, tick as usize % WRITTEN.len()] {
-            self.write(WRITTEN[page], page, u64::from(self.tick));
+        for page in [tick as usize % 3, tick as usize % WRITTEN] {
+            self.write(self.shape.written[page], page, u64::from(self.tick));
         }
         self.commit();
     }
@@ -198,11 +219,19 @@ impl Zone {
                 assert_eq!(head.first_sequence, self.first_sequence);
                 let before = self.committed();
                 let mut births = (*before.births).clone();
-                for logical in WRITTEN.into_iter().filter(|p| !of_page(&before.state, *p).eq(of_page(&self.now, *p))) {
+                for logical in self.shape.written.into_iter().filter(|p| !of_page(&before.state, *p).eq(of_page(&self.now, *p))) {
                     births.insert(logical, sequence);
                 }
-                let (tick, state) = (self.tick, Rc::new(self.now.clone()));
-                self.publish(Committed { incarnation: self.incarnation, ended: false, tick, state, births: Rc::new(births) });
+                let hashes = self.shape.written.map(|logical| page_hash(logical, &page_of(&self.now, logical)));
+                assert_eq!(head.state_hash, hashes.into_iter().fold(0, u64::wrapping_add), "the hash is of the content alone");
+                self.publish(Committed {
+                    incarnation: self.incarnation,
+                    ended: false,
+                    first_sequence: self.first_sequence,
+                    tick: self.tick,
+                    state: Rc::new(self.now.clone()),
+                    births: Rc::new(births),
+                });
             }
             Err(CommitError::ArenaFull { extents }) => {
                 assert!(self.was_full || extents == self.world.extents(), "full means full, now or when the tick wrote");
@@ -218,14 +247,20 @@ impl Zone {
     }
 
     /// The roots without pages that push all others out of the window.
-    fn vacated(&mut self, incarnation: u64, roots: u64) {
-        (0..roots).for_each(|_| self.publish(Committed { incarnation, ended: true, ..Committed::default() }));
+    fn vacated(&mut self, last: Committed, roots: u64) {
+        let ended = Committed { ended: true, state: Rc::default(), births: Rc::default(), ..last };
+        (0..roots).for_each(|_| self.publish(ended.clone()));
+    }
+
+    /// What an ending says of the match.
+    fn ending(&self) -> Committed {
+        Committed { incarnation: self.incarnation, first_sequence: self.first_sequence, ..Committed::default() }
     }
 
     /// What clearing up after a dead owner publishes.
     fn cleared_out(&mut self, extents: usize) {
         if extents > 0 && self.newest() > 0 {
-            self.vacated(self.last().incarnation, WINDOW);
+            self.vacated(self.last(), WINDOW);
         }
     }
 
@@ -247,7 +282,7 @@ impl Zone {
         self.was_full = false;
         self.zombie = lives_on.then_some(dead).or(self.zombie.take());
         let epoch = self.granted();
-        let adopted = Pages::adopt(Rc::clone(&self.world), slot, self.incarnation, epoch, LOGICAL_PAGES);
+        let adopted = Pages::adopt(Rc::clone(&self.world), slot, self.incarnation, epoch, self.shape.logical_pages);
         let committed = self.last();
         if committed.incarnation == self.incarnation {
             let (pages, found) = adopted.expect("granted");
@@ -283,8 +318,14 @@ impl Zone {
         for granted in [self.epoch.wrapping_sub(1), self.epoch.wrapping_sub(EPOCHS_BACK)] {
             let fenced = AdoptError::Fenced { zone: self.slot, epoch: self.epoch, granted };
             let world = || Rc::clone(&self.world);
-            assert_eq!(Pages::adopt(world(), self.slot, self.incarnation, granted, LOGICAL_PAGES).map(drop), Err(fenced));
-            assert_eq!(Pages::open(world(), self.slot, self.incarnation + 2, granted, LOGICAL_PAGES).map(drop), Err(fenced));
+            assert_eq!(
+                Pages::adopt(world(), self.slot, self.incarnation, granted, self.shape.logical_pages).map(drop),
+                Err(fenced)
+            );
+            assert_eq!(
+                Pages::open(world(), self.slot, self.incarnation + 2, granted, self.shape.logical_pages).map(drop),
+                Err(fenced)
+            );
             assert_eq!(self.world.abandon(self.slot, granted), Err(fenced));
         }
         assert_eq!(self.world.published(self.slot), before);
@@ -299,17 +340,17 @@ impl Zone {
 
     pub(super) fn end(&mut self) {
         end(self.owner());
-        self.vacated(self.incarnation, WINDOW);
+        self.vacated(self.ending(), WINDOW);
         self.closed();
     }
 
     fn die_ending(&mut self, roots: u64, next: Next) {
+        let extents = self.pages.take().expect("an owner").extents();
         for _ in 0..roots {
             self.publish_end();
-            self.vacated(self.incarnation, 1);
+            self.vacated(self.ending(), 1);
             self.check_window();
         }
-        let extents = self.pages.take().expect("an owner").extents();
         assert_eq!(self.world.extents_of(self.slot).count(), extents, "nothing goes back before the last root");
         match next {
             Next::Opens => {
@@ -320,7 +361,7 @@ impl Zone {
             }
             Next::Adopts => {
                 let epoch = self.granted();
-                let adopted = Pages::adopt(Rc::clone(&self.world), self.slot, self.incarnation, epoch, LOGICAL_PAGES);
+                let adopted = Pages::adopt(Rc::clone(&self.world), self.slot, self.incarnation, epoch, self.shape.logical_pages);
                 assert_eq!(adopted.map(drop), Err(AdoptError::Ended { zone: self.slot, incarnation: self.incarnation }));
             }
             Next::Finishes => {
@@ -337,7 +378,16 @@ impl Zone {
     fn publish_end(&self) {
         let from = self.world.published(self.slot);
         let (sequence, incarnation) = (from.sequence + 1, self.incarnation);
-        let ended = RootHead { flags: RootFlags::ENDED, sequence, incarnation, first_sequence: self.first_sequence, ..head(0) };
+        let logical_pages = self.shape.logical_pages;
+        let ended = RootHead {
+            flags: RootFlags::ENDED,
+            sequence,
+            incarnation,
+            first_sequence: self.first_sequence,
+            logical_pages,
+            tables: Tree::new(logical_pages as usize).roots() as u32,
+            ..head(0)
+        };
         self.world.write_root(self.slot, &mut Root { head: ended, tables: [PageHandle::NONE; MAX_TABLES] });
         self.world.publish(self.slot, from, Published { sequence, ..from }).expect("one writer");
     }
@@ -353,7 +403,7 @@ impl Zone {
     /// The owner reads what it wrote.
     pub(super) fn check_owner(&self) {
         let Some(pages) = &self.pages else { return };
-        for logical in WRITTEN {
+        for logical in self.shape.written {
             assert!(get(pages, logical) == page_of(&self.now, logical), "page {logical} is not what its owner wrote");
         }
     }
@@ -363,6 +413,9 @@ impl Zone {
         let (world, slot, newest) = (&self.world, self.slot, self.newest());
         assert_eq!(world.published(slot), Published { epoch: self.epoch, sequence: newest });
         let oldest = newest.saturating_sub(WINDOW - 1).max(1);
+        let left = self.roots.get(&(oldest - 1)).filter(|c| c.incarnation == self.incarnation && !c.ended);
+        let readable = |left: &Committed| self.pages.as_ref().is_some_and(|pages| pages.at(left.tick).is_some());
+        assert!(!left.is_some_and(readable), "the owner does not read what has left either");
         assert!(oldest == 1 || !world.in_window(slot, oldest - 1), "root {} has left the window", oldest - 1);
         let between = oldest + newest * 7 % (newest + 1 - oldest.min(newest));
         for sequence in [oldest, between, newest] {
@@ -370,7 +423,30 @@ impl Zone {
             let found = world.root(slot, sequence).expect("a root of the window").head;
             assert_eq!((found.incarnation, found.flags == RootFlags::ENDED), (committed.incarnation, committed.ended));
             assert_eq!(&state_of(world, slot, sequence), &*committed.state, "root {sequence}, the newest is {newest}");
+            self.check_past(committed);
         }
+    }
+
+    /// The owner reads the ticks of its match that are in the window in place.
+    fn check_past(&self, committed: &Committed) {
+        let Some(pages) = self.pages.as_ref().filter(|_| committed.incarnation == self.incarnation && !committed.ended) else {
+            return;
+        };
+        let past = pages.at(committed.tick).expect("a tick of the window");
+        assert_eq!(past.head().tick, committed.tick);
+        for logical in self.shape.written {
+            let mut page: Page = [0; PAGE_WORDS];
+            // SAFETY: `read` gives a page of PAGE_BYTES that nobody writes while its root is in the window.
+            unsafe { std::ptr::copy_nonoverlapping(past.read(logical), page.as_mut_ptr().cast::<u8>(), PAGE_BYTES) };
+            assert!(page == page_of(&committed.state, logical), "page {logical} at tick {}", committed.tick);
+        }
+    }
+
+    /// The sequence that [`World::root_at`] finds, and what that root says.
+    pub(super) fn root_at(&self, tick: u32) -> Option<(u64, Committed)> {
+        let oldest = self.newest().saturating_sub(WINDOW - 1).max(self.last().first_sequence);
+        let (sequence, found) = self.roots.range(oldest..).rev().find(|(_, committed)| committed.tick <= tick)?;
+        (found.tick == tick).then(|| (*sequence, found.clone()))
     }
 }
 
