@@ -4,7 +4,6 @@ mod fsck;
 mod lock;
 mod loom;
 mod machines;
-mod model;
 mod padding;
 mod reader;
 mod window;

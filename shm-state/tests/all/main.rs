@@ -5,7 +5,6 @@ mod by_hand;
 mod cells;
 mod directory;
 mod document;
-mod entities;
 mod inbox;
 mod processes;
 mod segments;

@@ -79,10 +79,10 @@ struct Interrupted<'w> {
 impl Interrupted<'_> {
     fn read(&self) {
         self.reads.set(self.reads.get().saturating_sub(1));
-        if self.reads.get() == 0 {
-            if let Some(meanwhile) = self.meanwhile.take() {
-                meanwhile();
-            }
+        if self.reads.get() == 0
+            && let Some(meanwhile) = self.meanwhile.take()
+        {
+            meanwhile();
         }
     }
 }
