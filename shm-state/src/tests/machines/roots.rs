@@ -10,7 +10,7 @@ use crate::limits::WINDOW;
 
 #[test]
 fn roots_follow_the_model() {
-    super::follow::<Arena>(24, 20..160);
+    super::follow::<Arena>(16, 20..160);
 }
 
 /// How a sequence begins. Whether the arena is full is the arena's to say, so the model proper is beside each zone.
