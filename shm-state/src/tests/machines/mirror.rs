@@ -10,6 +10,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use super::super::*;
 use super::roots::{Arena, Start};
 use super::zone::{Committed, Deed, Shape, deed, page_of};
+use crate::limits::WINDOW;
 use crate::memory::{Fence, Memory, Words};
 use crate::mirror::{Mirror, MirrorError, Refreshed};
 use crate::world::RootError;
@@ -54,10 +55,12 @@ impl ReferenceStateMachine for Schedule {
     fn transitions(_: &Start) -> BoxedStrategy<Step> {
         // The first mirror of a zone is seldom far behind, the last one mostly is.
         let mirror = prop_oneof![8 => 0..2usize, 4 => 2..4usize, 1 => 4..6usize];
+        // Mostly so much that what is being read leaves the window.
+        let meanwhile = prop_oneof![1 => deed(), 2 => (WINDOW - 2..2 * WINDOW).prop_map(Deed::Run), 1 => Just(Deed::End)];
         prop_oneof![
             20 => (0..2usize, deed()).prop_map(|(slot, deed)| Step::Owner(slot, deed)),
             9 => mirror.clone().prop_map(Step::Refresh),
-            6 => (mirror.clone(), 1..100u32, deed()).prop_map(|(reader, reads, deed)| Step::RefreshMeanwhile { reader, reads, deed }),
+            6 => (mirror.clone(), 1..60u32, meanwhile).prop_map(|(reader, reads, deed)| Step::RefreshMeanwhile { reader, reads, deed }),
             3 => (mirror.clone(), 0..50u32).prop_map(|(reader, back)| Step::RefreshAt { reader, back }),
             1 => mirror.prop_map(Step::Replace),
         ]
