@@ -80,7 +80,7 @@ pub struct UpArgs {
     /// Size of the world's memory in MiB
     #[arg(long, value_name = "MIB")]
     pub arena_mib: Option<u32>,
-    /// Throw away what an earlier run left in shared memory; until a start can resume it, every start does
+    /// Throw away what an earlier run left in shared memory, instead of going on with it
     #[arg(long)]
     pub fresh: bool,
 }

@@ -63,6 +63,8 @@ pub const WORKER_START_MS: u64 = 10_000;
 pub const MATCH_OPEN_MS: u64 = 10_000;
 /// How long `up` waits for processes of a killed supervisor to die before it refuses because of them.
 pub const LEFTOVER_PATIENCE_MS: u64 = 2_000;
+/// How often it looks whether they have.
+pub const LEFTOVER_POLL_MS: u64 = 20;
 /// How long a front-end may take to say goodbye to its clients before it is killed.
 pub const FRONTEND_STOP_MS: u64 = 4_000;
 /// How long a sim may take to end before it is killed.

@@ -86,7 +86,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
 }
 
 fn up<G: Game>(file: Option<&Path>, instance: Option<&str>, flags: &UpArgs) -> Result<u8, RunError> {
-    supervisor::up::<G>(Config::effective(file, instance, flags)?)?;
+    supervisor::up::<G>(Config::effective(file, instance, flags)?, flags.fresh)?;
     Ok(EXIT_DONE)
 }
 

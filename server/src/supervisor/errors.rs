@@ -7,6 +7,7 @@ use ringfort_shm_state::directory::SchemaTooLarge;
 use ringfort_shm_state::segment::SegmentError;
 
 use super::control::ControlBindError;
+use super::leftovers::Unfit;
 use super::sockets::BindError;
 use super::spawn::{Ending, SpawnError};
 use crate::certificate::CertificateError;
@@ -17,7 +18,7 @@ use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, WORKER_START_MS};
 use crate::logging::LoggingError;
 use crate::run_dir::{LockError, RunDirError};
 
-/// Why `up` gave up. Whatever it had made is removed again.
+/// Why `up` gave up. Whatever it had made is removed again; what an earlier run left stays.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
     /// The run directory can't be used.
@@ -37,13 +38,30 @@ pub enum UpError {
     Bind(#[from] BindError),
     /// A process of an earlier run still lives.
     #[error(
-        "process {pid} of an earlier run of instance \"{instance}\" still runs; end it with `kill -9 {pid}`, then start again"
+        "process {pid}, {role} {slot} of an earlier run of instance \"{instance}\", still runs; end it with `kill -9 {pid}`, \
+         then start again"
     )]
     LeftoverLives {
         /// Which instance.
         instance: String,
         /// The process.
         pid: u32,
+        /// What it does.
+        role: &'static str,
+        /// Which of its kind.
+        slot: u32,
+    },
+    /// What an earlier run left can't be gone on with.
+    #[error(
+        "instance \"{instance}\" cannot go on with what an earlier run left in /dev/shm: {unfit}; `ringfort fsck` shows more, and \
+         `ringfort up --fresh` removes it and starts anew"
+    )]
+    Leftovers {
+        /// Which instance.
+        instance: String,
+        /// Why not.
+        #[source]
+        unfit: Unfit,
     },
     /// What an earlier run left can't be removed.
     #[error("{} of an earlier run cannot be removed ({source}); remove it by hand", path.display())]
@@ -114,7 +132,7 @@ pub enum UpError {
         mib: usize,
     },
     /// Asked to stop before it had started.
-    #[error("interrupted while starting; nothing is left behind")]
+    #[error("interrupted while starting; what was made is removed again, and what an earlier run left stays")]
     Interrupted,
 }
 

@@ -1,10 +1,11 @@
 //! The process that owns the instance's port and starts all others.
 //!
-//! It stands beside a message's path: it makes the segments, binds the sockets, starts front-ends and sims, says in the
+//! It stands beside a message's path: it makes the segments or goes on with those of an earlier run, binds the sockets, starts front-ends and sims, says in the
 //! directory who steps which match, and starts again what dies. One thread, one loop; it takes no shared lock.
 
 pub mod control;
 mod errors;
+mod leftovers;
 mod rules;
 mod segments;
 mod signals;
@@ -36,7 +37,7 @@ use sockets::Sockets;
 use workers::{Death, Workers};
 use zones::{Opening, Zones};
 
-/// The whole supervisor. Fields are dropped in this order: the workers are dead before their segments are removed, and
+/// The whole supervisor. Fields are dropped in this order: the workers are dead before their segments can be removed, and
 /// the lock is given back last.
 struct Supervisor {
     workers: Workers,
@@ -198,7 +199,7 @@ impl Supervisor {
         self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
         let Supervisor { workers, segments, mut control, creating, config, _lock, .. } = self;
         drop(workers);
-        drop(segments);
+        segments.remove();
         info!("instance \"{}\" has stopped", config.instance);
         let now = Instant::now();
         let gone = Response::Error { sentence: format!("instance \"{}\" has stopped", config.instance) };

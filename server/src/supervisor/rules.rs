@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use ringfort_protocol::schema::Schema;
+use ringfort_shm_state::layout::ZoneEntry;
 use ringfort_shm_state::limits::{
     EXTENT_BYTES, EXTENT_PAGES, KEEP_FREE_PAGES, MAX_INBOX_BYTES, MIN_INBOX_BYTES, PAGE_WORDS, WINDOW,
 };
+use ringfort_shm_state::segment::unpadded;
 
 use super::errors::MatchError;
 use crate::config::{Config, OptionValue, Options, check_options};
@@ -22,10 +25,57 @@ pub(super) struct Rules {
     pub(super) schema_json: Vec<u8>,
     /// Its hash as clients compute it.
     pub(super) schema_hash: u64,
+    schema: &'static Schema,
     tick_hz: u32,
     capacity: u32,
     options: &'static [OptionDoc],
     describe: fn(u32) -> Result<Description, DescriptionError>,
+}
+
+/// Another game, or another build or tick rate of it, than that of an earlier run.
+#[derive(Debug, thiserror::Error)]
+pub enum OtherRules {
+    /// What clients see of the game is another thing.
+    #[error("its game is another one ({difference}): its schema is {found:#x}, and this binary expects {expected:#x}")]
+    Game {
+        /// The first difference.
+        difference: String,
+        /// Hash of its schema.
+        found: u64,
+        /// Hash of ours.
+        expected: u64,
+    },
+    /// A match would be stepped at another rate.
+    #[error("match \"{name}\" makes {found} ticks a second, and the configuration says {expected}")]
+    TickRate {
+        /// Which match.
+        name: String,
+        /// Its ticks a second.
+        found: u32,
+        /// What is configured.
+        expected: u32,
+    },
+    /// A match's memory is laid out otherwise.
+    #[error(
+        "match \"{name}\" was laid out by another build of the game (tables {found:#x} there, {expected:#x} here), so its world \
+         cannot be read"
+    )]
+    Tables {
+        /// Which match.
+        name: String,
+        /// Hash of its tables.
+        found: u64,
+        /// Hash of ours.
+        expected: u64,
+    },
+    /// The game can't have matches of that size.
+    #[error("match \"{name}\" is none that the game can have: {source}")]
+    Size {
+        /// Which match.
+        name: String,
+        /// Why.
+        source: DescriptionError,
+    },
 }
 
 /// What a match with given options needs.
@@ -54,6 +104,7 @@ impl Rules {
         Rules {
             schema_json: serde_json::to_vec(schema).expect("a schema is names and numbers"),
             schema_hash: schema.hash(),
+            schema,
             tick_hz: config.tick_hz.unwrap_or(G::HZ),
             capacity: G::CAPACITY,
             options: G::OPTIONS,
@@ -82,6 +133,30 @@ impl Rules {
             inbox_bytes: inbox_bytes.clamp(MIN_INBOX_BYTES, MAX_INBOX_BYTES),
             options: options_text(options)?,
         })
+    }
+
+    /// Whether an earlier run was of the same game, by the hash and the JSON of its schema.
+    pub(super) fn check_schema(&self, found: u64, json: Option<Vec<u8>>) -> Result<(), OtherRules> {
+        if found == self.schema_hash {
+            return Ok(());
+        }
+        let theirs: Option<Schema> = json.and_then(|json| serde_json::from_slice(&json).ok());
+        let difference = theirs.and_then(|theirs| self.schema.first_difference(&theirs));
+        let difference = difference.unwrap_or_else(|| "its schema cannot be read".to_owned());
+        Err(OtherRules::Game { difference, found, expected: self.schema_hash })
+    }
+
+    /// Whether a match of an earlier run can be stepped on under these rules.
+    pub(super) fn check_match(&self, entry: &ZoneEntry) -> Result<(), OtherRules> {
+        let name = || unpadded(&entry.name);
+        if entry.tick_hz != self.tick_hz {
+            return Err(OtherRules::TickRate { name: name(), found: entry.tick_hz, expected: self.tick_hz });
+        }
+        let is = (self.describe)(entry.capacity).map_err(|source| OtherRules::Size { name: name(), source })?;
+        if (is.tables_hash, is.limits.max_entities) != (entry.tables_hash, entry.max_entities) {
+            return Err(OtherRules::Tables { name: name(), found: entry.tables_hash, expected: is.tables_hash });
+        }
+        Ok(())
     }
 
     fn has_option(&self, key: &str) -> bool {

@@ -1,19 +1,22 @@
-//! `ringfort up`: everything is checked before anything is made, and what is made is removed again when a later step fails.
+//! `ringfort up`: everything is checked before anything is made, and what is made is removed again when a later step fails. What
+//! an earlier run left is gone on with, if it is as it should be, and is not touched if it is not.
 
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
-use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState};
+use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState, ZoneEntry};
 use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
-use tracing::info;
+use ringfort_shm_state::segment::unpadded;
+use tracing::{info, warn};
 
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
+use super::leftovers::Leftovers;
 use super::rules::{Rules, mib_of};
-use super::segments::{Segments, remove_leftovers};
+use super::segments::Segments;
 use super::signals::Signals;
 use super::sockets::Sockets;
 use super::workers::{Death, Workers};
@@ -22,7 +25,7 @@ use super::{Supervisor, number};
 use crate::certificate::Certificate;
 use crate::cli::Role;
 use crate::clock::boot_us;
-use crate::config::{Config, MatchConfig};
+use crate::config::Config;
 use crate::game::Game;
 use crate::limits::{MATCH_OPEN_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS};
 use crate::logging::{self, Source};
@@ -31,21 +34,23 @@ use crate::run_dir::RunDir;
 /// Matches that the summary names; of more it tells the number.
 const SUMMARY_MATCHES: usize = 8;
 
-/// Starts an instance of a game and runs it until it is told to stop. The configuration is a valid one.
-pub fn up<G: Game>(config: Config) -> Result<(), UpError> {
-    let mut supervisor = prepare::<G>(config)?;
+/// Starts an instance of a game and runs it until it is told to stop. The configuration is a valid one. With `fresh` nothing of
+/// an earlier run is gone on with.
+pub fn up<G: Game>(config: Config, fresh: bool) -> Result<(), UpError> {
+    let mut supervisor = prepare::<G>(config, fresh)?;
     supervisor.await_workers()?;
     supervisor.steer();
-    let matches = supervisor.config.initial_matches();
-    supervisor.open_matches(&matches)?;
-    supervisor.greet(&matches);
+    supervisor.await_resumed()?;
+    supervisor.open_matches()?;
+    supervisor.segments.keep();
+    supervisor.greet();
     let askers = supervisor.run();
     supervisor.stop(askers);
     Ok(())
 }
 
-/// Checks, binds, creates, spawns.
-fn prepare<G: Game>(mut config: Config) -> Result<Supervisor, UpError> {
+/// Checks, binds, creates or resumes, spawns.
+fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpError> {
     let run_dir = RunDir::open(&config.instance)?;
     let lock = run_dir.lock()?;
     run_dir.ensure_logs()?;
@@ -55,16 +60,19 @@ fn prepare<G: Game>(mut config: Config) -> Result<Supervisor, UpError> {
     run_dir.ensure_keys(&lock)?;
     Certificate::prepare(&config.tls, &run_dir)?;
     let rules = Rules::of::<G>(&config);
-    check_matches(&rules, &config)?;
-    remove_leftovers(&config.instance)?;
+    let leftovers = Leftovers::find(&config, &rules, fresh)?;
+    leftovers.keep_sizes(&mut config);
+    let earlier = leftovers.earlier.as_ref().map_or(&[][..], |earlier| &earlier.matches);
+    check_matches(&rules, &config, earlier)?;
     let sockets = Sockets::bind(config.listen)?;
     config.listen = sockets.address();
     let control = ControlServer::bind(&run_dir.control_socket())?;
-    let segments = Segments::create(&config)?;
+    leftovers.clear(&config.instance)?;
+    let segments = Segments::make(&config, leftovers.earlier.is_some())?;
     let instance = publish(&segments, &config, &rules)?;
-    let mut workers = Workers::new(&config).map_err(UpError::Descriptors)?;
+    let zones = Zones::new(&config, &segments);
+    let mut workers = Workers::new(&config, &segments).map_err(UpError::Descriptors)?;
     workers.start_all(&segments, &sockets)?;
-    let zones = Zones::new(&config);
     let creating = Vec::new();
     Ok(Supervisor {
         workers,
@@ -82,11 +90,16 @@ fn prepare<G: Game>(mut config: Config) -> Result<Supervisor, UpError> {
     })
 }
 
-/// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with.
-fn check_matches(rules: &Rules, config: &Config) -> Result<(), UpError> {
+/// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with, beside
+/// those of an earlier run.
+fn check_matches(rules: &Rules, config: &Config, earlier: &[ZoneEntry]) -> Result<(), UpError> {
     rules.plan(&config.game).map_err(UpError::Options)?;
-    let (total, mut needed, mut fit) = (((config.arena_mib as usize) << 20) / EXTENT_BYTES, 0, 0);
-    let matches = config.initial_matches();
+    let total = ((config.arena_mib as usize) << 20) / EXTENT_BYTES;
+    let mut needed: usize = earlier.iter().map(|entry| entry.extents_reserved as usize).sum();
+    let names: Vec<String> = earlier.iter().map(|entry| unpadded(&entry.name)).collect();
+    let mut matches = config.initial_matches();
+    matches.retain(|wanted| !names.contains(&wanted.name));
+    let mut fit = 0;
     for wanted in &matches {
         needed += rules.plan(&wanted.options)?.extents;
         fit += usize::from(needed <= total);
@@ -140,10 +153,28 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Creates the matches to start with and waits until their sims have opened them.
-    fn open_matches(&mut self, matches: &[MatchConfig]) -> Result<(), UpError> {
+    /// Waits until the sims have taken the matches of an earlier run over, and those that were over are cleared away: their names
+    /// are free then.
+    fn await_resumed(&mut self) -> Result<(), UpError> {
+        let until = Instant::now() + Duration::from_millis(MATCH_OPEN_MS);
+        // One that takes longer, or that its sim could not take over, is shown by `status`: it is no reason to stop the others.
+        while self.zones.is_resuming(&self.segments) && Instant::now() < until {
+            self.starting_turn()?;
+        }
+        Ok(())
+    }
+
+    /// Creates the matches to start with, except those that go on from an earlier run, and waits until their sims have opened them.
+    fn open_matches(&mut self) -> Result<(), UpError> {
+        let matches = self.config.initial_matches();
         let mut waiting = Vec::with_capacity(matches.len());
-        for wanted in matches {
+        for wanted in &matches {
+            if let Some(entry) = self.zones.entry(&wanted.name) {
+                if unpadded(&entry.options) != self.rules.plan(&wanted.options)?.options {
+                    warn!("match {} goes on with the options that it was made with, not with those configured now", wanted.name);
+                }
+                continue;
+            }
             let (slot, id) = self.zones.create(&self.segments, &self.rules, &wanted.name, &wanted.options)?;
             waiting.push((slot, id, &wanted.name));
         }
@@ -164,31 +195,35 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A turn in which a death is an error: what dies at the start would die again.
+    /// A turn in which a death is an error: what dies at the start would die again. Not so when matches of an earlier run are
+    /// taken over, one of which may be the reason: then the others go on.
     fn starting_turn(&mut self) -> Result<(), UpError> {
         self.wait(Duration::from_millis(SUPERVISOR_TURN_MS / 10));
         if self.signals.take() {
             return Err(UpError::Interrupted);
         }
         match self.turn().first() {
-            Some(&Death { role, slot, ending, .. }) => {
+            Some(&Death { role, slot, ending, .. }) if !self.segments.resumed() => {
                 Err(UpError::WorkerDied { role, slot, ending, log: self.run_dir.worker_log(role, slot) })
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
     /// The first line is for programs that wait for it, the rest for who typed the command.
-    fn greet(&self, matches: &[MatchConfig]) {
+    fn greet(&self) {
         let Config { instance, listen, frontends, sims, .. } = &self.config;
-        info!("instance \"{instance}\" listens on {listen}");
-        let mut names: Vec<&str> = matches.iter().take(SUMMARY_MATCHES).map(|entry| entry.name.as_str()).collect();
-        if matches.len() > SUMMARY_MATCHES {
-            names.push("..");
+        let resumed = if self.segments.resumed() { "; it goes on from an earlier run" } else { "" };
+        info!("instance \"{instance}\" listens on {listen}{resumed}");
+        let mut names = self.zones.names();
+        let count = names.len();
+        if count > SUMMARY_MATCHES {
+            names.truncate(SUMMARY_MATCHES);
+            names.push("..".to_owned());
         }
-        let matches = match matches.len() {
+        let matches = match count {
             0 => "none yet; `ringfort matches create NAME` makes one".to_owned(),
-            count => format!("{count} ({})", names.join(", ")),
+            count => format!("{count} ({}){resumed}", names.join(", ")),
         };
         let certificate = match self.config.tls.cert {
             Some(_) => "",

@@ -4,10 +4,11 @@
 //! only after its predecessor was reaped. A worker is started again as long as the instance runs, if ever more slowly.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use ringfort_shm_state::directory::DirectoryWriter;
+use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::layout::{WorkerEntry, WorkerState};
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::Segment;
@@ -15,6 +16,7 @@ use ringfort_shm_state::worker::WorkerPage;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::process::Signal;
 use tracing::{error, info, warn};
+use zerocopy::FromZeros;
 
 use super::segments::Segments;
 use super::sockets::Sockets;
@@ -22,7 +24,10 @@ use super::spawn::{Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SOCKET, FD_WAKE, FD_WO
 use super::{number, shared_role};
 use crate::cli::Role;
 use crate::config::Config;
-use crate::limits::{FRONTEND_PLACES, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SOCKET_SLOTS};
+use crate::limits::{
+    FRONTEND_PLACES, FRONTENDS_MAX, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIMS_MAX,
+    SOCKET_SLOTS,
+};
 
 /// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
 pub(super) struct Workers {
@@ -31,6 +36,20 @@ pub(super) struct Workers {
     frontend_wakes: Vec<OwnedFd>,
     sim_wakes: Vec<OwnedFd>,
     config_json: String,
+}
+
+/// The incarnation of the process that was started last in a place, in this run or an earlier one; 0 when none was.
+pub(super) fn incarnation(segments: &Segments, role: Role, slot: u32) -> u32 {
+    Directory::new(&segments.directory).worker(place(role, slot)).map_or(0, |entry| entry.incarnation)
+}
+
+/// Where the directory has a worker.
+fn place(role: Role, slot: u32) -> usize {
+    let first = match role {
+        Role::Frontend => FRONTEND_PLACES,
+        Role::Sim => SIM_PLACES,
+    };
+    first + slot as usize
 }
 
 /// A worker's place, whoever fills it.
@@ -56,11 +75,15 @@ pub(super) struct Death {
 }
 
 impl Workers {
-    /// Places for the configured workers, all empty. `config` is what they are handed.
-    pub(super) fn new(config: &Config) -> io::Result<Workers> {
+    /// Places for the configured workers, all empty. `config` is what they are handed. Their incarnations go on from those of an
+    /// earlier run, whose other workers leave the directory.
+    pub(super) fn new(config: &Config, segments: &Segments) -> io::Result<Workers> {
         let wake = || Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
-        let frontends = (0..config.frontends).map(|slot| Post::new(Role::Frontend, slot));
-        let sims = (0..config.sims).map(|slot| Post::new(Role::Sim, slot));
+        let posts = |role, slots: Range<u32>| slots.map(move |slot| Post::new(role, slot, incarnation(segments, role, slot)));
+        let frontends = posts(Role::Frontend, 0..config.frontends);
+        let sims = posts(Role::Sim, 0..config.sims);
+        let frontends_gone = posts(Role::Frontend, config.frontends..FRONTENDS_MAX);
+        frontends_gone.chain(posts(Role::Sim, config.sims..SIMS_MAX)).for_each(|post| post.vacate(segments));
         Ok(Workers {
             posts: sims.chain(frontends).collect(),
             frontend_wakes: (0..SOCKET_SLOTS).map(|_| wake()).collect::<io::Result<_>>()?,
@@ -232,9 +255,9 @@ impl Drop for Workers {
 }
 
 impl Post {
-    fn new(role: Role, slot: u32) -> Post {
+    fn new(role: Role, slot: u32, incarnation: u32) -> Post {
         let entry =
-            WorkerEntry { pid: 0, role: shared_role(role) as u32, start_time: 0, slot, restarts: 0, state: 0, incarnation: 0 };
+            WorkerEntry { pid: 0, role: shared_role(role) as u32, start_time: 0, slot, restarts: 0, state: 0, incarnation };
         Post { role, slot, process: None, entry, started: Instant::now(), quick_deaths: 0, start_at: None }
     }
 
@@ -251,11 +274,16 @@ impl Post {
 
     fn publish(&mut self, segments: &Segments, state: WorkerState) {
         self.entry.state = number(state);
-        let first = match self.role {
-            Role::Frontend => FRONTEND_PLACES,
-            Role::Sim => SIM_PLACES,
-        };
-        DirectoryWriter::new(&segments.directory).publish_worker(first + self.slot as usize, &self.entry);
+        DirectoryWriter::new(&segments.directory).publish_worker(place(self.role, self.slot), &self.entry);
+    }
+
+    /// Leaves of a place that nobody fills any more only the incarnation, for who comes there in a later run.
+    fn vacate(self, segments: &Segments) {
+        let Post { role, slot, entry: WorkerEntry { incarnation, .. }, .. } = self;
+        if incarnation > 0 {
+            let entry = WorkerEntry { incarnation, ..WorkerEntry::new_zeroed() };
+            DirectoryWriter::new(&segments.directory).publish_worker(place(role, slot), &entry);
+        }
     }
 
     fn reap(&mut self) -> Option<Death> {

@@ -19,9 +19,11 @@ use zerocopy::FromZeros;
 use super::errors::MatchError;
 use super::rules::{MatchPlan, Rules, mib_of};
 use super::segments::Segments;
-use super::workers::Workers;
+use super::workers::{Workers, incarnation};
+use crate::cli::Role;
 use crate::clock::boot_us;
 use crate::config::{Config, Options, check_match_name};
+use crate::limits::FRONTENDS_MAX;
 
 /// The tick of a match's second root. From it on the mailbox is read in order: before, a sim skips what stands there,
 /// which was for an earlier match of the slot.
@@ -82,17 +84,49 @@ pub(super) enum Opening {
 }
 
 impl Zones {
-    /// No matches yet.
-    pub(super) fn new(config: &Config) -> Zones {
-        Zones {
+    /// The matches of the directory, none in a new one. Those of an earlier run are granted to the sims of this run, and told of
+    /// that run's front-ends, before any process of this run is started.
+    pub(super) fn new(config: &Config, segments: &Segments) -> Zones {
+        let mut zones = Zones {
             live: BTreeMap::new(),
-            epochs: vec![0; MAX_ZONES],
+            epochs: (0..MAX_ZONES).map(|slot| segments.world.published(slot).epoch.into()).collect(),
             // Microseconds since boot are ahead of every number that an earlier instance gave out, one at a time.
             last_incarnation: boot_us(),
             max: config.max_matches,
             sims: config.sims,
             inbox_bytes: u64::from(config.inbox_mib) << 20,
+        };
+        for (slot, entry) in Directory::new(&segments.directory).zones() {
+            zones.resume(segments, slot, entry);
         }
+        for frontend in 0..FRONTENDS_MAX {
+            let incarnation = incarnation(segments, Role::Frontend, frontend);
+            if incarnation > 0 {
+                zones.frontend_died(segments, frontend, incarnation);
+            }
+        }
+        zones
+    }
+
+    /// Goes on with a match of an earlier run.
+    fn resume(&mut self, segments: &Segments, slot: usize, entry: ZoneEntry) {
+        self.last_incarnation = self.last_incarnation.max(entry.incarnation);
+        // The directory may have granted an epoch that no process lived to claim.
+        self.epochs[slot] = self.epochs[slot].max(entry.epoch) + 1;
+        let entry = ZoneEntry { owner_sim: self.idlest_sim(), epoch: self.epochs[slot], ..entry };
+        let mut zone = Zone::new(entry);
+        zone.publish(slot, segments);
+        let head = zone.newest(slot, segments);
+        zone.stage = if entry.state == ZoneState::Closed as u32 {
+            Stage::Closed { generation: zone.entry.generation, failed: false }
+        } else if head.is_some() {
+            Stage::Open
+        } else {
+            Stage::Opening
+        };
+        let tick = head.map_or(0, |head| head.tick);
+        info!(zone = slot, "match {} has id {}, tick {tick} and now sim {}", zone.name(), entry.incarnation, entry.owner_sim);
+        self.live.insert(slot, zone);
     }
 
     /// Puts a match into the directory. Its options are complete. Returns its slot and its id.
@@ -132,7 +166,7 @@ impl Zones {
             name: padded(name),
             options: padded(&plan.options),
         };
-        let mut zone = Zone { entry, stage: Stage::Opening, seen_sequence: 0, end_wanted: false, obituaries: BTreeMap::new() };
+        let mut zone = Zone::new(entry);
         zone.publish(slot, segments);
         info!(zone = slot, "match {name} has id {} and sim {}", entry.incarnation, entry.owner_sim);
         self.live.insert(slot, zone);
@@ -145,6 +179,25 @@ impl Zones {
         let zone = found.ok_or_else(|| MatchError::NoSuchMatch(name.to_owned()))?;
         zone.end_wanted = true;
         Ok(zone.entry.incarnation)
+    }
+
+    /// The match of a name, over or not.
+    pub(super) fn entry(&self, name: &str) -> Option<&ZoneEntry> {
+        self.live.values().find(|zone| zone.name() == name).map(|zone| &zone.entry)
+    }
+
+    /// The matches' names, by slot.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.live.values().map(Zone::name).collect()
+    }
+
+    /// Whether a match of an earlier run has yet to be taken over by its sim, or cleared away because it was over.
+    pub(super) fn is_resuming(&self, segments: &Segments) -> bool {
+        self.live.iter().any(|(slot, zone)| match zone.stage {
+            Stage::Opening => false,
+            Stage::Open => !zone.has_failed(*slot, segments) && !zone.is_claimed(*slot, segments),
+            Stage::Closed { .. } => true,
+        })
     }
 
     /// What became of a match.
@@ -232,6 +285,10 @@ impl Zones {
 }
 
 impl Zone {
+    fn new(entry: ZoneEntry) -> Zone {
+        Zone { entry, stage: Stage::Opening, seen_sequence: 0, end_wanted: false, obituaries: BTreeMap::new() }
+    }
+
     fn name(&self) -> String {
         unpadded(&self.entry.name)
     }
@@ -244,6 +301,11 @@ impl Zone {
     fn has_failed(&self, slot: usize, segments: &Segments) -> bool {
         let sim = segments.sims.get(self.entry.owner_sim as usize);
         sim.is_some_and(|segment| WorkerPage::new(segment).has_failed(slot, self.entry.incarnation))
+    }
+
+    /// Whether its sim steps it: a match that was over is never claimed, but closed.
+    fn is_claimed(&self, slot: usize, segments: &Segments) -> bool {
+        segments.world.published(slot).epoch == self.entry.epoch as u16
     }
 
     fn publish(&mut self, slot: usize, segments: &Segments) {

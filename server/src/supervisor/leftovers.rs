@@ -1,0 +1,272 @@
+//! What an earlier run of the instance left in shared memory: to go on with, to remove, or to leave alone.
+//!
+//! **Invariant**: nothing is removed that somebody may have played on, unless the operator says `--fresh`; and nothing at all
+//! while a process of that run lives. Only for the holder of the instance's lock.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::fsck::{self, Problem, Report};
+use ringfort_shm_state::inbox::Inbox;
+use ringfort_shm_state::layout::{Header, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
+use ringfort_shm_state::limits::EXTENT_BYTES;
+use ringfort_shm_state::process::ProcessId;
+use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, leftovers, unpadded};
+use ringfort_shm_state::worker::WorkerPage;
+use ringfort_shm_state::world::World;
+use tracing::{info, warn};
+use zerocopy::FromBytes;
+
+use super::errors::UpError;
+use super::rules::{OtherRules, Rules};
+use crate::config::Config;
+use crate::limits::{FRONTENDS_MAX, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIMS_MAX};
+
+/// What an earlier run left, judged.
+#[derive(Default)]
+pub(super) struct Leftovers {
+    /// The run to go on with.
+    pub(super) earlier: Option<Earlier>,
+    /// Files that are of no more use.
+    useless: Vec<PathBuf>,
+}
+
+/// A run whose directory, world and inboxes are as they should be.
+pub(super) struct Earlier {
+    /// Its matches; those that were over, too.
+    pub(super) matches: Vec<ZoneEntry>,
+    arena_mib: u32,
+    inbox_mib: u32,
+}
+
+/// Why an earlier run can't be gone on with: what was found, and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// A segment's header is another one.
+    #[error("{what} of {} is {found:#x}, and this binary expects {expected:#x}", path.display())]
+    Mismatch {
+        /// The segment's file.
+        path: PathBuf,
+        /// Which field of the header.
+        what: &'static str,
+        /// Its value there.
+        found: u64,
+        /// Its value here.
+        expected: u64,
+    },
+    /// A segment is gone.
+    #[error("{} is gone, although the run was complete", .0.display())]
+    Gone(PathBuf),
+    /// A segment can't be attached.
+    #[error(transparent)]
+    Segment(SegmentError),
+    /// It is another game, or a match is laid out or stepped otherwise.
+    #[error(transparent)]
+    Rules(#[from] OtherRules),
+    /// The directory says something of a match that no supervisor writes.
+    #[error("match \"{name}\" has {what} {found:#x} in the directory, which is damaged")]
+    Entry {
+        /// Which match.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+        /// Its value there.
+        found: u64,
+    },
+    /// The world is damaged.
+    #[error("`fsck` finds {count} problems where there must be none, the first one \"{first}\"")]
+    Damaged {
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: Problem,
+    },
+}
+
+impl From<SegmentError> for Unfit {
+    fn from(error: SegmentError) -> Unfit {
+        match error {
+            SegmentError::Mismatch { path, what, found, expected } => Unfit::Mismatch { path, what, found, expected },
+            SegmentError::Missing { path } => Unfit::Gone(path),
+            other => Unfit::Segment(other),
+        }
+    }
+}
+
+impl Leftovers {
+    /// Looks at what there is. Removes nothing yet.
+    pub(super) fn find(config: &Config, rules: &Rules, fresh: bool) -> Result<Leftovers, UpError> {
+        let instance = &config.instance;
+        let files = leftovers(instance);
+        if files.is_empty() {
+            return Ok(Leftovers::default());
+        }
+        await_deaths(instance, &files)?;
+        if fresh {
+            return Ok(Leftovers { earlier: None, useless: files });
+        }
+        let earlier = judge(instance, &files, rules);
+        let earlier = earlier.map_err(|unfit| UpError::Leftovers { instance: instance.clone(), unfit })?;
+        let useless = match earlier {
+            // The workers' own segments hold nothing that a match needs: they are made anew, as many as there will be.
+            Some(_) => files.into_iter().filter(|file| !SHARED.iter().any(|spec| *file == spec.path(instance))).collect(),
+            None => files,
+        };
+        Ok(Leftovers { earlier, useless })
+    }
+
+    /// What was allocated stays as it is, whatever the configuration says by now.
+    pub(super) fn keep_sizes(&self, config: &mut Config) {
+        let Some(earlier) = &self.earlier else { return };
+        for (key, wanted, found) in
+            [("arena_mib", &mut config.arena_mib, earlier.arena_mib), ("inbox_mib", &mut config.inbox_mib, earlier.inbox_mib)]
+        {
+            if *wanted != found {
+                warn!("`{key}` stays {found}, as the earlier run has it; {wanted} counts when the instance starts anew");
+                *wanted = found;
+            }
+        }
+    }
+
+    /// Removes what is of no more use.
+    pub(super) fn clear(&self, instance: &str) -> Result<(), UpError> {
+        for path in &self.useless {
+            std::fs::remove_file(path).map_err(|source| UpError::LeftoverStays { path: path.clone(), source })?;
+        }
+        if self.earlier.is_none() && !self.useless.is_empty() {
+            info!("removed {} segments that an earlier run of instance \"{instance}\" left behind", self.useless.len());
+        }
+        Ok(())
+    }
+}
+
+/// The segments without which there is no going on. Made in this order, the directory last.
+const SHARED: [SegmentSpec; 4] = [
+    SegmentSpec::world(0),
+    SegmentSpec::inbox(SegmentKind::InboxNet, 0),
+    SegmentSpec::inbox(SegmentKind::InboxSys, 0),
+    SegmentSpec::DIRECTORY,
+];
+
+/// The run to go on with. `None` when it was killed before its directory was published: nobody can have played on it.
+fn judge(instance: &str, files: &[PathBuf], rules: &Rules) -> Result<Option<Earlier>, Unfit> {
+    files.iter().try_for_each(|path| check_version(path))?;
+    if header(&SegmentSpec::DIRECTORY.path(instance)).is_none_or(|header| is_half_made(&header)) {
+        return Ok(None);
+    }
+    let [world, net, sys, directory] = SHARED.map(|spec| Segment::open(instance, spec, Access::ReadOnly));
+    let directory_segment = directory?;
+    let directory = Directory::new(&directory_segment);
+    let Some(entry) = directory.instance() else { return Ok(None) };
+    let (world, net, _) = (World::new(world?), net?, sys?);
+    rules.check_schema(entry.schema_hash, directory.schema_json())?;
+    let zones: Vec<(usize, ZoneEntry)> = directory.zones().collect();
+    for (slot, entry) in &zones {
+        check_entry(*slot, entry, &net, rules)?;
+    }
+    let Report { problems, .. } = fsck::check(&world, &zones);
+    let count = problems.len();
+    if let Some(first) = problems.into_iter().next() {
+        return Err(Unfit::Damaged { count, first });
+    }
+    Ok(Some(Earlier {
+        matches: zones.into_iter().map(|(_, entry)| entry).collect(),
+        arena_mib: mib(world.extents() as u64 * EXTENT_BYTES as u64),
+        inbox_mib: mib(net.header().parameter),
+    }))
+}
+
+fn mib(bytes: u64) -> u32 {
+    (bytes >> 20) as u32
+}
+
+/// Another version may have other segments, and make them in another order: none of its files says that nobody has played.
+fn check_version(path: &Path) -> Result<(), Unfit> {
+    let Some(header) = header(path).filter(|header| !is_half_made(header)) else { return Ok(()) };
+    for (what, found, expected) in [
+        ("the magic", header.magic, MAGIC),
+        ("the version", header.version.into(), VERSION.into()),
+        ("the layout hash", header.layout_hash, layout_hash()),
+    ] {
+        if found != expected {
+            return Err(Unfit::Mismatch { path: path.to_owned(), what, found, expected });
+        }
+    }
+    Ok(())
+}
+
+fn check_entry(slot: usize, entry: &ZoneEntry, inbox: &Segment, rules: &Rules) -> Result<(), Unfit> {
+    let wrong = |what, found| Unfit::Entry { name: unpadded(&entry.name), what, found };
+    if entry.state == ZoneState::Closed as u32 {
+        return Ok(());
+    }
+    if entry.state != ZoneState::Open as u32 {
+        return Err(wrong("the state", entry.state.into()));
+    }
+    if Inbox::new(inbox.memory(), slot, entry.inbox_offset, entry.inbox_bytes).is_none() {
+        return Err(wrong("an inbox at", entry.inbox_offset));
+    }
+    Ok(rules.check_match(entry)?)
+}
+
+/// What stands first in a segment's file, of whatever version; `None` when not even that is there.
+fn header(path: &Path) -> Option<Header> {
+    let mut bytes = [0; size_of::<Header>()];
+    File::open(path).ok()?.read_exact_at(&mut bytes, 0).ok()?;
+    Header::read_from_bytes(&bytes).ok()
+}
+
+/// Whether a segment's creator died before anybody could use it. It fills the header from the front and then says `ready`.
+fn is_half_made(header: &Header) -> bool {
+    let ours = header.version == VERSION && header.layout_hash == layout_hash();
+    (header.magic, header.layout_hash) == (0, 0) || header.version == 0 || (ours && header.ready == 0)
+}
+
+/// A process that says it uses a segment.
+struct Claim {
+    process: ProcessId,
+    role: Role,
+    slot: u32,
+}
+
+/// Waits until no process of the earlier run lives: the workers of a killed supervisor are killed by the kernel, which may take
+/// a moment.
+fn await_deaths(instance: &str, files: &[PathBuf]) -> Result<(), UpError> {
+    let until = Instant::now() + Duration::from_millis(LEFTOVER_PATIENCE_MS);
+    loop {
+        let Some(claim) = claims(instance, files).into_iter().find(|claim| claim.process.is_alive()) else { return Ok(()) };
+        if Instant::now() >= until {
+            let Claim { process: ProcessId { pid, .. }, role, slot } = claim;
+            return Err(UpError::LeftoverLives { instance: instance.to_owned(), pid, role: role.name(), slot });
+        }
+        std::thread::sleep(Duration::from_millis(LEFTOVER_POLL_MS));
+    }
+}
+
+/// Everybody who claims a segment of the instance. Of one that can't be attached only its creator is known.
+fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
+    let creator = |header: Header| Claim {
+        process: ProcessId { pid: header.creator_pid, start_time: header.creator_start },
+        role: Role::Supervisor,
+        slot: 0,
+    };
+    let mut claims: Vec<Claim> =
+        files.iter().filter_map(|path| header(path)).filter(|header| header.magic == MAGIC).map(creator).collect();
+    let open = |spec| Segment::open(instance, spec, Access::ReadOnly).ok();
+    if let Some(directory) = open(SegmentSpec::DIRECTORY) {
+        claims.extend(Directory::new(&directory).workers().filter_map(|entry| {
+            let process = ProcessId { pid: entry.pid, start_time: entry.start_time };
+            Some(Claim { process, role: Role::from_u32(entry.role)?, slot: entry.slot })
+        }));
+    }
+    for (kind, role, slots) in [(SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX), (SegmentKind::Sim, Role::Sim, SIMS_MAX)] {
+        claims.extend((0..slots).filter_map(|slot| {
+            let segment = open(SegmentSpec::worker(kind, slot))?;
+            Some(Claim { process: WorkerPage::new(&segment).claimed_by(), role, slot })
+        }));
+    }
+    claims
+}
