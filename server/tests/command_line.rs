@@ -194,16 +194,36 @@ fn a_signal_stops_in_order() {
 }
 
 #[test]
-fn what_a_killed_supervisor_left_is_removed_by_the_next() {
-    let place = Place::new("leftovers");
-    let mut first = Instance::up(place, &[]);
+fn what_a_killed_supervisor_left_is_looked_at_and_gone_on_with() {
+    let mut first = Instance::up(Place::new("leftovers"), &[]);
+    first.wait_for("ticks are made", |status| match_of(status, "match-1")["tick"].as_u64() > Some(3));
     send(processes(&first.status(), "supervisor")[0], Signal::KILL);
     assert_eq!(first.exit_code(), None);
-    let dead = first.wait_for("all are dead", |status| {
-        status["processes"].as_array().unwrap().iter().all(|process| process["state"] == "dead")
-    });
-    assert!(!match_of(&dead, "match-1").is_null());
-    let flags = ["up", "--listen", "127.0.0.1:0", "--arena-mib", "65536"];
-    first.place.check_refused(&flags, &["has no room"]);
+    let over = |process: &Value| process["state"] == "dead" || process["state"] == "zombie";
+    let dead = first.wait_for("all are dead", |status| status["processes"].as_array().unwrap().iter().all(over));
+    assert!(first.done(&["status"]).contains("`ringfort up` goes on with it"));
+    assert!(first.done(&["matches", "list"]).contains("match-1"));
+    assert!(first.done(&["fsck"]).contains(" 0 problems"));
+    first.place.check_refused(&["matches", "end", "match-1"], &["is not running", "ringfort up"]);
+    first.up_again(&[]);
+    let tick = match_of(&dead, "match-1")["tick"].as_u64();
+    let after = first.wait_for("it goes on", |status| match_of(status, "match-1")["tick"].as_u64() > tick);
+    assert_eq!(match_of(&after, "match-1")["id"], match_of(&dead, "match-1")["id"]);
+    assert!(!first.done(&["status"]).contains("goes on with it"));
+    first.done(&["down"]);
+    assert_eq!(first.exit_code(), Some(0));
     assert_eq!(first.place.segments(), [""; 0]);
+}
+
+#[test]
+fn what_cannot_start_leaves_an_earlier_run_as_it_is() {
+    let mut first = Instance::up(Place::new("kept"), &[]);
+    send(processes(&first.status(), "supervisor")[0], Signal::KILL);
+    assert_eq!(first.exit_code(), None);
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let files = first.place.segments();
+    first.place.check_refused(&["up", "--listen", &address], &["is in use", &address]);
+    first.place.check_refused(&["up", "--listen", "127.0.0.1:0", "--matches", "31"], &["only 1 of the 30 matches"]);
+    assert_eq!(first.place.segments(), files);
 }

@@ -43,17 +43,55 @@ impl Instance {
         let name = format!("w{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::write(directory.path().join("ringfort.toml"), CONFIGURATION).expect("a configuration file");
-        let log = fs::File::create(directory.path().join("stderr")).expect("a log file");
-        let mut command = command(&name, directory.path(), &["up"]);
-        let mut up = command.args(flags).stdout(Stdio::piped()).stderr(log).spawn().expect("the server can be started");
-        let mut line = String::new();
-        let output = up.stdout.as_mut().expect("its output is piped");
-        BufReader::new(output).read_line(&mut line).expect("its output can be read");
-        let address = line.trim().rsplit(' ').next().and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| {
-            panic!("`up` said {line:?} and {}", fs::read_to_string(directory.path().join("stderr")).unwrap_or_default())
-        });
+        let (up, address) = listening(spawn_up(&name, directory.path(), flags), directory.path());
         Instance { name, directory, up, address }
+    }
+
+    /// Kills its supervisor and all its workers, and waits until all of them are dead.
+    pub fn kill(&mut self) {
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+        for pid in self.pids() {
+            // An error says that its supervisor's death has killed it.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        self.wait_for("all are dead", |status| {
+            let processes = status["processes"].as_array().expect("a list of processes");
+            processes.iter().all(|process| process["state"] == "dead" || process["state"] == "zombie")
+        });
+    }
+
+    /// Starts it again, in its place, and waits until it says where it listens.
+    pub fn start_again(&mut self, flags: &[&str]) {
+        (self.up, self.address) = listening(spawn_up(&self.name, self.directory.path(), flags), self.directory.path());
+    }
+
+    /// Starts it again and kills it after a time, wherever it is by then.
+    pub fn start_and_kill(&mut self, flags: &[&str], after: Duration) {
+        self.up = spawn_up(&self.name, self.directory.path(), flags);
+        std::thread::sleep(after);
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+        let until = Instant::now() + PATIENCE;
+        while !self.pids().is_empty() {
+            assert!(Instant::now() < until, "workers outlive their supervisor");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Checks that it does not start with these flags; its sentence has all of these words.
+    pub fn check_refused(&self, flags: &[&str], words: &[&str]) {
+        let output = self.run(&[&["up"], flags].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let sentence = stderr.lines().find(|line| line.starts_with("ringfort: ")).unwrap_or_default();
+        let missing: Vec<&&str> = words.iter().filter(|word| !sentence.contains(**word)).collect();
+        assert!(missing.is_empty(), "{missing:?} is not in {stderr:?}");
+    }
+
+    /// What the last start has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
     }
 
     /// Its name.
@@ -172,6 +210,24 @@ impl Drop for Instance {
             let _ = fs::remove_file(Path::new("/dev/shm").join(segment));
         }
     }
+}
+
+/// Starts `up`.
+fn spawn_up(instance: &str, directory: &Path, flags: &[&str]) -> Child {
+    let log = fs::File::create(directory.join("stderr")).expect("a log file");
+    let mut command = command(instance, directory, &["up"]);
+    command.args(flags).stdout(Stdio::piped()).stderr(log).spawn().expect("the server can be started")
+}
+
+/// Waits until `up` says where it listens.
+fn listening(mut up: Child, directory: &Path) -> (Child, SocketAddr) {
+    let mut line = String::new();
+    let output = up.stdout.as_mut().expect("its output is piped");
+    BufReader::new(output).read_line(&mut line).expect("its output can be read");
+    let address = line.trim().rsplit(' ').next().and_then(|address| address.parse().ok());
+    let address = address
+        .unwrap_or_else(|| panic!("`up` said {line:?} and {}", fs::read_to_string(directory.join("stderr")).unwrap_or_default()));
+    (up, address)
 }
 
 /// The command line, in the instance's directory, so that no other configuration is read.

@@ -4,6 +4,7 @@ mod death;
 mod loadtest;
 mod play;
 mod refused;
+mod resume;
 mod shared_memory;
 mod stop;
 mod walk;

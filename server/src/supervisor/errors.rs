@@ -53,8 +53,8 @@ pub enum UpError {
     },
     /// What an earlier run left can't be gone on with.
     #[error(
-        "instance \"{instance}\" cannot go on with what an earlier run left in /dev/shm: {unfit}; `ringfort fsck` shows more, and \
-         `ringfort up --fresh` removes it and starts anew"
+        "instance \"{instance}\" cannot go on with what an earlier run left in /dev/shm: {unfit}; `ringfort up --fresh` removes \
+         that and starts anew"
     )]
     Leftovers {
         /// Which instance.

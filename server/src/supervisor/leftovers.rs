@@ -77,7 +77,7 @@ pub enum Unfit {
         found: u64,
     },
     /// The world is damaged.
-    #[error("`fsck` finds {count} problems where there must be none, the first one \"{first}\"")]
+    #[error("its world has {count} problems where there must be none, the first one \"{first}\" (`ringfort fsck` shows all)")]
     Damaged {
         /// How many.
         count: usize,

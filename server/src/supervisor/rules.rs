@@ -236,6 +236,8 @@ fn options_text(options: &Options) -> Result<String, MatchError> {
 mod tests {
     use super::*;
     use crate::skirmish::Skirmish;
+    use ringfort_shm_state::segment::padded;
+    use zerocopy::FromZeros;
 
     fn plan(options: &[(&str, OptionValue)]) -> Result<MatchPlan, MatchError> {
         let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
@@ -271,6 +273,39 @@ mod tests {
         for (name, value) in [("minutes", "0.5"), ("minutes", "1440"), ("kills", "65535")] {
             plan(&[(name, OptionValue::Text(value.into()))]).unwrap();
         }
+    }
+
+    fn entry_of(plan: &MatchPlan) -> ZoneEntry {
+        let MatchPlan { tick_hz, capacity, max_entities, tables_hash, .. } = *plan;
+        ZoneEntry { tick_hz, capacity, max_entities, tables_hash, name: padded("m"), ..ZoneEntry::new_zeroed() }
+    }
+
+    #[test]
+    fn matches_of_another_build_or_rate_are_told_apart() {
+        let rules = Rules::of::<Skirmish>(&Config::default());
+        let entry = entry_of(&plan(&[(CAPACITY, OptionValue::Number(8))]).unwrap());
+        rules.check_match(&entry).unwrap();
+        let refusal = |entry| rules.check_match(&entry).unwrap_err().to_string();
+        assert_eq!(
+            refusal(ZoneEntry { tick_hz: 7, ..entry }),
+            format!("match \"m\" makes 7 ticks a second, and the configuration says {}", rules.tick_hz)
+        );
+        let tables = refusal(ZoneEntry { tables_hash: 0xabc, ..entry });
+        assert!(tables.contains("0xabc there") && tables.contains(&format!("{:#x} here", entry.tables_hash)), "{tables}");
+        assert!(refusal(ZoneEntry { max_entities: 1, ..entry }).contains("another build"));
+        assert!(refusal(ZoneEntry { capacity: 9, ..entry }).contains("another build"));
+        assert!(refusal(ZoneEntry { capacity: 0, ..entry }).contains("none that the game can have"));
+    }
+
+    #[test]
+    fn another_game_is_told_apart_by_its_first_difference() {
+        let rules = Rules::of::<Skirmish>(&Config::default());
+        rules.check_schema(rules.schema_hash, None).unwrap();
+        let other = Schema { game: "Chess".into(), ..rules.schema.clone() };
+        let refusal = rules.check_schema(other.hash(), serde_json::to_vec(&other).ok()).unwrap_err().to_string();
+        let words = ["Chess there", &format!("{:#x}", other.hash()), &format!("{:#x}", rules.schema_hash)];
+        assert!(words.iter().all(|word| refusal.contains(word)), "{refusal}");
+        assert!(rules.check_schema(1, Some(b"{".to_vec())).unwrap_err().to_string().contains("cannot be read"));
     }
 
     /// Extents that were seen in use: about 12 with 5 players, about 90 with 1,000.

@@ -77,15 +77,13 @@ impl Drop for Place {
 impl Instance {
     /// Starts with a small arena and a port of the kernel's choice, and waits until it listens.
     pub fn up(place: Place, flags: &[&str]) -> Instance {
-        let mut command = place.command(&["up", "--listen", "127.0.0.1:0", "--arena-mib", "32"]);
-        let log = std::fs::File::create(place.path("stderr")).unwrap();
-        let mut up = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(up.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let stderr = std::fs::read_to_string(place.path("stderr")).unwrap();
-        let expected = format!("ringfort: instance {} listening on ", place.name);
-        let address = line.trim().strip_prefix(&expected).unwrap_or_else(|| panic!("{line}{stderr}")).to_owned();
+        let (up, address) = launch(&place, flags);
         Instance { place, up, address }
+    }
+
+    /// Starts it again in its place after it has ended.
+    pub fn up_again(&mut self, flags: &[&str]) {
+        (self.up, self.address) = launch(&self.place, flags);
     }
 
     /// `status --json`.
@@ -134,6 +132,18 @@ impl Drop for Instance {
         let _ = self.up.kill();
         let _ = self.up.wait();
     }
+}
+
+fn launch(place: &Place, flags: &[&str]) -> (Child, String) {
+    let mut command = place.command(&["up", "--listen", "127.0.0.1:0", "--arena-mib", "32"]);
+    let log = std::fs::File::create(place.path("stderr")).unwrap();
+    let mut up = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(up.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let stderr = std::fs::read_to_string(place.path("stderr")).unwrap();
+    let expected = format!("ringfort: instance {} listening on ", place.name);
+    let address = line.trim().strip_prefix(&expected).unwrap_or_else(|| panic!("{line}{stderr}")).to_owned();
+    (up, address)
 }
 
 /// The processes of a role.
