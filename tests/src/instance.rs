@@ -49,16 +49,26 @@ impl Instance {
 
     /// Kills its supervisor and all its workers, and waits until all of them are dead.
     pub fn kill(&mut self) {
-        let _ = self.up.kill();
-        let _ = self.up.wait();
-        for pid in self.pids() {
-            // An error says that its supervisor's death has killed it.
+        self.kill_processes();
+        self.reap();
+    }
+
+    /// Kills its supervisor and all its workers. The supervisor's exit code is yet to be taken: [`Instance::reap`].
+    pub fn kill_processes(&self) {
+        // It first, so that it starts nobody again.
+        for pid in std::iter::once(self.supervisor()).chain(self.pids()) {
+            // An error says that it has ended since.
             let _ = kill_process(pid, Signal::KILL);
         }
         self.wait_for("all are dead", |status| {
             let processes = status["processes"].as_array().expect("a list of processes");
             processes.iter().all(|process| process["state"] == "dead" || process["state"] == "zombie")
         });
+    }
+
+    /// Takes the exit of a supervisor that was killed.
+    pub fn reap(&mut self) {
+        let _ = self.up.wait();
     }
 
     /// Starts it again, in its place, and waits until it says where it listens.

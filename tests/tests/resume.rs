@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use ringfort::attach::Attached;
@@ -14,8 +15,8 @@ use ringfort_client::JoinTarget;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{
-    EventRow, Header, InboxControl, RecordKind, RootHead, SegmentKind, SessionInput, SessionRow, VERSION, WorkerSelf, ZoneEntry,
-    ZoneMeta, inbox, layout_hash, worker, world,
+    EventRow, Header, InboxControl, RecordKind, Role, RootHead, SegmentKind, SessionInput, SessionRow, VERSION, WorkerSelf,
+    ZoneEntry, ZoneMeta, ZoneState, inbox, layout_hash, worker, world,
 };
 use ringfort_shm_state::limits::{PAGE_BYTES, ROOT_RING};
 use ringfort_shm_state::mirror::Mirror;
@@ -91,6 +92,13 @@ impl Look {
     }
 }
 
+/// The incarnation of a front-end as the directory has it now.
+fn incarnation(look: &Look, slot: u32) -> u32 {
+    let mut workers = Directory::new(&look.attached.directory).workers();
+    let entry = workers.find(|entry| entry.role == Role::Frontend as u32 && entry.slot == slot);
+    entry.expect("a front-end").incarnation
+}
+
 /// The file of a segment.
 fn file(instance: &Instance, spec: SegmentSpec) -> PathBuf {
     spec.path(instance.name())
@@ -150,6 +158,7 @@ fn a_killed_instance_goes_on_from_its_last_commit() {
     instance.kill();
     instance.check_memory();
     let before = Look::at(&instance);
+    let killed = [0, 1].map(|slot| incarnation(&before, slot));
     assert_eq!((before.head().sessions, before.meta().entities_alive), (3, 3));
     for (who, name) in players.into_iter().zip(["ada", "bob", "cyd"]) {
         let (row, inputs) = before.session(name);
@@ -168,6 +177,8 @@ fn a_killed_instance_goes_on_from_its_last_commit() {
     }
     assert_eq!(after["matches"].as_array().map(Vec::len), Some(3));
     let now = Look::at(&instance);
+    let started = [0, 1].map(|slot| incarnation(&now, slot));
+    assert!(started[0] > killed[0] && started[1] > killed[1], "incarnations {started:?} after {killed:?}");
     assert_eq!(now.root_of_tick_0(), before.root_of_tick_0(), "every tick since the kill is one root");
     assert_eq!(now.head().first_sequence, before.head().first_sequence);
     assert_eq!((now.entry.seed, now.entry.options), (before.entry.seed, before.entry.options));
@@ -240,6 +251,45 @@ fn a_lock_whose_holder_died_with_the_instance_is_repaired() {
     let look = Look::at(&instance);
     let ring = Inbox::new(look.attached.inbox.memory(), 0, look.entry.inbox_offset, look.entry.inbox_bytes).expect("an inbox");
     assert_eq!(ring.repairs(look.attached.inbox.memory()), 1);
+}
+
+/// One is over and waits until a front-end that stands still has seen that; one is in the directory, but its sim stands still and
+/// has not opened it; and the slot of a third was given back.
+#[test]
+fn matches_that_were_over_or_not_open_yet_are_finished_and_opened() {
+    let mut instance = Instance::start(&["--sims", "1"]);
+    for _ in 0..3 {
+        instance.done(&["matches", "create", "gone"]);
+        instance.done(&["matches", "end", "gone"]);
+        instance.wait_for("its slot is free", |status| match_named(status, "gone").is_null());
+    }
+    let before = instance.status();
+    send_signal(pid_of(processes(&before, "frontend")[1]), Signal::STOP);
+    instance.done(&["matches", "end", "match-1"]);
+    instance.wait_for("it is over", |status| match_named(status, "match-1")["state"] == "ended");
+    send_signal(pid_of(processes(&before, "sim")[0]), Signal::STOP);
+    let created = thread::scope(|scope| {
+        let name = instance.name().to_owned();
+        let shared = &instance;
+        let asker = scope.spawn(move || shared.run(&["matches", "create", "late"]));
+        let late = instance.wait_for("it is in the directory", |status| match_named(status, "late")["state"] == "opening");
+        let zone = Directory::new(&Attached::open(&name).expect("it runs").directory).zone(0).expect("the first match");
+        assert_eq!(zone.state, ZoneState::Closed as u32);
+        instance.kill_processes();
+        assert!(!asker.join().expect("the command ends").status.success());
+        match_named(&late, "late")["id"].clone()
+    });
+    instance.reap();
+
+    instance.start_again(&["--sims", "1"]);
+    let after = instance.wait_for("all run", |status| {
+        ["match-1", "late"].iter().all(|name| match_named(status, name)["tick"].as_u64() > Some(0))
+    });
+    assert!(id(&after) > id(&before), "match-1 was over: it is another one now");
+    assert_eq!(match_named(&after, "late")["id"], created);
+    instance.done(&["matches", "create", "gone"]);
+    instance.wait_for("a slot serves again", |status| match_named(status, "gone")["tick"].as_u64() > Some(0));
+    instance.check_memory();
 }
 
 /// Each is killed at another moment: while it makes its segments, opens or resumes its match, or runs. Once there is a match, it

@@ -105,7 +105,8 @@ fn check_matches(rules: &Rules, config: &Config, earlier: &[ZoneEntry]) -> Resul
         fit += usize::from(needed <= total);
     }
     if needed > total {
-        return Err(UpError::ArenaTooSmall { fit, wanted: matches.len(), needed, total, mib: mib_of(needed) });
+        let (wanted, resumes) = (matches.len(), !earlier.is_empty());
+        return Err(UpError::ArenaTooSmall { fit, wanted, needed, total, mib: mib_of(needed), resumes });
     }
     Ok(())
 }
