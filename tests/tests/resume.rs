@@ -254,14 +254,15 @@ fn a_lock_whose_holder_died_with_the_instance_is_repaired() {
 }
 
 /// One is over and waits until a front-end that stands still has seen that; one is in the directory, but its sim stands still and
-/// has not opened it; and the slot of a third was given back.
+/// has not opened it; and the slot of others was given back.
 #[test]
 fn matches_that_were_over_or_not_open_yet_are_finished_and_opened() {
     let mut instance = Instance::start(&["--sims", "1"]);
     for _ in 0..3 {
-        instance.done(&["matches", "create", "gone"]);
-        instance.done(&["matches", "end", "gone"]);
-        instance.wait_for("its slot is free", |status| match_named(status, "gone").is_null());
+        let two = ["one", "two"];
+        two.iter().for_each(|name| drop(instance.done(&["matches", "create", name])));
+        two.iter().for_each(|name| drop(instance.done(&["matches", "end", name])));
+        instance.wait_for("their slots are free", |status| two.iter().all(|name| match_named(status, name).is_null()));
     }
     let before = instance.status();
     send_signal(pid_of(processes(&before, "frontend")[1]), Signal::STOP);
@@ -287,8 +288,9 @@ fn matches_that_were_over_or_not_open_yet_are_finished_and_opened() {
     });
     assert!(id(&after) > id(&before), "match-1 was over: it is another one now");
     assert_eq!(match_named(&after, "late")["id"], created);
-    instance.done(&["matches", "create", "gone"]);
-    instance.wait_for("a slot serves again", |status| match_named(status, "gone")["tick"].as_u64() > Some(0));
+    instance.done(&["matches", "create", "two"]);
+    let last = instance.wait_for("a slot serves again", |status| match_named(status, "two")["tick"].as_u64() > Some(0));
+    assert_eq!(match_named(&last, "two")["slot"], 2);
     instance.check_memory();
 }
 
@@ -348,6 +350,10 @@ fn sizes_stay_and_workers_may_be_others() {
     let status = crowd.during(|| instance.status());
     assert_eq!((processes(&status, "frontend").len(), processes(&status, "sim").len()), (1, 2));
     assert_eq!(id(&status), id(&before));
+    instance.kill();
+    instance.start_again(&["--frontends", "3"]);
+    let look = Look::at(&instance);
+    assert_eq!([0, 1, 2].map(|slot| incarnation(&look, slot)), [4, 3, 2], "none is used twice");
 }
 
 #[test]
