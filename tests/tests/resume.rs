@@ -12,16 +12,16 @@ use ringfort::attach::Attached;
 use ringfort::game::{Description, ZoneLimits};
 use ringfort::skirmish::{Ask, Skirmish};
 use ringfort_client::JoinTarget;
-use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{
-    EventRow, Header, InboxControl, RecordKind, Role, RootHead, SegmentKind, SessionInput, SessionRow, VERSION, WorkerSelf,
-    ZoneEntry, ZoneMeta, ZoneState, inbox, layout_hash, worker, world,
+    EventRow, Header, InboxControl, InstanceEntry, RecordKind, Role, RootHead, SegmentKind, SessionInput, SessionRow, VERSION,
+    WorkerSelf, ZoneEntry, ZoneMeta, ZoneState, directory, inbox, layout_hash, worker, world,
 };
 use ringfort_shm_state::limits::{PAGE_BYTES, ROOT_RING};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::process::ProcessId;
-use ringfort_shm_state::segment::SegmentSpec;
+use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
 use ringfort_shm_state::world::PageHandle;
 use ringfort_tests::{Crowd, Instance, match_named, pid_of, processes, send_signal};
 use rustix::process::Signal;
@@ -409,27 +409,66 @@ fn another_version_or_layout_is_refused_with_both_numbers() {
         instance.check_refused(&[], &[&name, "the layout hash", &found, &expected, "--fresh"]);
         patch(&file, offset_of!(Header, layout_hash), hash);
     }
-    std::fs::rename(file(&instance, segments[1]), file(&instance, segments[1]).with_extension("away")).expect("renamed");
-    instance.check_refused(&[], &["world is gone", "--fresh"]);
-    std::fs::rename(file(&instance, segments[1]).with_extension("away"), file(&instance, segments[1])).expect("renamed back");
     check_goes_on(&mut instance, &before);
 }
 
-/// What a run leaves that was killed before its directory was published: files that were only created, or not made `ready`.
+/// What a run leaves that was killed before its directory was published, when nobody can have played: files that are missing, that
+/// were only created, or that were not made `ready`.
 #[test]
 fn a_half_made_set_is_removed() {
+    let mut instance = Instance::start(&["--matches", "0"]);
+    let files = [SegmentSpec::DIRECTORY, SegmentSpec::world(0)].map(|spec| file(&instance, spec));
+    let [listing, world] = &files;
+    let zero = |path: &PathBuf, at: usize| assert_ne!(patch(path, at, [0; 8]), [0; 8]);
+    let missing = |path: &PathBuf| std::fs::remove_file(path).expect("it is there");
+    let empty = |path: &PathBuf| std::fs::write(path, "").expect("it can be emptied");
+    let spoil: [(&dyn Fn(), usize); 4] = [
+        (&|| zero(listing, offset_of!(Header, ready)), 8),
+        (&|| zero(listing, directory::INSTANCE), 8),
+        (&|| missing(listing), 7),
+        (&|| [listing, world].into_iter().for_each(empty), 8),
+    ];
+    for (spoil, left) in spoil {
+        instance.kill();
+        spoil();
+        instance.start_again(&["--matches", "0"]);
+        assert!(instance.log().contains(&format!("removed {left} segments")), "{}", instance.log());
+        instance.check_memory();
+    }
+}
+
+/// A stop that was killed in the middle has removed the world before the directory, which says that it stops. Without that a
+/// directory or a world that is missing is a loss.
+#[test]
+fn what_is_missing_of_a_run_that_was_played_is_told() {
     let (mut instance, before) = killed();
+    let away = |path: &PathBuf| path.with_extension("away");
+    for (spec, words) in [
+        (SegmentSpec::DIRECTORY, ["directory is gone", "played"]),
+        (SegmentSpec::world(0), ["world is gone", "was complete"]),
+        (SegmentSpec::inbox(SegmentKind::InboxSys, 0), ["inbox.sys is gone", "was complete"]),
+    ] {
+        let path = file(&instance, spec);
+        std::fs::rename(&path, away(&path)).expect("it is there");
+        instance.check_refused(&[], &words);
+        std::fs::rename(away(&path), path).expect("it is there");
+    }
     let directory = file(&instance, SegmentSpec::DIRECTORY);
-    patch(&directory, offset_of!(Header, ready), [0; 8]);
-    instance.start_again(&[]);
-    assert!(instance.log().contains("removed 8 segments"), "{}", instance.log());
-    assert!(id(&instance.wait_for("a new match runs", is_past(0))) > id(&before));
+    let ready = patch(&directory, offset_of!(Header, ready), [0; 8]);
+    instance.check_refused(&[], &["directory is gone or was never finished", "played", "--fresh"]);
+    patch(&directory, offset_of!(Header, ready), ready);
+    check_goes_on(&mut instance, &before);
+
     instance.kill();
-    std::fs::remove_file(&directory).expect("the directory is there");
-    std::fs::write(file(&instance, SegmentSpec::world(0)), "").expect("the world can be emptied");
+    let segment = Segment::open(instance.name(), SegmentSpec::DIRECTORY, Access::ReadWrite).expect("the directory");
+    let entry = Directory::new(&segment).instance().expect("it was published");
+    let schema = Directory::new(&segment).schema_json().expect("it was published");
+    let stopping = InstanceEntry { stopping: 1, ..entry };
+    DirectoryWriter::new(&segment).publish_instance(&stopping, &schema).expect("it fits");
+    std::fs::remove_file(file(&instance, SegmentSpec::world(0))).expect("it is there");
     instance.start_again(&[]);
     assert!(instance.log().contains("removed 7 segments"), "{}", instance.log());
-    instance.wait_for("a new match runs", is_past(0));
+    assert!(id(&instance.wait_for("a new match runs", is_past(0))) > id(&before));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! while a process of that run lives. Only for the holder of the instance's lock.
 
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::fsck::{self, Problem, Report};
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{Header, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
-use ringfort_shm_state::limits::EXTENT_BYTES;
+use ringfort_shm_state::limits::{EXTENT_BYTES, MAX_ZONES};
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, leftovers, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
@@ -58,8 +59,19 @@ pub enum Unfit {
         expected: u64,
     },
     /// A segment is gone.
-    #[error("{} is gone, although the run was complete", .0.display())]
+    #[error("{} is gone or was never finished, although the run was complete", .0.display())]
     Gone(PathBuf),
+    /// Matches were played that no directory lists.
+    #[error("{} is gone or was never finished, although matches were played", .0.display())]
+    Unlisted(PathBuf),
+    /// A segment can't be read.
+    #[error("{} cannot be read ({source})", path.display())]
+    Unreadable {
+        /// The segment's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A segment can't be attached.
     #[error(transparent)]
     Segment(SegmentError),
@@ -90,7 +102,6 @@ impl From<SegmentError> for Unfit {
     fn from(error: SegmentError) -> Unfit {
         match error {
             SegmentError::Mismatch { path, what, found, expected } => Unfit::Mismatch { path, what, found, expected },
-            SegmentError::Missing { path } => Unfit::Gone(path),
             other => Unfit::Segment(other),
         }
     }
@@ -143,25 +154,28 @@ impl Leftovers {
     }
 }
 
-/// The segments without which there is no going on. Made in this order, the directory last.
-const SHARED: [SegmentSpec; 4] = [
-    SegmentSpec::world(0),
-    SegmentSpec::inbox(SegmentKind::InboxNet, 0),
-    SegmentSpec::inbox(SegmentKind::InboxSys, 0),
-    SegmentSpec::DIRECTORY,
-];
+/// The segments without which there is no going on.
+const SHARED: [SegmentSpec; 4] = [DIRECTORY, WORLD, NET, SYS];
+const DIRECTORY: SegmentSpec = SegmentSpec::DIRECTORY;
+const WORLD: SegmentSpec = SegmentSpec::world(0);
+const NET: SegmentSpec = SegmentSpec::inbox(SegmentKind::InboxNet, 0);
+const SYS: SegmentSpec = SegmentSpec::inbox(SegmentKind::InboxSys, 0);
 
-/// The run to go on with. `None` when it was killed before its directory was published: nobody can have played on it.
+/// The run to go on with. `None` when nobody can have played on it, as it was killed before its directory was published; or when it
+/// was killed while it removed its segments.
 fn judge(instance: &str, files: &[PathBuf], rules: &Rules) -> Result<Option<Earlier>, Unfit> {
     files.iter().try_for_each(|path| check_version(path))?;
-    if header(&SegmentSpec::DIRECTORY.path(instance)).is_none_or(|header| is_half_made(&header)) {
-        return Ok(None);
-    }
-    let [world, net, sys, directory] = SHARED.map(|spec| Segment::open(instance, spec, Access::ReadOnly));
-    let directory_segment = directory?;
-    let directory = Directory::new(&directory_segment);
-    let Some(entry) = directory.instance() else { return Ok(None) };
-    let (world, net, _) = (World::new(world?), net?, sys?);
+    let world = whole(instance, WORLD)?.map(World::new);
+    let directory = whole(instance, DIRECTORY)?;
+    let published = directory.as_ref().map(Directory::new).and_then(|directory| Some((directory, directory.instance()?)));
+    let Some((directory, entry)) = published else {
+        let played = world.is_some_and(|world| (0..MAX_ZONES).any(|slot| world.published(slot).sequence > 0));
+        return if played { Err(Unfit::Unlisted(DIRECTORY.path(instance))) } else { Ok(None) };
+    };
+    let (Some(world), Some(net), Some(_)) = (world, whole(instance, NET)?, whole(instance, SYS)?) else {
+        let missing = || SHARED.into_iter().find(|spec| !matches!(whole(instance, *spec), Ok(Some(_)))).unwrap_or(WORLD);
+        return if entry.stopping != 0 { Ok(None) } else { Err(Unfit::Gone(missing().path(instance))) };
+    };
     rules.check_schema(entry.schema_hash, directory.schema_json())?;
     let zones: Vec<(usize, ZoneEntry)> = directory.zones().collect();
     for (slot, entry) in &zones {
@@ -179,13 +193,21 @@ fn judge(instance: &str, files: &[PathBuf], rules: &Rules) -> Result<Option<Earl
     }))
 }
 
+/// A segment that was finished; `None` when it is missing, or its creator was killed before that.
+fn whole(instance: &str, spec: SegmentSpec) -> Result<Option<Segment>, Unfit> {
+    match header(&spec.path(instance))? {
+        Some(header) if !is_half_made(&header) => Ok(Some(Segment::open(instance, spec, Access::ReadOnly)?)),
+        _ => Ok(None),
+    }
+}
+
 fn mib(bytes: u64) -> u32 {
     (bytes >> 20) as u32
 }
 
 /// Another version may have other segments, and make them in another order: none of its files says that nobody has played.
 fn check_version(path: &Path) -> Result<(), Unfit> {
-    let Some(header) = header(path).filter(|header| !is_half_made(header)) else { return Ok(()) };
+    let Some(header) = header(path)?.filter(|header| !is_half_made(header)) else { return Ok(()) };
     for (what, found, expected) in [
         ("the magic", header.magic, MAGIC),
         ("the version", header.version.into(), VERSION.into()),
@@ -212,11 +234,14 @@ fn check_entry(slot: usize, entry: &ZoneEntry, inbox: &Segment, rules: &Rules) -
     Ok(rules.check_match(entry)?)
 }
 
-/// What stands first in a segment's file, of whatever version; `None` when not even that is there.
-fn header(path: &Path) -> Option<Header> {
+/// What stands first in a segment's file, of whatever version; `None` when there is none, or it is too short for that.
+fn header(path: &Path) -> Result<Option<Header>, Unfit> {
     let mut bytes = [0; size_of::<Header>()];
-    File::open(path).ok()?.read_exact_at(&mut bytes, 0).ok()?;
-    Header::read_from_bytes(&bytes).ok()
+    match File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0)) {
+        Ok(()) => Ok(Header::read_from_bytes(&bytes).ok()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(None),
+        Err(source) => Err(Unfit::Unreadable { path: path.to_owned(), source }),
+    }
 }
 
 /// Whether a segment's creator died before anybody could use it. It fills the header from the front and then says `ready`.
@@ -253,8 +278,8 @@ fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
         role: Role::Supervisor,
         slot: 0,
     };
-    let mut claims: Vec<Claim> =
-        files.iter().filter_map(|path| header(path)).filter(|header| header.magic == MAGIC).map(creator).collect();
+    let headers = files.iter().filter_map(|path| header(path).ok().flatten());
+    let mut claims: Vec<Claim> = headers.filter(|header| header.magic == MAGIC).map(creator).collect();
     let open = |spec| Segment::open(instance, spec, Access::ReadOnly).ok();
     if let Some(directory) = open(SegmentSpec::DIRECTORY) {
         claims.extend(Directory::new(&directory).workers().filter_map(|entry| {

@@ -41,8 +41,9 @@ struct Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // Without its directory, which goes before the world, nothing of a run is taken for one to go on with.
-        for path in self.paths.iter().rev().filter(|_| self.doomed) {
+        // The directory, which says by now that the instance stops, goes after the world: whoever is killed here leaves nothing that
+        // could be taken for a damaged run.
+        for path in self.paths.iter().filter(|_| self.doomed) {
             // One that is gone already is what we want.
             let _ = std::fs::remove_file(path);
         }
