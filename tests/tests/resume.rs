@@ -239,6 +239,21 @@ fn what_was_appended_and_not_consumed_is_applied_once() {
 }
 
 #[test]
+fn an_end_that_was_answered_holds() {
+    let mut instance = Instance::start(&["--sims", "1"]);
+    let before = instance.wait_for("ticks are made", is_past(5));
+    send_signal(pid_of(processes(&before, "sim")[0]), Signal::STOP);
+    instance.done(&["matches", "end", "match-1"]);
+    instance.kill();
+    let look = Look::at(&instance);
+    assert_eq!(Directory::new(&look.attached.directory).mail_tail(0), look.head().mail_cursor + 1, "it is not consumed yet");
+    instance.start_again(&["--matches", "0"]);
+    let gone = |status: &Value| status["matches"].as_array().is_some_and(Vec::is_empty);
+    assert_eq!(instance.wait_for("the match is gone", gone)["arena"]["extents_used"], 0);
+    instance.check_memory();
+}
+
+#[test]
 fn a_lock_whose_holder_died_with_the_instance_is_repaired() {
     let (mut instance, before) = killed();
     let file = file(&instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0));

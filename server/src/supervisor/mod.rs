@@ -105,10 +105,15 @@ impl Supervisor {
         if self.workers.note_claims(&self.segments) {
             self.steer();
         }
+        self.follow_zones();
+        deaths
+    }
+
+    /// Follows every match a step further, and has the workers look if the directory has changed.
+    fn follow_zones(&mut self) {
         if self.zones.turn(&self.segments, &self.workers) {
             self.workers.wake_all();
         }
-        deaths
     }
 
     /// Tells the matches of a worker's death, before its successor is started.
@@ -145,7 +150,10 @@ impl Supervisor {
                 Request::Down => stopping.push(asker),
                 Request::MatchesCreate { name, options } => self.create(asker, name, &options, now),
                 Request::MatchesEnd { name } => {
-                    let response = match self.zones.end(&name) {
+                    let ending = self.zones.end(&name);
+                    // Before the answer: what stands in the mailbox holds even if we are killed now.
+                    self.follow_zones();
+                    let response = match ending {
                         Ok(id) => done(format!("match \"{name}\" is ending; its players are told"), Some(id)),
                         Err(error) => refused(&error),
                     };
