@@ -91,9 +91,12 @@ impl Instance {
 
     /// Checks that it does not start with these flags; its sentence has all of these words.
     pub fn check_refused(&self, flags: &[&str], words: &[&str]) {
-        let output = self.run(&[&["up"], flags].concat());
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let mut up = spawn_up(&self.name, self.directory.path(), flags);
+        let code = ended(&mut up, PATIENCE);
+        let _ = up.kill();
+        let _ = up.wait();
+        let stderr = self.log();
+        assert_eq!(code, Some(Some(1)), "{stderr}");
         let sentence = stderr.lines().find(|line| line.starts_with("ringfort: ")).unwrap_or_default();
         let missing: Vec<&&str> = words.iter().filter(|word| !sentence.contains(**word)).collect();
         assert!(missing.is_empty(), "{missing:?} is not in {stderr:?}");

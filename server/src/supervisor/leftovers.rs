@@ -119,7 +119,7 @@ impl Leftovers {
         if fresh {
             return Ok(Leftovers { earlier: None, useless: files });
         }
-        let earlier = judge(instance, &files, rules);
+        let earlier = judge(instance, rules);
         let earlier = earlier.map_err(|unfit| UpError::Leftovers { instance: instance.clone(), unfit })?;
         let useless = match earlier {
             // The workers' own segments hold nothing that a match needs: they are made anew, as many as there will be.
@@ -163,8 +163,7 @@ const SYS: SegmentSpec = SegmentSpec::inbox(SegmentKind::InboxSys, 0);
 
 /// The run to go on with. `None` when nobody can have played on it, as it was killed before its directory was published; or when it
 /// was killed while it removed its segments.
-fn judge(instance: &str, files: &[PathBuf], rules: &Rules) -> Result<Option<Earlier>, Unfit> {
-    files.iter().try_for_each(|path| check_version(path))?;
+fn judge(instance: &str, rules: &Rules) -> Result<Option<Earlier>, Unfit> {
     let world = whole(instance, WORLD)?.map(World::new);
     let directory = whole(instance, DIRECTORY)?;
     let published = directory.as_ref().map(Directory::new).and_then(|directory| Some((directory, directory.instance()?)));
@@ -193,7 +192,8 @@ fn judge(instance: &str, files: &[PathBuf], rules: &Rules) -> Result<Option<Earl
     }))
 }
 
-/// A segment that was finished; `None` when it is missing, or its creator was killed before that.
+/// A segment that was finished, which is refused if it is of another version; `None` when it is missing, or its creator was killed
+/// before that.
 fn whole(instance: &str, spec: SegmentSpec) -> Result<Option<Segment>, Unfit> {
     match header(&spec.path(instance))? {
         Some(header) if !is_half_made(&header) => Ok(Some(Segment::open(instance, spec, Access::ReadOnly)?)),
@@ -203,21 +203,6 @@ fn whole(instance: &str, spec: SegmentSpec) -> Result<Option<Segment>, Unfit> {
 
 fn mib(bytes: u64) -> u32 {
     (bytes >> 20) as u32
-}
-
-/// Another version may have other segments, and make them in another order: none of its files says that nobody has played.
-fn check_version(path: &Path) -> Result<(), Unfit> {
-    let Some(header) = header(path)?.filter(|header| !is_half_made(header)) else { return Ok(()) };
-    for (what, found, expected) in [
-        ("the magic", header.magic, MAGIC),
-        ("the version", header.version.into(), VERSION.into()),
-        ("the layout hash", header.layout_hash, layout_hash()),
-    ] {
-        if found != expected {
-            return Err(Unfit::Mismatch { path: path.to_owned(), what, found, expected });
-        }
-    }
-    Ok(())
 }
 
 fn check_entry(slot: usize, entry: &ZoneEntry, inbox: &Segment, rules: &Rules) -> Result<(), Unfit> {
