@@ -5,6 +5,7 @@ mod lock;
 mod loom;
 mod machines;
 mod padding;
+mod raw_sync;
 mod reader;
 mod window;
 mod zones;
