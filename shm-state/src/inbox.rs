@@ -14,6 +14,8 @@ use zerocopy::IntoBytes;
 
 /// Words of a record's header.
 const HEADER_WORDS: usize = size_of::<RecordHeader>() / 8;
+/// Cursors of a new match are below this: at a gigabyte a second a ring takes 36 years to get there.
+const MAX_OPENING_CURSOR: u64 = 1 << 60;
 /// Bytes of the largest record.
 pub const MAX_RECORD_BYTES: u64 = (size_of::<RecordHeader>() + MAX_RECORD_PAYLOAD) as u64;
 
@@ -134,9 +136,9 @@ pub enum InboxCorrupt {
         /// The committed end.
         tail: u64,
     },
-    /// The tail is behind the cursor, or more than a ring ahead.
+    /// The tail is behind the cursor or more than a ring ahead, or the cursor is not at a word.
     #[error(
-        "the inbox tail {tail} cannot belong to cursor {cursor} in a ring of {bytes} bytes: a front-end wrote garbage; its records are skipped"
+        "the inbox tail {tail} cannot belong to cursor {cursor} in a ring of {bytes} bytes: a front-end wrote garbage; the next honest one to append mends it"
     )]
     Tail {
         /// The committed cursor of the zone.
@@ -171,12 +173,18 @@ impl Inbox {
         memory.load(self.control + InboxControl::TAIL_OFFSET, Ordering::Acquire)
     }
 
+    /// Where a new match begins to read: at the tail, or at 0 when the tail is so far ahead that only garbage gets it there.
+    pub fn opening(&self, memory: &impl Words) -> u64 {
+        let tail = self.tail(memory) & !7;
+        if tail < MAX_OPENING_CURSOR { tail } else { 0 }
+    }
+
     /// Records that were refused because the ring was full.
     pub fn refused(&self, memory: &impl Words) -> u64 {
         memory.load(self.control + InboxControl::REFUSED_OFFSET, Ordering::Relaxed)
     }
 
-    /// Repairs after a holder's death.
+    /// Repairs after a holder's death, and of a tail that no honest holder leaves.
     pub fn repairs(&self, memory: &impl Words) -> u64 {
         memory.load(self.control + InboxControl::REPAIRS_OFFSET, Ordering::Relaxed)
     }
@@ -197,8 +205,9 @@ impl Inbox {
 
     /// Appends a batch. Only for the holder of the lock.
     pub(crate) fn append_locked(&self, memory: &impl Words, batch: &Batch, consumed: u64) -> Appended {
-        // Another producer may have left any number there. Aligned it can be written at; one that is too far ahead is full.
-        let start = self.tail(memory) & !7;
+        // Another producer may have left any number there. Aligned it can be written at; one behind what the zone has consumed
+        // is nobody's honest one, and one that is too far ahead counts as full until `mend` has looked at it.
+        let start = self.tail(memory).max(consumed) & !7;
         let limit = consumed.saturating_add(self.bytes);
         let (mut tail, mut at, mut records) = (start, 0, 0);
         while at < batch.words.len() {
@@ -232,23 +241,44 @@ impl Inbox {
         Appended::Part { records, tail }
     }
 
+    /// Moves a tail back that no honest producer leaves, more than a ring ahead of what the zone has consumed: without it the ring
+    /// would be full for good. For a producer whose append took nothing. `consumed` is called under the lock, so that its answer
+    /// is no older than what any earlier holder went by; `None` when the match is over. Returns whether there was anything to mend.
+    ///
+    /// The drain waits meanwhile: were it to follow such a tail, one store of a hostile process would use the cursors up.
+    pub fn mend(&self, memory: &Memory, consumed: impl FnOnce() -> Option<u64>) -> Result<bool, LockBroken> {
+        let _guard = match RobustLock::at(self.control).try_lock(memory)? {
+            Locked::Busy => return Ok(false),
+            Locked::Clean(guard) | Locked::OwnerDied(guard) => guard,
+        };
+        let Some(consumed) = consumed() else { return Ok(false) };
+        if self.tail(memory).saturating_sub(consumed) <= self.bytes {
+            return Ok(false);
+        }
+        memory.fetch_add(self.control + InboxControl::REPAIRS_OFFSET, 1);
+        // SYNC POINT: inbox-tail
+        memory.store(self.control + InboxControl::TAIL_OFFSET, consumed & !7, Ordering::Release);
+        Ok(true)
+    }
+
     fn place(&self, cursor: u64) -> usize {
         self.data + (cursor % self.bytes) as usize
     }
 
-    /// Copies the record at a cursor and moves the cursor past it. `None` at the tail. On garbage the cursor jumps to `tail`,
-    /// so that the drain goes on with what is appended later.
+    /// Copies the record at a cursor and moves the cursor past it. `None` at the tail. On a garbage record the cursor jumps
+    /// to `tail`, so that the drain goes on with what is appended later; on a garbage tail it stays, and the next append mends that.
     pub fn next(&self, memory: &impl Words, cursor: &mut u64, tail: u64) -> Result<Option<Record>, InboxCorrupt> {
-        if tail < *cursor || tail - *cursor > self.bytes || !tail.is_multiple_of(8) {
-            let error = InboxCorrupt::Tail { cursor: *cursor, tail, bytes: self.bytes };
-            *cursor = (tail & !7).max(*cursor);
-            return Err(error);
+        // As the next producer takes it.
+        let tail = tail & !7;
+        let ahead = tail.checked_sub(*cursor).is_some_and(|ahead| ahead <= self.bytes);
+        if !ahead || !cursor.is_multiple_of(8) {
+            return Err(InboxCorrupt::Tail { cursor: *cursor, tail, bytes: self.bytes });
         }
         while *cursor < tail {
             let room = self.bytes - *cursor % self.bytes;
             let first = memory.load(self.place(*cursor), Ordering::Relaxed);
             if (first >> 16) as u16 == RecordKind::Pad as u16 && first & 0xffff == 0 {
-                *cursor = (*cursor + room).min(tail);
+                *cursor = cursor.saturating_add(room).min(tail);
                 continue;
             }
             let words = record_words(first);

@@ -97,9 +97,12 @@ impl ZoneLink {
                 self.batch.consume(self.batch.len());
                 self.joins.iter_mut().for_each(|(_, at)| *at = at.or(Some(tail)));
             }
-            Ok(Appended::Part { records, .. }) => {
+            Ok(Appended::Part { records, tail }) => {
                 self.batch.consume(records);
                 counts.one(count::INBOX_FULL);
+                if tail.saturating_sub(consumed) > self.inbox.capacity() {
+                    self.mend(memory, world);
+                }
             }
             Ok(Appended::Busy) => counts.one(count::INBOX_BUSY),
             Err(error) => {
@@ -108,6 +111,13 @@ impl ZoneLink {
                 }
                 counts.one(count::INBOX_BROKEN);
             }
+        }
+    }
+
+    /// A tail so far ahead is no honest one's, unless the zone has committed since it was asked: that is looked at under the lock.
+    fn mend(&self, memory: &Memory, world: &World) {
+        if let Ok(true) = self.inbox.mend(memory, || world.consumed(self.slot, self.entry.incarnation)) {
+            error!(zone = self.slot, "the inbox had a tail that no front-end leaves: another one wrote garbage; it is mended");
         }
     }
 }

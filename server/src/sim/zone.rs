@@ -13,7 +13,7 @@ use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{
     AttemptEntry, EventRow, JoinRecord, MailKind, RecordKind, RootFlags, RootHead, SessionInput, SessionRow, ZoneEntry,
 };
-use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
+use ringfort_shm_state::limits::{MAILBOX_RECORDS, PLAYER_NAME_BYTES};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::pages::{AdoptError, CommitError};
 use ringfort_shm_state::segment::unpadded;
@@ -154,7 +154,7 @@ impl<G: Game> Zone<G> {
             (Bound::<G>::open(world, slot, id, entry.epoch as u16, &description)?, None)
         };
         let options = serde_json::from_str(&unpadded(&entry.options)).unwrap_or_default();
-        let net_cursor = head.map_or_else(|| inbox.tail(inbox_memory), |h| h.net_cursor);
+        let net_cursor = head.map_or_else(|| inbox.opening(inbox_memory), |h| h.net_cursor);
         let mut zone = Self {
             slot,
             entry,
@@ -261,6 +261,8 @@ impl<G: Game> Zone<G> {
     }
 
     fn drain_mail(&mut self, directory: Directory<'_>, tail: u64) {
+        // The mailbox holds no more than this; a tail far ahead is garbage, and nothing to count up to.
+        self.mail_cursor = self.mail_cursor.max(tail.saturating_sub(MAILBOX_RECORDS));
         while self.mail_cursor < tail {
             let mail = directory.mail(self.slot, self.mail_cursor);
             self.mail_cursor += 1;

@@ -86,7 +86,7 @@ proptest! {
                     match result {
                         Ok(Some(record)) => assert!(record.payload().len() <= MAX_RECORD_PAYLOAD && at <= tail),
                         Ok(None) => break,
-                        Err(InboxCorrupt::Length { .. }) => assert_eq!(at, tail),
+                        Err(InboxCorrupt::Length { .. }) => assert_eq!(at, tail & !7),
                         Err(InboxCorrupt::Tail { .. }) => break,
                     }
                 }
@@ -114,7 +114,7 @@ fn the_drain_goes_on_behind_garbage() {
         drain(memory, ring, &mut cursor, &mut VecDeque::from([(3, 30)]), 2);
         // An unaligned tail that another producer left is aligned by the next.
         set_tail(memory, ring.tail(memory) + 3);
-        assert!(ring.next(memory, &mut cursor, ring.tail(memory)).is_err());
+        assert!(ring.next(memory, &mut cursor, ring.tail(memory)).expect("a tail cut to a word").is_none());
         append_after_garbage(memory, ring, cursor);
     });
 }
