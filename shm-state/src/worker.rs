@@ -42,6 +42,12 @@ impl<'m> WorkerPage<'m> {
         Self { memory: segment.memory() }
     }
 
+    /// A worker's page in memory that is no segment.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn over(memory: &'m Memory) -> Self {
+        Self { memory }
+    }
+
     /// Says who writes here. A worker does this before anything else.
     pub fn claim(&self) {
         let me = ProcessId::current();
@@ -139,12 +145,13 @@ impl<'m> WorkerPage<'m> {
         let mut words = [0; HISTOGRAM_BUCKETS + 1];
         self.memory.copy_out(Self::histogram(zone, which), &mut words);
         let (buckets, max) = (&words[..HISTOGRAM_BUCKETS], words[HISTOGRAM_BUCKETS]);
-        let count: u64 = buckets.iter().sum();
+        // Whatever another process wrote there, sums stop at the greatest number.
+        let count = buckets.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         let quantile = |q: f64| {
             let rank = (count as f64 * q).ceil().max(1.0) as u64;
             let mut seen = 0;
             let bucket = buckets.iter().position(|n| {
-                seen += n;
+                seen = u64::saturating_add(seen, *n);
                 seen >= rank
             });
             bucket.map_or(0, |b| upper_bound(b).min(max))
