@@ -15,13 +15,16 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::layout::{
     HEADER_BYTES, Header, InboxControl, MAGIC, SegmentKind, VERSION, directory, inbox, layout_hash, worker, world,
 };
-use crate::limits::{EXTENT_BYTES, INSTANCE_NAME_BYTES, MAX_ZONES, PAGE_INDEX_BITS};
+use crate::limits::{EXTENT_BYTES, EXTENT_PAGES, INSTANCE_NAME_BYTES, MAX_ZONES, PAGE_INDEX_BITS};
 use crate::lock::{LockBroken, RobustLock};
 use crate::memory::{Memory, Words};
 use crate::process::ProcessId;
 
 /// Where POSIX shared memory lives on Linux.
 const SHM_DIR: &str = "/dev/shm";
+
+/// Extents of the largest arena whose pages handles can name.
+const MAX_EXTENTS: u64 = (1 << PAGE_INDEX_BITS) / EXTENT_PAGES as u64;
 
 /// Why a segment could not be created or attached.
 #[derive(Debug, thiserror::Error)]
@@ -160,10 +163,9 @@ impl Segment {
     /// Creates a segment, whole and zeroed, and maps it for writing. What was begun is removed again when it fails.
     pub fn create(instance: &str, spec: SegmentSpec) -> Result<Self, SegmentError> {
         let path = spec.path(instance);
-        let max_extents = (1u64 << PAGE_INDEX_BITS) / crate::limits::EXTENT_PAGES as u64;
-        if spec.kind == SegmentKind::World && spec.parameter > max_extents {
+        if spec.kind == SegmentKind::World && spec.parameter > MAX_EXTENTS {
             let mib = |extents: u64| (extents * EXTENT_BYTES as u64) >> 20;
-            return Err(SegmentError::TooLarge { mib: mib(spec.parameter), max: mib(max_extents) });
+            return Err(SegmentError::TooLarge { mib: mib(spec.parameter), max: mib(MAX_EXTENTS) });
         }
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(|source| {
             if source.kind() == io::ErrorKind::AlreadyExists {
@@ -246,10 +248,13 @@ impl Segment {
         if length < HEADER_BYTES as u64 {
             return Err(mismatch("the length", length, HEADER_BYTES as u64));
         }
+        // The length that was looked at is the length that is mapped, whatever becomes of the file meanwhile.
+        let mut options = MmapOptions::new();
+        options.len(usize::try_from(length).unwrap_or(usize::MAX));
         let map: MmapRaw = match access {
             // Not populated: a sim that is started again has to step its zones soon, and touches few pages at first.
-            Access::ReadWrite => MmapOptions::new().map_raw(&file),
-            Access::ReadOnly => MmapOptions::new().map_raw_read_only(&file),
+            Access::ReadWrite => options.map_raw(&file),
+            Access::ReadOnly => options.map_raw_read_only(&file),
         }
         .map_err(io)?;
         let memory = Memory::mapped(map, access == Access::ReadWrite);
@@ -257,7 +262,8 @@ impl Segment {
         let ready = memory.load(std::mem::offset_of!(Header, ready), Ordering::Acquire);
         let header: Header = memory.read(0);
         let expected = SegmentSpec { parameter: header.parameter, ..spec };
-        let fits = header.parameter <= length;
+        // Asked before the length is worked out from it, which must not overflow.
+        let fits = header.parameter <= length && (spec.kind != SegmentKind::World || header.parameter <= MAX_EXTENTS);
         for (what, found, expected) in [
             ("the magic", header.magic, MAGIC),
             ("the version", header.version.into(), VERSION.into()),
