@@ -53,6 +53,12 @@ impl<'m> Directory<'m> {
         Self { memory: segment.memory() }
     }
 
+    /// A directory in memory that is no segment.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn over(memory: &'m Memory) -> Self {
+        Self { memory }
+    }
+
     /// Grows with every change of a zone.
     pub fn generation(&self) -> u64 {
         // SYNC POINT: directory-generation
@@ -114,7 +120,7 @@ impl<'m> Directory<'m> {
         }
         let record = self.memory.read(mail(zone, number));
         self.memory.fence(Fence::MailCheck);
-        (self.mail_tail(zone) - number <= MAILBOX_RECORDS).then_some(record)
+        (self.mail_tail(zone).wrapping_sub(number) <= MAILBOX_RECORDS).then_some(record)
     }
 }
 
@@ -128,6 +134,12 @@ impl<'m> DirectoryWriter<'m> {
     /// The directory in a segment that was created or attached for writing.
     pub fn new(segment: &'m Segment) -> Self {
         Self { memory: segment.memory() }
+    }
+
+    /// A directory in memory that is no segment.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn over(memory: &'m Memory) -> Self {
+        Self { memory }
     }
 
     /// For reading.
@@ -157,7 +169,7 @@ impl<'m> DirectoryWriter<'m> {
 
     /// Publishes a zone and moves the generation. Returns the generation from which workers know of it.
     pub fn publish_zone(&self, slot: usize, entry: &ZoneEntry) -> u64 {
-        let generation = self.reader().generation() + 1;
+        let generation = self.reader().generation().wrapping_add(1);
         zone_cell(slot).publish(self.memory, &ZoneEntry { generation, ..*entry });
         // SYNC POINT: directory-generation
         self.memory.store(at::GENERATION, generation, Ordering::Release);
@@ -174,7 +186,7 @@ impl<'m> DirectoryWriter<'m> {
         let (bytes, payload) = (text.len() as u32, padded(text));
         self.memory.write(mail(zone, tail), &MailRecord { kind: kind as u32, bytes, a, b, payload });
         // SYNC POINT: mailbox-tail
-        self.memory.store(mailbox(zone), tail + 1, Ordering::Release);
+        self.memory.store(mailbox(zone), tail.wrapping_add(1), Ordering::Release);
         Ok(())
     }
 }
