@@ -4,6 +4,13 @@
 use crate::layout::{EntityRow, ZoneMeta};
 use crate::table::{RawTable, Table};
 
+/// [`EntityRow::alive`] of an index that is on the free list.
+const FREE: u32 = 0;
+/// Of an entity that lives.
+const ALIVE: u32 = 1;
+/// Of an entity that was killed and whose index is not on the free list yet.
+const KILLED: u32 = 2;
+
 /// The entity table of a zone and the allocator's counters.
 pub struct EntityTable {
     rows: Table<EntityRow>,
@@ -17,13 +24,16 @@ impl EntityTable {
 
     /// A new entity: index and generation; `None` when the table is full.
     pub fn spawn(&mut self, meta: &mut ZoneMeta, owner: u64) -> Option<(u32, u32)> {
-        let (index, generation) = match meta.entity_free.checked_sub(1) {
-            Some(index) => {
-                let row = self.rows.get(index)?;
+        let first = meta.entity_free.checked_sub(1);
+        // A list that names a row that is not free was not left by an honest owner: what is on it is not used again.
+        let free = first.and_then(|index| Some((index, *self.rows.get(index).filter(|row| row.alive == FREE)?)));
+        let (index, generation) = match free {
+            Some((index, row)) => {
                 meta.entity_free = row.next_free;
                 (index, row.generation.wrapping_add(1).max(1))
             }
             None => {
+                meta.entity_free = 0;
                 let index = meta.entity_used;
                 if index >= self.rows.at().rows {
                     return None;
@@ -32,8 +42,8 @@ impl EntityTable {
                 (index, 1)
             }
         };
-        self.rows.insert(index, EntityRow { owner, generation, alive: 1, next_free: 0, reserved: 0 });
-        meta.entities_alive += 1;
+        self.rows.insert(index, EntityRow { owner, generation, alive: ALIVE, next_free: 0, reserved: 0 });
+        meta.entities_alive = meta.entities_alive.saturating_add(1);
         Some((index, generation))
     }
 
@@ -42,16 +52,18 @@ impl EntityTable {
         if !self.alive(index, generation) {
             return false;
         }
-        meta.entities_alive -= 1;
+        meta.entities_alive = meta.entities_alive.saturating_sub(1);
         if let Some(row) = self.rows.get_mut(index) {
-            *row = EntityRow { owner: 0, generation, alive: 0, next_free: 0, reserved: 0 };
+            *row = EntityRow { owner: 0, generation, alive: KILLED, next_free: 0, reserved: 0 };
         }
         true
     }
 
-    /// Puts the index of a killed entity on the free list, once nothing of it is left in any column.
+    /// Puts the index of a killed entity on the free list, once nothing of it is left in any column. An index
+    /// that is not a killed entity's is left alone: on the list it would be handed out while it lives, or twice.
     pub fn free(&mut self, meta: &mut ZoneMeta, index: u32) {
-        let Some(row) = self.rows.get_mut(index) else { return };
+        let Some(row) = self.rows.get_mut(index).filter(|row| row.alive == KILLED) else { return };
+        row.alive = FREE;
         row.next_free = std::mem::replace(&mut meta.entity_free, index + 1);
     }
 
@@ -63,18 +75,18 @@ impl EntityTable {
     /// Whether this very entity lives.
     #[inline]
     pub fn alive(&self, index: u32, generation: u32) -> bool {
-        self.rows.get(index).is_some_and(|row| row.alive == 1 && row.generation == generation)
+        self.rows.get(index).is_some_and(|row| row.alive == ALIVE && row.generation == generation)
     }
 
     /// The session that owns an entity; 0 for none.
     pub fn owner(&self, index: u32, generation: u32) -> Option<u64> {
-        self.rows.get(index).filter(|row| row.alive == 1 && row.generation == generation).map(|row| row.owner)
+        self.rows.get(index).filter(|row| row.alive == ALIVE && row.generation == generation).map(|row| row.owner)
     }
 
     /// The generation that lives at an index.
     #[inline]
     pub fn generation(&self, index: u32) -> Option<u32> {
-        self.rows.get(index).filter(|row| row.alive == 1).map(|row| row.generation)
+        self.rows.get(index).filter(|row| row.alive == ALIVE).map(|row| row.generation)
     }
 }
 
@@ -91,7 +103,7 @@ impl EntityReader {
         // SAFETY: `read` gives the place of a present row, written as an `EntityRow`. [`EntityTable`] never lends a row out
         // and runs on this thread alone, so no reference to it is alive while its bytes are copied.
         let row = unsafe { *row };
-        (row.alive == 1).then_some(row.generation)
+        (row.alive == ALIVE).then_some(row.generation)
     }
 
     /// Whether this very entity lives.

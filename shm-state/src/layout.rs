@@ -313,7 +313,7 @@ impl InboxControl {
     pub const MUTEX_BYTES: usize = 64;
     /// Word: operations so far; with the holder in the mutex it tells a hung holder from a busy lock.
     pub const OPERATION_OFFSET: usize = 64;
-    /// Word: repairs after a holder died.
+    /// Word: repairs after a holder died, and of a tail that no honest holder leaves.
     pub const REPAIRS_OFFSET: usize = 72;
     /// Word: records refused because the ring was full.
     pub const REFUSED_OFFSET: usize = 80;
@@ -539,7 +539,7 @@ shared! {
         pub owner: u64,
         /// Generation of the entity that lives here or lived here last.
         pub generation: u32,
-        /// 1 while alive.
+        /// 1 while alive, 2 from its death until its index is on the free list.
         pub alive: u32,
         /// While dead: the next free index + 1, 0 at the end of the list.
         pub next_free: u32,
