@@ -3,11 +3,10 @@
 //! Reads only, so it runs on a live instance too; there, a zone that commits while it is looked at is looked at again.
 
 use std::collections::{HashMap, HashSet};
-use std::convert::Infallible;
 
 use crate::hash::page_hash;
 use crate::layout::{RootFlags, ZoneEntry};
-use crate::limits::{EXTENT_PAGES, MAX_REFRESH_ATTEMPTS, MAX_ZONES, PAGE_WORDS, WINDOW};
+use crate::limits::{EXTENT_PAGES, MAX_PROBLEMS, MAX_REFRESH_ATTEMPTS, MAX_ZONES, PAGE_WORDS, WINDOW};
 use crate::memory::{Page, Words};
 use crate::tree::{Named, walk};
 use crate::world::{Root, RootError, World};
@@ -76,6 +75,9 @@ pub enum Problem {
         /// The match that took it.
         incarnation: u64,
     },
+    /// So much is wrong that the rest is not listed.
+    #[error("and more: only the first problems are listed")]
+    More,
     /// The zone commits faster than its roots can be followed.
     #[error("zone slot {zone} committed too fast to be checked; run it again, or when the load is lower")]
     Busy {
@@ -99,6 +101,21 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
+impl Report {
+    /// Notes a problem; a world of garbage has more than anybody can read.
+    fn add(&mut self, problem: Problem) {
+        match MAX_PROBLEMS - self.problems.len() {
+            0 => {}
+            1 => self.problems.push(Problem::More),
+            _ => self.problems.push(problem),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.problems.len() == MAX_PROBLEMS
+    }
+}
+
 /// Checks a world against the zones that the directory lists.
 pub fn check(world: &World<impl Words>, zones: &[(usize, ZoneEntry)]) -> Report {
     let mut report = Report::default();
@@ -112,7 +129,7 @@ pub fn check(world: &World<impl Words>, zones: &[(usize, ZoneEntry)]) -> Report 
         let runs = live.get(&zone) == Some(&incarnation);
         // Looked at again: it may have been given back, or its match begun, since the list was made.
         if !runs && world.owner(extent) == Some((zone, incarnation)) && !runs_now(world, zone, incarnation) {
-            report.problems.push(Problem::Leaked { extent, zone, incarnation });
+            report.add(Problem::Leaked { extent, zone, incarnation });
         }
     }
     report
@@ -124,7 +141,7 @@ fn runs_now(world: &World<impl Words>, zone: usize, incarnation: u64) -> bool {
 }
 
 fn check_zone(world: &World<impl Words>, zone: usize, report: &mut Report) {
-    if world.published(zone).sequence == 0 {
+    if world.published(zone).sequence == 0 || report.is_full() {
         return;
     }
     for _ in 0..MAX_REFRESH_ATTEMPTS {
@@ -135,16 +152,19 @@ fn check_zone(world: &World<impl Words>, zone: usize, report: &mut Report) {
                 report.zones += 1;
                 report.roots += found.roots;
                 report.pages += found.pages;
-                report.problems.extend(found.problems);
+                found.problems.into_iter().for_each(|problem| report.add(problem));
                 return;
             }
             Err(Overtaken) => continue,
         }
     }
-    report.problems.push(Problem::Busy { zone });
+    report.add(Problem::Busy { zone });
 }
 
 struct Overtaken;
+
+/// Enough is wrong with a root.
+struct Full;
 
 /// Follows the roots of the window from the newest. The oldest may leave while we look: that ends the walk, it is no fault.
 fn check_window(world: &World<impl Words>, zone: usize, newest: u64, found: &mut Report) -> Result<(), Overtaken> {
@@ -158,7 +178,7 @@ fn check_window(world: &World<impl Words>, zone: usize, newest: u64, found: &mut
             Err(RootError::Gone { .. }) => return Ok(()),
             Err(error) => {
                 if world.in_window(zone, sequence) {
-                    found.problems.push(Problem::Torn(error));
+                    found.add(Problem::Torn(error));
                 }
                 return Ok(());
             }
@@ -169,9 +189,12 @@ fn check_window(world: &World<impl Words>, zone: usize, newest: u64, found: &mut
         if !world.in_window(zone, sequence) {
             return if sequence == newest { Err(Overtaken) } else { Ok(()) };
         }
-        found.problems.extend(problems);
+        problems.into_iter().for_each(|problem| found.add(problem));
         found.roots += 1;
         found.pages += pages;
+        if found.is_full() {
+            return Ok(());
+        }
         sequence -= 1;
     }
     Ok(())
@@ -195,7 +218,10 @@ fn mark(
     let sequence = root.head.sequence;
     let mut here = HashSet::new();
     let (mut new, mut hash) = (0, 0u64);
-    let _ = walk(world, root, &mut |Named { handle, level, position }| -> Result<bool, Infallible> {
+    let _ = walk(world, root, &mut |Named { handle, level, position }| -> Result<bool, Full> {
+        if problems.len() == MAX_PROBLEMS {
+            return Err(Full);
+        }
         let page = handle.index();
         let extent = page as usize / EXTENT_PAGES;
         let owner = (extent < world.extents()).then(|| world.owner(extent));

@@ -21,6 +21,9 @@ pub const MAX_TABLES: usize = 32;
 pub const MAX_LOGICAL_PAGES: usize = PAGE_WORDS * PAGE_WORDS;
 /// Bits of a page index in a handle: 16 Mi pages, an arena of 64 GiB.
 pub const PAGE_INDEX_BITS: u32 = 24;
+/// A zone slot whose published sequence is at least this is damaged: handles have room for births of 40 bits, and at 240 ticks a
+/// second it takes 72 years to get here.
+pub const MAX_ADOPTED_SEQUENCE: u64 = 1 << (63 - PAGE_INDEX_BITS);
 /// Bits of a root's sequence in the published word; the other 16 are the epoch.
 pub const SEQUENCE_BITS: u32 = 48;
 /// Free pages that a zone keeps before it gives extents back, so that the load's ripples do not move extents.
@@ -71,3 +74,5 @@ pub const MIN_BLOB_SLOT: usize = 16;
 pub const BLOB_CLASSES: usize = 9;
 /// Words of a page's bits of taken slots.
 pub const BLOB_SLOT_WORDS: usize = PAGE_BYTES / MIN_BLOB_SLOT / 64;
+/// Problems that `fsck` reports; a world of garbage has as many as it has words.
+pub const MAX_PROBLEMS: usize = 1000;
