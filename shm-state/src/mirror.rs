@@ -68,6 +68,14 @@ pub enum MirrorError {
         /// The page's index.
         page: u32,
     },
+    /// A root names more pages than the arena has, so it names some twice.
+    #[error("root {sequence} of zone slot {zone} names more pages than the arena has: run `ringfort fsck`")]
+    TooMany {
+        /// The slot.
+        zone: usize,
+        /// The root's sequence.
+        sequence: u64,
+    },
     /// Every copy was overtaken by the writer.
     #[error("zone slot {zone} commits faster than this process copies: it is starved of CPU")]
     Overtaken {
@@ -76,8 +84,13 @@ pub enum MirrorError {
     },
 }
 
-/// A handle names a page that the arena does not have.
-struct Beyond(u32);
+/// Why a root cannot be followed, if it still is the one that was committed.
+enum Refused {
+    /// A handle names a page that the arena does not have.
+    Beyond(u32),
+    /// More pages than the arena has were copied: no memory of a reader's is worth a root that lies.
+    TooMany,
+}
 
 impl Mirror {
     /// An empty mirror of a zone slot.
@@ -156,8 +169,12 @@ impl Mirror {
             if !world.in_window(self.zone, root.head.sequence) {
                 continue;
             }
-            if let Err(Beyond(page)) = staged {
-                return Err(MirrorError::Dangling { zone: self.zone, sequence: root.head.sequence, page });
+            if let Err(refused) = staged {
+                let (zone, sequence) = (self.zone, root.head.sequence);
+                return Err(match refused {
+                    Refused::Beyond(page) => MirrorError::Dangling { zone, sequence, page },
+                    Refused::TooMany => MirrorError::TooMany { zone, sequence },
+                });
             }
             self.take_over(&root, &tree, other);
             return Ok(if other { Refreshed::OtherMatch } else { Refreshed::Newer });
@@ -165,7 +182,7 @@ impl Mirror {
         Err(MirrorError::Overtaken { zone: self.zone })
     }
 
-    fn stage<M: Words>(&mut self, world: &World<M>, root: &Root, tree: &Tree, other: bool) -> Result<(), Beyond> {
+    fn stage<M: Words>(&mut self, world: &World<M>, root: &Root, tree: &Tree, other: bool) -> Result<(), Refused> {
         for (position, handle) in root.tables[..tree.roots()].iter().enumerate() {
             let have = if other { PageHandle::NONE } else { self.held(tree.top, position) };
             self.stage_page(world, tree, Named { handle: *handle, level: tree.top, position }, have)?;
@@ -179,16 +196,19 @@ impl Mirror {
     }
 
     /// Copies a page aside whose handle is not the one that the mirror has, and of a table page all below that has changed.
-    fn stage_page<M: Words>(&mut self, world: &World<M>, tree: &Tree, named: Named, have: PageHandle) -> Result<(), Beyond> {
+    fn stage_page<M: Words>(&mut self, world: &World<M>, tree: &Tree, named: Named, have: PageHandle) -> Result<(), Refused> {
         if named.handle == have {
             return Ok(());
         }
         let mut copy = None;
         if named.handle.is_some() {
+            if self.staged.len() + self.staged_tables.len() >= 2 * world.pages() {
+                return Err(Refused::TooMany);
+            }
             let mut page = self.blank();
             if !world.copy_page(named.handle, &mut page) {
                 self.spare.push(page);
-                return Err(Beyond(named.handle.index()));
+                return Err(Refused::Beyond(named.handle.index()));
             }
             copy = Some(page);
         }
