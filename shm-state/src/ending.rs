@@ -17,6 +17,9 @@ impl<M: Words> World<M> {
             if seen.epoch != granted && granted.wrapping_sub(seen.epoch) > u16::MAX / 2 {
                 return Err(AdoptError::Fenced { zone, epoch: seen.epoch, granted });
             }
+            if seen.sequence >= MAX_ADOPTED_SEQUENCE {
+                return Err(AdoptError::Sequence { zone, sequence: seen.sequence });
+            }
             let mine = Published { epoch: granted, ..seen };
             match self.publish(zone, seen, mine) {
                 Ok(()) => {

@@ -74,6 +74,16 @@ pub enum AdoptError {
         /// Our epoch.
         granted: u16,
     },
+    /// The published word has a sequence that no zone lives to reach. Going on from there would run into the epoch beside it.
+    #[error(
+        "zone slot {zone} has published sequence {sequence}, which no match reaches: its control block is damaged; restart the instance with --fresh"
+    )]
+    Sequence {
+        /// The slot.
+        zone: usize,
+        /// The sequence in the published word.
+        sequence: u64,
+    },
     /// The root is another match's.
     #[error("zone slot {zone} holds match {found}, not {wanted}: nothing to take over")]
     OtherMatch {
@@ -87,6 +97,16 @@ pub enum AdoptError {
     /// A table names pages that are not the zone's.
     #[error("root {sequence} of zone slot {zone} names page {page}, which is not the zone's: run `ringfort fsck`")]
     Dangling {
+        /// The slot.
+        zone: usize,
+        /// The root's sequence.
+        sequence: u64,
+        /// The page's index.
+        page: u32,
+    },
+    /// Two places of the root name the same page, or it names one that was born after it: writing one place would change another.
+    #[error("root {sequence} of zone slot {zone} names page {page} twice, or before its birth: run `ringfort fsck`")]
+    Unsound {
         /// The slot.
         zone: usize,
         /// The root's sequence.

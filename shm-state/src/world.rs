@@ -254,6 +254,7 @@ impl<M: Words> World<M> {
         root.head.checksum = 0;
         let logical_pages = root.head.logical_pages as usize;
         let fits = logical_pages <= MAX_LOGICAL_PAGES && root.head.tables as usize == Tree::new(logical_pages).roots();
+        let fits = fits && head.first_sequence <= sequence;
         if head.sequence != sequence || !fits || head.checksum != checksum(&root) {
             return Err(RootError::Damaged { zone, sequence });
         }

@@ -228,6 +228,9 @@ impl Writer {
                 // A page has one life in the window: a table page seen before names what it named there.
                 let new = seen.insert(page);
                 if is_newest {
+                    if !new || handle.birth() > sequence {
+                        return Err(AdoptError::Unsound { zone, sequence, page });
+                    }
                     levels[level][position] = handle;
                 } else if new {
                     retired.entry(sequence + 1).or_default().push(page);
