@@ -20,6 +20,9 @@ mod ending;
 pub mod entities;
 mod free_pages;
 pub mod fsck;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 pub mod inbox;
 pub mod kill_point;

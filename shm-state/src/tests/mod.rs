@@ -1,6 +1,8 @@
 //! Tests that need the crate's inside: raw pages, locks, and damage planted where no public call can put it.
 
+mod damage;
 mod fsck;
+mod hostile;
 mod lock;
 mod loom;
 mod machines;
