@@ -232,13 +232,14 @@ fn a_new_match_does_not_begin_at_a_tail_of_garbage() {
 
 #[test]
 fn a_pad_at_the_end_of_the_cursors_ends_the_drain() {
+    const END: u64 = u64::MAX - 7;
     let (memory, ring, _) = ring();
-    let mut cursor = u64::MAX & !7;
+    let mut cursor = END;
     cursor -= 64;
     let place = inbox::DATA + (cursor % MIN_INBOX_BYTES) as usize;
     memory.copy_in(place, &[u64::from(RecordKind::Pad as u16) << 16]);
     assert!(ring.next(&memory, &mut cursor, u64::MAX).expect("a pad").is_none());
-    assert_eq!(cursor, u64::MAX & !7);
+    assert_eq!(cursor, END);
     assert!(ring.next(&memory, &mut (cursor - 60), u64::MAX).is_err(), "a cursor that is not at a word");
 }
 
