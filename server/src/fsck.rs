@@ -1,16 +1,55 @@
 //! `ringfort fsck`: checks the shared memory of an instance, live or dead, and changes nothing.
 
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::fsck::{self, Report};
+use ringfort_shm_state::entities;
+use ringfort_shm_state::fsck::{self, Problem, Report};
+use ringfort_shm_state::layout::{RootFlags, SessionRow, ZoneEntry, ZoneMeta};
+use ringfort_shm_state::mirror::Mirror;
+use ringfort_shm_state::world::World;
 use serde_json::json;
 
 use crate::attach::{AttachError, Attached};
+use crate::game::{Description, DescriptionError, Game, ZoneLimits};
+
+/// Works a match of a given capacity out.
+pub(crate) type Describe = fn(u32) -> Result<Description, DescriptionError>;
 
 /// Checks every match of an instance, and the arena.
-pub fn check(instance: &str) -> Result<Report, AttachError> {
+pub fn check<G: Game>(instance: &str) -> Result<Report, AttachError> {
     let attached = Attached::open(instance)?;
     let zones: Vec<_> = Directory::new(&attached.directory).zones().collect();
-    Ok(fsck::check(&attached.world, &zones))
+    Ok(check_world(&attached.world, &zones, |capacity| Description::of::<G>(ZoneLimits::of::<G>(capacity))))
+}
+
+/// Checks the pages of a world, and of each match that is this game's what lies in them.
+pub(crate) fn check_world(world: &World, zones: &[(usize, ZoneEntry)], describe: Describe) -> Report {
+    let mut report = fsck::check(world, zones);
+    for (zone, entry) in zones {
+        let description = describe(entry.capacity).ok().filter(|description| description.tables_hash == entry.tables_hash);
+        let mut mirror = Mirror::new(*zone);
+        // What cannot be mirrored has its problem in the report already, or has not begun.
+        if let (Some(description), Ok(_)) = (description, mirror.refresh(world)) {
+            check_match(*zone, entry, &description, &mirror, &mut report);
+        }
+    }
+    report
+}
+
+fn check_match(zone: usize, entry: &ZoneEntry, is: &Description, mirror: &Mirror, report: &mut Report) {
+    let lives = mirror.head().is_some_and(|head| head.incarnation == entry.incarnation && head.flags & RootFlags::ENDED == 0);
+    if !lives {
+        return;
+    }
+    for problem in entities::check(mirror, &is.engine.meta, &is.engine.entities, &is.columns) {
+        report.add(Problem::Entities { zone, problem });
+    }
+    let counted = mirror.get::<ZoneMeta>(&is.engine.meta, 0).map_or(0, |meta| meta.sessions);
+    let in_place = |(slot, row): &(u32, SessionRow)| row.id as u32 == *slot;
+    let found = mirror.iter::<SessionRow>(is.engine.sessions).filter(in_place).count() as u32;
+    let there = mirror.iter::<SessionRow>(is.engine.sessions).count() as u32;
+    if found != counted || found != there {
+        report.add(Problem::Sessions { zone, counted, found });
+    }
 }
 
 /// A report for programs.

@@ -80,7 +80,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             print(DEFAULTS_TOML);
             Ok(EXIT_DONE)
         }
-        Command::Fsck(output) => fsck(&named()?, output),
+        Command::Fsck(output) => fsck::<G>(&named()?, output),
         Command::Worker(worker) => run_worker::<G>(worker),
     }
 }
@@ -157,8 +157,8 @@ fn change_match(instance: &str, name: &str, request: &Request, output: Output) -
     Ok(EXIT_DONE)
 }
 
-fn fsck(instance: &str, output: Output) -> Result<u8, RunError> {
-    let report = crate::fsck::check(instance)?;
+fn fsck<G: Game>(instance: &str, output: Output) -> Result<u8, RunError> {
+    let report = crate::fsck::check::<G>(instance)?;
     if output.json {
         print_json(&crate::fsck::to_json(&report))
     } else {

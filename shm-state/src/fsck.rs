@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::entities::EntityProblem;
 use crate::hash::page_hash;
 use crate::layout::{RootFlags, ZoneEntry};
 use crate::limits::{EXTENT_PAGES, MAX_PROBLEMS, MAX_REFRESH_ATTEMPTS, MAX_ZONES, PAGE_WORDS, WINDOW};
@@ -75,6 +76,24 @@ pub enum Problem {
         /// The match that took it.
         incarnation: u64,
     },
+    /// The entities of a zone contradict each other.
+    #[error("zone slot {zone}: {problem}")]
+    Entities {
+        /// The zone slot.
+        zone: usize,
+        /// What is wrong.
+        problem: EntityProblem,
+    },
+    /// The sessions of a zone are not those that it counts, or one is not where its id says.
+    #[error("zone slot {zone}: wrong sessions: it counts {counted}, {found} are at their places")]
+    Sessions {
+        /// The zone slot.
+        zone: usize,
+        /// What the counter says.
+        counted: u32,
+        /// What there is.
+        found: u32,
+    },
     /// So much is wrong that the rest is not listed.
     #[error("and more: only the first problems are listed")]
     More,
@@ -103,7 +122,7 @@ pub struct Report {
 
 impl Report {
     /// Notes a problem; a world of garbage has more than anybody can read.
-    fn add(&mut self, problem: Problem) {
+    pub fn add(&mut self, problem: Problem) {
         match MAX_PROBLEMS - self.problems.len() {
             0 => {}
             1 => self.problems.push(Problem::More),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::fsck::{self, Problem, Report};
+use ringfort_shm_state::fsck::{Problem, Report};
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{Header, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
 use ringfort_shm_state::limits::{EXTENT_BYTES, MAX_ZONES};
@@ -24,6 +24,7 @@ use zerocopy::FromBytes;
 use super::errors::UpError;
 use super::rules::{OtherRules, Rules};
 use crate::config::Config;
+use crate::fsck::check_world;
 use crate::limits::{FRONTENDS_MAX, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIMS_MAX};
 
 /// What an earlier run left, judged.
@@ -180,7 +181,7 @@ fn judge(instance: &str, rules: &Rules) -> Result<Option<Earlier>, Unfit> {
     for (slot, entry) in &zones {
         check_entry(*slot, entry, &net, rules)?;
     }
-    let Report { problems, .. } = fsck::check(&world, &zones);
+    let Report { problems, .. } = check_world(&world, &zones, rules.describe);
     let count = problems.len();
     if let Some(first) = problems.into_iter().next() {
         return Err(Unfit::Damaged { count, first });

@@ -13,6 +13,7 @@ use ringfort_shm_state::segment::unpadded;
 
 use super::errors::MatchError;
 use crate::config::{Config, OptionValue, Options, check_options};
+use crate::fsck::Describe;
 use crate::game::{Description, DescriptionError, Game, OptionDoc, OptionKind, ZoneLimits};
 use crate::limits::{ARENA_MIB_MIN, CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER};
 
@@ -29,7 +30,8 @@ pub(super) struct Rules {
     tick_hz: u32,
     capacity: u32,
     options: &'static [OptionDoc],
-    describe: fn(u32) -> Result<Description, DescriptionError>,
+    /// Works a match of a given capacity out.
+    pub(super) describe: Describe,
 }
 
 /// Another game, or another build or tick rate of it, than that of an earlier run.

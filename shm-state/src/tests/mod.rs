@@ -1,5 +1,6 @@
 //! Tests that need the crate's inside: raw pages, locks, and damage planted where no public call can put it.
 
+mod allocator;
 mod damage;
 mod fsck;
 mod hostile;

@@ -1,6 +1,10 @@
 //! Entity ids: an index and a generation, handed out by an allocator that is part of the committed world, so that a replay gives
 //! the same ids. Freed indices are reused last-freed-first.
 
+mod check;
+
+pub use check::{EntityProblem, check};
+
 use crate::layout::{EntityRow, ZoneMeta};
 use crate::table::{RawTable, Table};
 
