@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use iceoryx2::prelude::*;
 
 use crate::message::{Expected, Message, message};
-use crate::pace::Pace;
+use crate::pace::{Pace, pause};
 
 /// Messages that fit the subscriber's buffer.
 pub const BUFFER_MESSAGES: u64 = 4096;
@@ -120,7 +120,7 @@ impl PublishSubscribe {
                 match subscriber.receive().expect("iceoryx2 receives") {
                     Some(sample) => expected.take(sample.payload()[0], sample.payload()[7]),
                     None => {
-                        std::hint::spin_loop();
+                        pause();
                         continue;
                     }
                 }
@@ -134,7 +134,7 @@ impl PublishSubscribe {
                 match subscriber.receive().expect("iceoryx2 receives") {
                     Some(sample) => sample.payload().iter().for_each(|m| expected.take(m[0], m[7])),
                     None => {
-                        std::hint::spin_loop();
+                        pause();
                         continue;
                     }
                 }

@@ -25,13 +25,17 @@ const RING_BYTES: u64 = 256 * 1024;
 /// Messages that are handed over at once.
 const BATCHES: [u64; 3] = [1, 16, 64];
 /// Rounds, in each of which every contender has a turn.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// How long a turn should take, in seconds.
-const TURN_SECONDS: f64 = 0.08;
+const TURN_SECONDS: f64 = 0.15;
 /// Messages of the first turn, which only finds out how fast a contender is.
 const FIRST_MESSAGES: u64 = 64 * 512;
+/// What a consumer waits that found nothing.
+const PAUSE_NS: u64 = 10_000;
 /// Appends of a turn without a consumer.
 const APPENDS_ALONE: u64 = 2_000_000;
+/// Messages of a turn in which one process is both sides.
+const MESSAGES_ALONE: u64 = 1_000_000;
 
 /// Who hands messages over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +112,10 @@ fn main() {
     let _clean_up = CleanUp;
     println!("# ring: 64-byte messages between two processes\n\n{}", machine());
     println!(
-        "{ROUNDS} rounds, turns of {TURN_SECONDS} s, median (least .. greatest); producer and consumer on cores 0 and 1, both polling.\n\
+        "{ROUNDS} rounds, turns of {TURN_SECONDS} s, median (least .. greatest); producer and consumer on cores 0 and 1. A consumer\n\
+         that found nothing looks again after {} us.\n\
          64 bytes of payload; Ringfort's record adds a header of 24. Our ring holds {} KiB, iceoryx2's subscriber {} messages.\n",
+        PAUSE_NS / 1000,
         RING_BYTES / 1024,
         iceoryx::BUFFER_MESSAGES
     );
@@ -144,22 +150,30 @@ fn table<'a>(of: &impl Fn(Contender, u64) -> &'a Series) {
     }
 }
 
-/// Nanoseconds of an append by a process alone: ours, raw_sync's, and without a lock.
+/// Nanoseconds of a process alone. An append: ours, raw_sync's, and without a lock.
+#[derive(Default)]
 struct Alone {
     ours: Series,
     raw_sync: Series,
     unlocked: Series,
+    /// Making and appending, and draining, by each of [`BATCHES`].
+    sides: [(Series, Series); BATCHES.len()],
 }
 
 fn appends_alone(progress: &mut Progress) -> Alone {
     pin(0);
     let (ours, theirs) = (ringfort::Ring::new(), raw_sync::Ring::new());
-    let mut alone = Alone { ours: Series::default(), raw_sync: Series::default(), unlocked: Series::default() };
+    let mut alone = Alone::default();
     for _ in 0..ROUNDS {
         progress.next("appends alone");
         alone.ours.push(ours.append_alone(APPENDS_ALONE));
         alone.raw_sync.push(theirs.append_alone(APPENDS_ALONE, true));
         alone.unlocked.push(theirs.append_alone(APPENDS_ALONE, false));
+        for (batch, (producing, consuming)) in BATCHES.into_iter().zip(&mut alone.sides) {
+            let (make, drain) = ours.sides_alone(MESSAGES_ALONE, batch);
+            producing.push(make);
+            consuming.push(drain);
+        }
     }
     alone
 }
@@ -172,6 +186,14 @@ fn tell_alone(alone: &Alone) {
     {
         row(&[name.to_owned(), series.show(1.0, 1)]);
     }
+    println!("\nEach side of Ringfort's inbox by a process alone, {MESSAGES_ALONE} messages a round, nanoseconds a message:\n");
+    head(&["", "one by one", "batches of 16", "batches of 64"]);
+    let sides = |name: &str, side: fn(&(Series, Series)) -> &Series| {
+        let cells = alone.sides.each_ref().map(|s| side(s).show(1.0, 1));
+        row(&[&[name.to_owned()][..], &cells[..]].concat());
+    };
+    sides("make and append", |s| &s.0);
+    sides("drain and check", |s| &s.1);
 }
 
 fn tell_targets<'a>(of: &impl Fn(Contender, u64) -> &'a Series, alone: &Alone) {

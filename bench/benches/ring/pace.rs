@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringfort_bench::shared::{Atomics, now_ns};
 
+use crate::PAUSE_NS;
+
 /// A word in a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -60,5 +62,14 @@ impl Pace {
 fn wait_for(line: &Line) {
     while line.0.load(Ordering::Acquire) == 0 {
         std::thread::yield_now();
+    }
+}
+
+/// What a consumer does that found nothing: it looks again after a while, since each look takes the line from the producer. A sim
+/// looks once a tick.
+pub fn pause() {
+    let until = now_ns() + PAUSE_NS;
+    while now_ns() < until {
+        std::hint::spin_loop();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ringfort_bench::shared::unnamed_segment;
+use ringfort_bench::shared::{now_ns, unnamed_segment};
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
 use ringfort_shm_state::layout::{RecordHeader, RecordKind, SegmentKind};
 use ringfort_shm_state::segment::{Segment, SegmentSpec};
@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use crate::RING_BYTES;
 use crate::message::{Expected, message};
-use crate::pace::Pace;
+use crate::pace::{Pace, pause};
 
 /// An inbox in a segment of its own.
 pub struct Ring {
@@ -67,25 +67,61 @@ impl Ring {
             other => panic!("the record fits and nobody else holds the lock: {other:?}"),
         })
     }
+
+    /// Nanoseconds a message of each side by itself, this process being both in turn: making and appending batches, and draining.
+    pub fn sides_alone(&self, messages: u64, per_batch: u64) -> (f64, f64) {
+        let memory = self.segment.memory();
+        let mut batch = Batch::default();
+        let (mut cursor, mut number) = (self.inbox.tail(memory), 0);
+        let (mut producing, mut consuming) = (0, 0);
+        let mut expected = Expected::default();
+        while number < messages {
+            let started = now_ns();
+            // Half a ring at a time, as much as leaves room for the header and the end of the ring.
+            for _ in 0..RING_BYTES / 2 / 88 / per_batch {
+                (0..per_batch).for_each(|_| {
+                    batch.push(header(), message(number).as_bytes());
+                    number += 1;
+                });
+                let appended = self.inbox.append(memory, &batch, cursor).expect("the lock works");
+                assert!(matches!(appended, Appended::All(_)), "the ring has room");
+                batch.consume(batch.len());
+            }
+            let filled = now_ns();
+            drain_once(&self.segment, &self.inbox, &mut cursor, &mut expected);
+            producing += filled - started;
+            consuming += now_ns() - filled;
+        }
+        assert_eq!(expected.count(), number, "all arrived");
+        (producing as f64 / number as f64, consuming as f64 / number as f64)
+    }
 }
 
 /// The consumer of our ring, whoever filled it. Its cursor is published after each drain.
 pub fn drain(segment: &Segment, inbox: &Inbox, pace: &Pace, count: u64) {
-    let memory = segment.memory();
     let mut expected = Expected::default();
     let mut cursor = 0;
     while expected.count() < count {
-        let tail = inbox.tail(memory);
-        if tail == cursor {
-            std::hint::spin_loop();
-            continue;
+        if drain_once(segment, inbox, &mut cursor, &mut expected) {
+            pace.consumed.0.store(cursor, Ordering::Release);
+        } else {
+            pause();
         }
-        while let Some(record) = inbox.next(memory, &mut cursor, tail).expect("whole records") {
-            assert_eq!((record.kind, record.payload().len()), (Some(RecordKind::Input), 64), "the record that was appended");
-            let word = |at: usize| u64::from_ne_bytes(record.payload()[at..at + 8].try_into().expect("eight bytes"));
-            expected.take(word(0), word(56));
-        }
-        pace.consumed.0.store(cursor, Ordering::Release);
     }
     pace.end();
+}
+
+/// Takes what is there. `false` when that is nothing.
+fn drain_once(segment: &Segment, inbox: &Inbox, cursor: &mut u64, expected: &mut Expected) -> bool {
+    let memory = segment.memory();
+    let tail = inbox.tail(memory);
+    if tail == *cursor {
+        return false;
+    }
+    while let Some(record) = inbox.next(memory, cursor, tail).expect("whole records") {
+        assert_eq!((record.kind, record.payload().len()), (Some(RecordKind::Input), 64), "the record that was appended");
+        let word = |at: usize| u64::from_ne_bytes(record.payload()[at..at + 8].try_into().expect("eight bytes"));
+        expected.take(word(0), word(56));
+    }
+    true
 }
