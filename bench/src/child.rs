@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
 
 /// Exit code of a child that panicked.
@@ -55,6 +55,12 @@ impl Child {
     /// Waits until the process is dead, by its pidfd as the supervisor does. It still has to be reaped, which dropping does.
     pub fn wait_dead(&self) {
         while !matches!(poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], None), Ok(1..)) {}
+    }
+
+    /// Whether it has ended, in order or not.
+    pub fn is_dead(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)), Ok(1..))
     }
 
     fn reap(&mut self) -> Option<WaitStatus> {

@@ -4,7 +4,9 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ringfort_shm_state::segment::{Segment, SegmentSpec};
+use ringfort_shm_state::limits::PAGE_BYTES;
+use ringfort_shm_state::memory::{Memory, Words};
+use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 /// A type of atomics, for which all zeroes is a value.
@@ -56,15 +58,52 @@ pub fn now_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A segment of Ringfort's whose name is taken away at once: children inherit the mapping, and nothing is left in `/dev/shm`
-/// however the benchmark ends.
-///
-/// # Panics
-/// When it cannot be created, with the reason.
-pub fn unnamed_segment(spec: SegmentSpec) -> Segment {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let instance = format!("bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let segment = Segment::create(&instance, spec).unwrap_or_else(|error| panic!("{error}"));
-    let _ = std::fs::remove_file(spec.path(&instance));
-    segment
+/// A segment of Ringfort's whose name is taken away at once: children inherit mapping and descriptor, and nothing is left in
+/// `/dev/shm` however the benchmark ends.
+#[derive(Debug)]
+pub struct Unnamed {
+    segment: Segment,
+    spec: SegmentSpec,
+    instance: String,
+}
+
+impl Unnamed {
+    /// A new segment.
+    ///
+    /// # Panics
+    /// When it cannot be created, with the reason.
+    pub fn create(spec: SegmentSpec) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let instance = format!("bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let segment = Segment::create(&instance, spec).unwrap_or_else(|error| panic!("{error}"));
+        let _ = std::fs::remove_file(spec.path(&instance));
+        Self { segment, spec, instance }
+    }
+
+    /// The segment as its creator has it mapped.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Its bytes.
+    pub fn memory(&self) -> &Memory {
+        self.segment.memory()
+    }
+
+    /// A mapping of its own, as another process has it.
+    ///
+    /// # Panics
+    /// When it cannot be attached, with the reason.
+    pub fn attach(&self, access: Access) -> Segment {
+        let descriptor = self.segment.file().try_clone().expect("a descriptor is left");
+        let attached = Segment::from_fd(&self.instance, self.spec, descriptor.into(), access);
+        attached.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// Looks at every page of a mapping, so that none is missing from this process's page table afterwards.
+pub fn populate(memory: &Memory) {
+    for offset in (0..memory.bytes()).step_by(PAGE_BYTES) {
+        std::hint::black_box(memory.load(offset, Ordering::Relaxed));
+    }
 }

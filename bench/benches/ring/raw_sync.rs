@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use raw_sync::locks::{LockImpl, LockInit, Mutex};
-use ringfort_bench::shared::{Atomics, Shared, unnamed_segment};
+use ringfort_bench::shared::{Atomics, Shared, Unnamed};
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{InboxControl, RecordHeader, RecordKind, SegmentKind, inbox};
-use ringfort_shm_state::memory::Memory;
-use ringfort_shm_state::segment::{Segment, SegmentSpec};
+use ringfort_shm_state::memory::{Memory, Words};
+use ringfort_shm_state::segment::SegmentSpec;
 use zerocopy::IntoBytes;
 
 use crate::RING_BYTES;
@@ -31,7 +31,7 @@ const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= size_of::<MutexPlace
 
 /// The ring and raw_sync's mutex.
 pub struct Ring {
-    segment: Segment,
+    segment: Unnamed,
     inbox: Inbox,
     lock: Box<dyn LockImpl>,
     _place: Shared<MutexPlace>,
@@ -40,7 +40,7 @@ pub struct Ring {
 impl Ring {
     /// An empty ring.
     pub fn new() -> Self {
-        let segment = unnamed_segment(SegmentSpec::inbox(SegmentKind::InboxNet, RING_BYTES));
+        let segment = Unnamed::create(SegmentSpec::inbox(SegmentKind::InboxNet, RING_BYTES));
         let inbox = Inbox::new(segment.memory(), 0, 0, RING_BYTES).expect("a place in the segment");
         let place = Shared::<MutexPlace>::zeroed();
         let at = place.0.as_ptr().cast_mut().cast::<u8>();
@@ -122,7 +122,7 @@ fn append_words(memory: &Memory, words: &[u64], consumed: u64) -> (usize, u64) {
         at += RECORD_WORDS;
     }
     if tail != start {
-        memory.atomic(tail_word).store(tail, Ordering::Release);
+        memory.store(tail_word, tail, Ordering::Release);
     }
     (at, tail)
 }

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use ringfort_bench::shared::{now_ns, unnamed_segment};
+use ringfort_bench::shared::{Unnamed, now_ns};
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
 use ringfort_shm_state::layout::{RecordHeader, RecordKind, SegmentKind};
-use ringfort_shm_state::segment::{Segment, SegmentSpec};
+use ringfort_shm_state::segment::SegmentSpec;
 use zerocopy::IntoBytes;
 
 use crate::RING_BYTES;
@@ -14,7 +14,7 @@ use crate::pace::{Pace, pause};
 
 /// An inbox in a segment of its own.
 pub struct Ring {
-    segment: Segment,
+    segment: Unnamed,
     inbox: Inbox,
 }
 
@@ -26,7 +26,7 @@ pub fn header() -> RecordHeader {
 impl Ring {
     /// An empty ring.
     pub fn new() -> Self {
-        let segment = unnamed_segment(SegmentSpec::inbox(SegmentKind::InboxNet, RING_BYTES));
+        let segment = Unnamed::create(SegmentSpec::inbox(SegmentKind::InboxNet, RING_BYTES));
         let inbox = Inbox::new(segment.memory(), 0, 0, RING_BYTES).expect("a place in the segment");
         Self { segment, inbox }
     }
@@ -98,7 +98,7 @@ impl Ring {
 }
 
 /// The consumer of our ring, whoever filled it. Its cursor is published after each drain.
-pub fn drain(segment: &Segment, inbox: &Inbox, pace: &Pace, count: u64) {
+pub fn drain(segment: &Unnamed, inbox: &Inbox, pace: &Pace, count: u64) {
     let mut expected = Expected::default();
     let mut cursor = 0;
     while expected.count() < count {
@@ -112,7 +112,7 @@ pub fn drain(segment: &Segment, inbox: &Inbox, pace: &Pace, count: u64) {
 }
 
 /// Takes what is there. `false` when that is nothing.
-fn drain_once(segment: &Segment, inbox: &Inbox, cursor: &mut u64, expected: &mut Expected) -> bool {
+fn drain_once(segment: &Unnamed, inbox: &Inbox, cursor: &mut u64, expected: &mut Expected) -> bool {
     let memory = segment.memory();
     let tail = inbox.tail(memory);
     if tail == *cursor {
