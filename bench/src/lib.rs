@@ -7,5 +7,6 @@
 pub mod child;
 pub mod progress;
 pub mod report;
+pub mod rows;
 pub mod shared;
 pub mod stats;
