@@ -5,6 +5,7 @@
 //! wrong, for a fast wrong answer is no figure.
 
 pub mod child;
+pub mod leftovers;
 pub mod progress;
 pub mod report;
 pub mod rows;

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::leftovers::{self, SHM_DIRECTORY};
 use ringfort_shm_state::limits::PAGE_BYTES;
 use ringfort_shm_state::memory::{Memory, Words};
 use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
@@ -58,8 +59,8 @@ pub fn now_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A segment of Ringfort's whose name is taken away at once: children inherit mapping and descriptor, and nothing is left in
-/// `/dev/shm` however the benchmark ends.
+/// A segment of Ringfort's whose name is taken away as soon as it is made: children inherit mapping and descriptor, and nothing is left
+/// in `/dev/shm` however the benchmark ends. One that was killed while it made a segment is tidied up after by the next.
 #[derive(Debug)]
 pub struct Unnamed {
     segment: Segment,
@@ -74,7 +75,11 @@ impl Unnamed {
     /// When it cannot be created, with the reason.
     pub fn create(spec: SegmentSpec) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let instance = format!("bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            leftovers::remove(SHM_DIRECTORY.into(), "ringfort.bench-", false);
+        }
+        let instance = format!("bench-{}-{number}", std::process::id());
         let segment = Segment::create(&instance, spec).unwrap_or_else(|error| panic!("{error}"));
         let _ = std::fs::remove_file(spec.path(&instance));
         Self { segment, spec, instance }

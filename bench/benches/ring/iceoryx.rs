@@ -5,9 +5,11 @@
 //! that was faster than iceoryx2's own blocking strategy, whose waiting ends in sleeps. One by one a sample is a message; a batch
 //! is a sample of the slice interface with so many messages.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use iceoryx2::prelude::*;
+use ringfort_bench::leftovers::{self, SHM_DIRECTORY};
 
 use crate::message::{Expected, Message, message};
 use crate::pace::{Pace, pause};
@@ -17,6 +19,7 @@ pub const BUFFER_MESSAGES: u64 = 4096;
 
 /// A service of a name that only this run uses.
 pub struct PublishSubscribe {
+    /// What its files' names begin with.
     prefix: String,
     per_sample: u64,
     /// Whether iceoryx2's own strategy holds the publisher back.
@@ -29,7 +32,7 @@ type Single = iceoryx2::service::port_factory::publish_subscribe::PortFactory<ip
 impl PublishSubscribe {
     /// A service for samples of so many messages.
     pub fn new(per_sample: u64, blocking: bool) -> Self {
-        Self { prefix: format!("ringfort_bench_{}_", std::process::id()), per_sample, blocking }
+        Self { prefix: format!("{PREFIX}{}_", std::process::id()), per_sample, blocking }
     }
 
     fn buffer(&self) -> u64 {
@@ -40,6 +43,8 @@ impl PublishSubscribe {
         set_log_level(LogLevel::Error);
         let mut config = Config::default();
         config.global.prefix = FileName::new(self.prefix.as_bytes()).expect("a file name");
+        let root = std::env::temp_dir().join(&self.prefix);
+        config.global.set_root_path(&Path::new(root.as_os_str().as_encoded_bytes()).expect("a path"));
         config.global.node.cleanup_dead_nodes_on_creation = false;
         config.global.node.cleanup_dead_nodes_on_destruction = false;
         let node = NodeBuilder::new().config(&config).signal_handling_mode(SignalHandlingMode::Disabled);
@@ -152,14 +157,12 @@ fn wait_for_end(pace: &Pace) {
     }
 }
 
-/// Removes what a killed process of this run left behind; one that ends in order leaves nothing.
+/// Beginning of the names of all that iceoryx2 makes for a run; the id of the run's first process follows.
+const PREFIX: &str = "ringfort_bench_";
+
+/// Removes what killed processes of this run and of earlier ones left behind; one that ends in order leaves nothing.
 pub fn clean_up() {
-    let prefix = format!("ringfort_bench_{}_", std::process::id());
-    let is_ours = |path: &std::path::Path| path.file_name().is_some_and(|n| n.to_string_lossy().contains(&prefix));
-    for directory in ["/dev/shm", "/tmp/iceoryx2/services", "/tmp/iceoryx2/nodes"] {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        for path in entries.map(|entry| entry.path()).filter(|path| is_ours(path)) {
-            let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        }
+    for directory in [PathBuf::from(SHM_DIRECTORY), std::env::temp_dir()] {
+        leftovers::remove(directory, PREFIX, true);
     }
 }

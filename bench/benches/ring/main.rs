@@ -109,6 +109,7 @@ impl Drop for CleanUp {
 }
 
 fn main() {
+    iceoryx::clean_up();
     let _clean_up = CleanUp;
     println!("# ring: 64-byte messages between two processes\n\n{}", machine());
     println!(
