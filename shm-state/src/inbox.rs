@@ -204,7 +204,7 @@ impl Inbox {
     }
 
     /// Appends a batch. Only for the holder of the lock.
-    pub(crate) fn append_locked(&self, memory: &impl Words, batch: &Batch, consumed: u64) -> Appended {
+    pub fn append_locked(&self, memory: &impl Words, batch: &Batch, consumed: u64) -> Appended {
         // Another producer may have left any number there. Aligned it can be written at; one behind what the zone has consumed
         // is nobody's honest one, and one that is too far ahead counts as full until `mend` has looked at it.
         let start = self.tail(memory).max(consumed) & !7;
