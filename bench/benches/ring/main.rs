@@ -25,9 +25,9 @@ const RING_BYTES: u64 = 256 * 1024;
 /// Messages that are handed over at once.
 const BATCHES: [u64; 3] = [1, 16, 64];
 /// Rounds, in each of which every contender has a turn.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 /// How long a turn should take, in seconds.
-const TURN_SECONDS: f64 = 0.15;
+const TURN_SECONDS: f64 = 0.1;
 /// Messages of the first turn, which only finds out how fast a contender is.
 const FIRST_MESSAGES: u64 = 64 * 512;
 /// What a consumer waits that found nothing.
