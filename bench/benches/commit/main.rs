@@ -96,11 +96,11 @@ fn main() {
     println!("# commit: nanoseconds for each page that a tick touches\n\n{}", machine());
     pin(0);
     println!(
-        "{ROUNDS} rounds, median (least .. greatest). Touching a page copies it, a commit compares it with its predecessor, hashes and\n\
-         publishes it, a refresh copies it into a reader's memory. Columns of skirmish, the entity table, and rows of 64 bytes; the last\n\
-         one of each page is written, so that comparing takes the whole page. Turns touch the same pages again: few stay in the cache\n\
-         but for the copies, which go round the window of {WINDOW} roots; {MANY} pages are 39 MiB a tick and 1.3 GiB a window, cold\n\
-         wherever they were written a window ago. Every page of the mappings is populated.\n"
+        "{ROUNDS} rounds, median (least .. greatest). Touching a page copies it; a commit hashes the copy, tells by that whether it differs\n\
+         from its predecessor, and publishes it; a refresh copies it into a reader's memory. Columns of skirmish, the entity table, and\n\
+         rows of 64 bytes, the last of which is written in each page. Turns touch the same pages again: few stay in the cache but for the\n\
+         copies, which go round the window of {WINDOW} roots; {MANY} pages are 39 MiB a tick and 1.3 GiB a window, cold wherever they\n\
+         were written a window ago. Every page of the mappings is populated.\n"
     );
     let mut progress = Progress::new(2 + ROUNDS * 5);
     let mut places = [(SIZES[0], FEW), (SIZES[1], MANY)].map(|(entities, most)| {
