@@ -17,6 +17,9 @@ pub(crate) const fn steps(min: f32, max: f32, step: f32) -> u64 {
     ((max as f64 - min as f64) / step as f64 + 0.5) as u64
 }
 
+/// From here on every `f64` is a whole number.
+const WHOLE: f64 = (1u64 << 53) as f64;
+
 /// Bits of one `f32` in this coding.
 pub(crate) const fn f32_bits(coding: Coding) -> u32 {
     match coding {
@@ -36,8 +39,9 @@ pub(crate) fn encode_f32(value: f32, coding: Coding) -> u64 {
             }
             let (least, steps) = (f64::from(min), steps(min, max, step));
             let code = (f64::from(value) - least) * steps as f64 / (f64::from(max) - least);
-            // A negative float becomes 0 in the conversion, which saturates.
-            (code.round() as u64).min(steps)
+            // The nearest: half is added and the rest cut off, as `round` is a call into the C library. A negative float becomes 0 in
+            // the conversion, which saturates.
+            ((code + 0.5) as u64).min(steps)
         }
         Coding::Angle { bits } => {
             if !value.is_finite() {
@@ -45,7 +49,10 @@ pub(crate) fn encode_f32(value: f32, coding: Coding) -> u64 {
             }
             let turns = f64::from(value) / TAU;
             let codes = 1u64 << bits;
-            ((turns - turns.floor()) * codes as f64).round() as u64 % codes
+            // From 2^63 on the conversion saturates, and a float has no part below 1.
+            let part = if turns.abs() < WHOLE { turns - turns as i64 as f64 } else { 0.0 };
+            let part = if part < 0.0 { part + 1.0 } else { part };
+            (part * codes as f64 + 0.5) as u64 % codes
         }
         Coding::Raw | Coding::Max(_) => u64::from(value.to_bits()),
     }

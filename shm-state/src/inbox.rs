@@ -10,7 +10,7 @@ use crate::layout::{InboxControl, RecordHeader, RecordKind, inbox};
 use crate::limits::{MAX_INBOX_BYTES, MAX_RECORD_PAYLOAD, MAX_ZONES, MIN_INBOX_BYTES};
 use crate::lock::{LockBroken, Locked, RobustLock};
 use crate::memory::{Memory, Words};
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// Words of a record's header.
 const HEADER_WORDS: usize = size_of::<RecordHeader>() / 8;
@@ -58,11 +58,14 @@ impl Batch {
     pub fn push(&mut self, mut header: RecordHeader, payload: &[u8]) {
         assert!(payload.len() <= MAX_RECORD_PAYLOAD, "payload within the record's bound");
         header.bytes = payload.len() as u16;
-        let words = header.as_bytes().chunks_exact(8);
-        self.words.extend(words.map(|c| u64::from_ne_bytes(c.try_into().expect("chunks of eight"))));
-        for chunk in payload.chunks(8) {
+        let header: [u64; HEADER_WORDS] = zerocopy::transmute!(header);
+        self.words.reserve(HEADER_WORDS + payload.len().div_ceil(8));
+        self.words.extend_from_slice(&header);
+        let (whole, rest) = payload.as_chunks::<8>();
+        self.words.extend(whole.iter().map(|bytes| u64::from_ne_bytes(*bytes)));
+        if !rest.is_empty() {
             let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
+            word[..rest.len()].copy_from_slice(rest);
             self.words.push(u64::from_ne_bytes(word));
         }
         self.records += 1;
@@ -91,6 +94,11 @@ impl Batch {
 
     /// Forgets the first records, which were appended.
     pub fn consume(&mut self, records: usize) {
+        if records == self.records {
+            self.words.clear();
+            self.records = 0;
+            return;
+        }
         let mut at = 0;
         for _ in 0..records {
             at += record_words(self.words[at]);
@@ -117,6 +125,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// A place for records to be copied to.
+    pub fn empty() -> Self {
+        Self { header: RecordHeader::new_zeroed(), kind: None, words: [0; MAX_RECORD_PAYLOAD / 8] }
+    }
+
     /// The payload.
     pub fn payload(&self) -> &[u8] {
         &self.words.as_bytes()[..usize::from(self.header.bytes)]
@@ -212,7 +225,7 @@ impl Inbox {
         let (mut tail, mut at, mut records) = (start, 0, 0);
         while at < batch.words.len() {
             let words = record_words(batch.words[at]);
-            let room = self.bytes - tail % self.bytes;
+            let room = self.room(tail);
             let pad = if room < words as u64 * 8 { room } else { 0 };
             if tail.checked_add(pad + words as u64 * 8).is_none_or(|end| end > limit) {
                 break;
@@ -261,13 +274,21 @@ impl Inbox {
         Ok(true)
     }
 
+    /// Where a cursor lies. The ring's bytes are a power of two.
+    #[inline]
     fn place(&self, cursor: u64) -> usize {
-        self.data + (cursor % self.bytes) as usize
+        self.data + (cursor & (self.bytes - 1)) as usize
     }
 
-    /// Copies the record at a cursor and moves the cursor past it. `None` at the tail. On a garbage record the cursor jumps
+    /// Bytes from a cursor to the end of the ring.
+    #[inline]
+    fn room(&self, cursor: u64) -> u64 {
+        self.bytes - (cursor & (self.bytes - 1))
+    }
+
+    /// Copies the record at a cursor and moves the cursor past it; `false` at the tail. On a garbage record the cursor jumps
     /// to `tail`, so that the drain goes on with what is appended later; on a garbage tail it stays, and the next append mends that.
-    pub fn next(&self, memory: &impl Words, cursor: &mut u64, tail: u64) -> Result<Option<Record>, InboxCorrupt> {
+    pub fn next_into(&self, memory: &impl Words, cursor: &mut u64, tail: u64, record: &mut Record) -> Result<bool, InboxCorrupt> {
         // As the next producer takes it.
         let tail = tail & !7;
         let ahead = tail.checked_sub(*cursor).is_some_and(|ahead| ahead <= self.bytes);
@@ -275,8 +296,8 @@ impl Inbox {
             return Err(InboxCorrupt::Tail { cursor: *cursor, tail, bytes: self.bytes });
         }
         while *cursor < tail {
-            let room = self.bytes - *cursor % self.bytes;
-            let first = memory.load(self.place(*cursor), Ordering::Relaxed);
+            let (place, room) = (self.place(*cursor), self.room(*cursor));
+            let first = memory.load(place, Ordering::Relaxed);
             if (first >> 16) as u16 == RecordKind::Pad as u16 && first & 0xffff == 0 {
                 *cursor = cursor.saturating_add(room).min(tail);
                 continue;
@@ -287,14 +308,21 @@ impl Inbox {
                 *cursor = tail;
                 return Err(error);
             }
-            let mut record = Record { header: memory.read(self.place(*cursor)), kind: None, words: [0; MAX_RECORD_PAYLOAD / 8] };
-            // The header was read again: its length may be another one now. What was checked is what counts.
-            record.header.bytes = (first & 0xffff) as u16;
-            record.kind = RecordKind::from_u16((first >> 16) as u16);
-            memory.copy_out(self.place(*cursor) + HEADER_WORDS * 8, &mut record.words[..words - HEADER_WORDS]);
+            // The word that was checked is what counts: read again it could be another.
+            let mut header = [first; HEADER_WORDS];
+            memory.copy_out(place + 8, &mut header[1..]);
+            record.header = zerocopy::transmute!(header);
+            record.kind = RecordKind::from_u16(record.header.kind);
+            memory.copy_out(place + HEADER_WORDS * 8, &mut record.words[..words - HEADER_WORDS]);
             *cursor += words as u64 * 8;
-            return Ok(Some(record));
+            return Ok(true);
         }
-        Ok(None)
+        Ok(false)
+    }
+
+    /// As [`Inbox::next_into`], in a record of its own.
+    pub fn next(&self, memory: &impl Words, cursor: &mut u64, tail: u64) -> Result<Option<Record>, InboxCorrupt> {
+        let mut record = Record::empty();
+        Ok(self.next_into(memory, cursor, tail, &mut record)?.then_some(record))
     }
 }

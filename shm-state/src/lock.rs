@@ -4,6 +4,7 @@
 //! stands an operation number, so that a supervisor can tell a hung holder from a busy lock.
 
 use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
 
 use crate::layout::InboxControl;
 use crate::memory::{Memory, Words};
@@ -74,7 +75,9 @@ impl RobustLock {
         // layout hash, which covers libc's flavour and the mutex' size. It is never unmapped while a guard lives ('m).
         let errno = unsafe { libc::pthread_mutex_trylock(mutex) };
         let guard = |memory: &'m Memory| {
-            memory.fetch_add(self.control + InboxControl::OPERATION_OFFSET, 1);
+            // Only the holder writes it, so this need not be one atomic addition.
+            let operation = self.control + InboxControl::OPERATION_OFFSET;
+            memory.store(operation, memory.load(operation, Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             crate::kill_point!("lock:taken");
             Guard { lock: *self, memory, thread: PhantomData }
         };

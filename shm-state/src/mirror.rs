@@ -218,13 +218,17 @@ impl Mirror {
         }
         let table = copy.unwrap_or_else(|| Box::new(ZEROS));
         let (level, first) = (named.level - 1, named.position * PAGE_WORDS);
-        for i in 0..PAGE_WORDS.min(tree.counts[level] - first) {
-            let old = match &self.tables[named.level].get(named.position) {
-                Some(Some((_, held))) if have.is_some() => PageHandle(held[i]),
-                _ => PageHandle::NONE,
-            };
-            self.stage_page(world, tree, Named { handle: PageHandle(table[i]), level, position: first + i }, old)?;
+        // Lent out, so that it is not copied; it goes back whatever is found.
+        let held = if have.is_some() { self.tables[named.level][named.position].take() } else { None };
+        let old = held.as_ref().map_or(&ZEROS, |held| &*held.1);
+        let below = PAGE_WORDS.min(tree.counts[level] - first);
+        let changed = (0..below).filter(|i| table[*i] != old[*i]);
+        let staged = changed.map(|i| (Named { handle: PageHandle(table[i]), level, position: first + i }, PageHandle(old[i])));
+        let result = staged.into_iter().try_for_each(|(named, have)| self.stage_page(world, tree, named, have));
+        if have.is_some() {
+            self.tables[named.level][named.position] = held;
         }
+        result?;
         self.staged_tables.push((named, table));
         Ok(())
     }

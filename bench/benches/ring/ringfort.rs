@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use ringfort_bench::shared::{Unnamed, now_ns};
-use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
+use ringfort_shm_state::inbox::{Appended, Batch, Inbox, Record};
 use ringfort_shm_state::layout::{RecordHeader, RecordKind, SegmentKind};
 use ringfort_shm_state::segment::SegmentSpec;
 use zerocopy::IntoBytes;
@@ -118,7 +118,8 @@ fn drain_once(segment: &Unnamed, inbox: &Inbox, cursor: &mut u64, expected: &mut
     if tail == *cursor {
         return false;
     }
-    while let Some(record) = inbox.next(memory, cursor, tail).expect("whole records") {
+    let mut record = Record::empty();
+    while inbox.next_into(memory, cursor, tail, &mut record).expect("whole records") {
         assert_eq!((record.kind, record.payload().len()), (Some(RecordKind::Input), 64), "the record that was appended");
         let word = |at: usize| u64::from_ne_bytes(record.payload()[at..at + 8].try_into().expect("eight bytes"));
         expected.take(word(0), word(56));

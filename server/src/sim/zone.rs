@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ringfort_protocol::SessionId;
 use ringfort_protocol::bits::BitWriter;
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::inbox::Inbox;
+use ringfort_shm_state::inbox::{Inbox, Record};
 use ringfort_shm_state::layout::{
     AttemptEntry, EventRow, JoinRecord, MailKind, RecordKind, RootFlags, RootHead, SessionInput, SessionRow, ZoneEntry,
 };
@@ -285,10 +285,11 @@ impl<G: Game> Zone<G> {
     }
 
     fn drain_inbox(&mut self, memory: &Memory, tail: u64) {
+        let mut record = Record::empty();
         for _ in 0..RECORDS_PER_TICK {
-            match self.inbox.next(memory, &mut self.net_cursor, tail) {
-                Ok(Some(record)) => self.apply(record.kind, &record.header, record.payload()),
-                Ok(None) => return,
+            match self.inbox.next_into(memory, &mut self.net_cursor, tail, &mut record) {
+                Ok(true) => self.apply(record.kind, &record.header, record.payload()),
+                Ok(false) => return,
                 Err(_) => {
                     self.counters.inbox_damage += 1;
                     return;
