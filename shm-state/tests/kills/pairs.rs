@@ -1,0 +1,224 @@
+//! Every kill point, and every kill point that the recovery from it passes: a process dies at the first, its successor at the
+//! second, and the next must find everything in order.
+//!
+//! One process runs at a time and follows a script, so the same places are reached at every run.
+
+use std::sync::atomic::Ordering;
+
+use ringfort_shm_state::kill_point::{ALL, Action, arm, trace};
+
+use crate::creator;
+use crate::instance::Instance;
+use crate::process::{Violation, fork};
+use crate::producer;
+use crate::report::Report;
+use crate::rounds::finish;
+use crate::shared::PRODUCERS;
+use crate::sim;
+use crate::verify::Verifier;
+
+/// Ticks that a sim's script runs: a match's rest, its end, and the beginning of the next, in both zones.
+const TICKS: u32 = 130;
+/// The last tick of a scripted match: late enough for pages of a burst to leave the window, and extents to be given back.
+const LAST_TICK: u32 = 50;
+/// Ticks before the process that is to die starts: so that it takes zones over, and that they have something to lose.
+const FIRST_TICKS: u32 = 14;
+/// Batches of a producer's script.
+const BATCHES: u32 = 6;
+
+/// Who passes a kill point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Actor {
+    Sim,
+    Producer,
+    Creator,
+}
+
+const ACTORS: [Actor; 3] = [Actor::Sim, Actor::Producer, Actor::Creator];
+
+/// A point and how often it is to be reached.
+type Armed = Option<(&'static str, u32)>;
+
+/// All pairs on one instance.
+pub struct Pairs {
+    instance: Instance,
+    /// What a creator creates, and nobody else uses.
+    spare: Instance,
+    verifier: Verifier,
+    seed: u64,
+    epoch: u16,
+    producers: u64,
+}
+
+impl Pairs {
+    /// Runs all pairs. `progress` is told of each.
+    pub fn run(seed: u64, report: &mut Report, mut progress: impl FnMut(&Report)) -> Result<(), Violation> {
+        let instance = Instance::create("pairs");
+        let spare = Instance::named("pairs-spare", instance.notes);
+        let verifier = Verifier::new(&instance, seed);
+        let mut pairs = Self { instance, spare, verifier, seed, epoch: 0, producers: 0 };
+        let mut reached = Vec::new();
+        for actor in ACTORS {
+            pairs.prepare(actor)?;
+            let counts = pairs.traced(actor)?;
+            pairs.settle(actor)?;
+            for (first, times) in ALL.iter().zip(counts).filter(|(_, times)| *times > 0) {
+                reached.push(*first);
+                for nth in occasions(times) {
+                    pairs.recoveries(actor, (*first, nth), nth == 1, report, &mut progress)?;
+                }
+            }
+        }
+        let missed: Vec<_> = ALL.iter().filter(|name| !reached.contains(name)).collect();
+        if !missed.is_empty() {
+            return Err(format!("no script reaches the kill points {missed:?}"));
+        }
+        let epoch = pairs.epoch.wrapping_add(1);
+        finish(&pairs.instance, &mut pairs.verifier, epoch, seed, report)
+    }
+
+    /// One kill point, and each that the recovery from it passes.
+    fn recoveries(
+        &mut self,
+        actor: Actor,
+        first: (&'static str, u32),
+        counted: bool,
+        report: &mut Report,
+        progress: &mut impl FnMut(&Report),
+    ) -> Result<(), Violation> {
+        let die = |pairs: &mut Self, armed, report: &mut Report| {
+            pairs.dies(actor, armed)?;
+            (report.deaths, report.checks) = (report.deaths + 1, report.checks + 1);
+            pairs.check(actor)
+        };
+        let context = |e| format!("{actor:?} dies at {first:?}: {e}");
+        self.prepare(actor)?;
+        die(self, first, report).map_err(context)?;
+        let counts = self.traced(actor).map_err(context)?;
+        self.settle(actor).map_err(context)?;
+        for (second, times) in ALL.iter().zip(counts).filter(|(_, times)| *times > 0) {
+            for nth in if counted { occasions(times) } else { vec![1] } {
+                let context = |e| format!("{actor:?} dies at {first:?}, its successor at {:?}: {e}", (second, nth));
+                self.prepare(actor)?;
+                die(self, first, report).map_err(context)?;
+                die(self, (*second, nth), report).map_err(context)?;
+                self.lives(actor, None, false).and_then(|()| self.check(actor)).map_err(context)?;
+                self.settle(actor).map_err(context)?;
+            }
+            report.pairs += u64::from(counted);
+            progress(report);
+        }
+        Ok(())
+    }
+
+    /// What every schedule begins with.
+    fn prepare(&mut self, actor: Actor) -> Result<(), Violation> {
+        match actor {
+            Actor::Sim => self.sim(FIRST_TICKS, None, false)?.done()?,
+            // A match to append to, and a lock whose holder has died.
+            Actor::Producer => {
+                self.sim(FIRST_TICKS, None, false)?.done()?;
+                self.dies(actor, ("lock:taken", 1))?;
+            }
+            // A creator that is done is what its successor has to remove.
+            Actor::Creator => fork(|| creator::run(&self.spare, None, false)).done()?,
+        }
+        self.check(actor)
+    }
+
+    /// What every schedule ends with: the matches end, so that the next begins from nothing.
+    fn settle(&mut self, actor: Actor) -> Result<(), Violation> {
+        if actor == Actor::Creator {
+            return Ok(());
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        fork(|| sim::end_all(&self.instance, self.seed, self.epoch)).done()?;
+        self.check(actor)?;
+        match self.verifier.world().extents_used() {
+            0 => Ok(()),
+            extents => Err(format!("{extents} extents leaked")),
+        }
+    }
+
+    fn check(&mut self, actor: Actor) -> Result<(), Violation> {
+        if actor == Actor::Creator { creator::check(&self.spare) } else { self.verifier.check() }
+    }
+
+    /// A life that ends at a kill point.
+    fn dies(&mut self, actor: Actor, armed: (&'static str, u32)) -> Result<(), Violation> {
+        let child = self.start(actor, Some(armed), false)?;
+        let died = child.killed().map_err(|e| format!("{armed:?} was not reached: {e}"));
+        self.gone(actor);
+        died
+    }
+
+    /// A life that ends as its script does.
+    fn lives(&mut self, actor: Actor, armed: Armed, traced: bool) -> Result<(), Violation> {
+        let lived = self.start(actor, armed, traced)?.done();
+        self.gone(actor);
+        lived
+    }
+
+    fn gone(&mut self, actor: Actor) {
+        if actor == Actor::Producer {
+            self.verifier.producer_died(self.producer_slot());
+        }
+    }
+
+    /// How often a life passes each kill point.
+    fn traced(&mut self, actor: Actor) -> Result<Vec<u32>, Violation> {
+        let reached = &self.instance.notes.reached;
+        reached.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        self.lives(actor, None, true)?;
+        self.check(actor)?;
+        Ok(reached.iter().map(|count| count.load(Ordering::Relaxed) as u32).collect())
+    }
+
+    fn start(&mut self, actor: Actor, armed: Armed, traced: bool) -> Result<crate::process::Child, Violation> {
+        match actor {
+            Actor::Sim => self.sim(TICKS, armed, traced),
+            Actor::Creator => Ok(fork(|| creator::run(&self.spare, armed, traced))),
+            Actor::Producer => {
+                self.producers += 1;
+                let slot = self.producer_slot();
+                self.instance.notes.producers[slot].id.store(self.producers, Ordering::Relaxed);
+                Ok(fork(|| {
+                    equip(&self.instance, armed, traced);
+                    producer::run(&self.instance, producer::Plan { seed: self.seed, slot, batches: Some(BATCHES) })
+                }))
+            }
+        }
+    }
+
+    fn producer_slot(&self) -> usize {
+        self.producers as usize % PRODUCERS
+    }
+
+    fn sim(&mut self, ticks: u32, armed: Armed, traced: bool) -> Result<crate::process::Child, Violation> {
+        self.epoch = self.epoch.wrapping_add(1);
+        let (seed, epoch) = (self.seed, self.epoch);
+        // The stream is the same for all, so that their choices are.
+        let plan = sim::Plan { seed, stream: 0, epoch, ticks: Some(ticks), last_tick: Some(LAST_TICK) };
+        Ok(fork(|| {
+            equip(&self.instance, armed, traced);
+            sim::run(&self.instance, plan)
+        }))
+    }
+}
+
+/// Arms a kill point of this process, or counts all of them.
+fn equip(instance: &Instance, armed: Armed, traced: bool) {
+    if traced {
+        trace(&instance.notes.reached);
+    }
+    if let Some((name, nth)) = armed {
+        arm(name, nth, Action::Kill);
+    }
+}
+
+/// The first time, one in the middle, and the last.
+fn occasions(times: u32) -> Vec<u32> {
+    let mut nth = vec![1, times.div_ceil(2), times];
+    nth.dedup();
+    nth
+}

@@ -1,0 +1,229 @@
+//! The sim: owns both zones, drains their inboxes, commits, ends matches and opens the next.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use ringfort_shm_state::inbox::Inbox;
+use ringfort_shm_state::layout::AttemptEntry;
+use ringfort_shm_state::limits::WINDOW;
+use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::pages::{AdoptError, CommitError, Pages};
+use ringfort_shm_state::segment::Access;
+use ringfort_shm_state::world::World;
+
+use crate::game::{self, Sent, SharedRows, Tick};
+use crate::instance::Instance;
+use crate::process::park;
+use crate::random::{Random, mix};
+use crate::shared::{JOURNAL, Journalled, TICK_RECORDS, Zone as ZoneNotes};
+
+/// The sim's role.
+pub const ROLE: usize = 0;
+/// Exit code of a sim that found itself fenced off.
+pub const FENCED: i32 = 3;
+
+/// Roots that a zone may be ahead of the model, so that a round is not longer on a busy machine. A match's end is many.
+const AHEAD: u64 = 96;
+const _: () = assert!(AHEAD + 2 * WINDOW < JOURNAL as u64, "no note is overwritten before it was read");
+
+/// What a sim is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Of the run.
+    pub seed: u64,
+    /// Tells this process' own choices from those of others.
+    pub stream: u64,
+    /// Epoch that it was granted.
+    pub epoch: u16,
+    /// Ticks after which it exits; `None` for a sim that is killed some time.
+    pub ticks: Option<u32>,
+    /// The last tick of every match; `None` for what the seed says.
+    pub last_tick: Option<u32>,
+}
+
+/// A zone that it owns.
+struct Zone<'a> {
+    slot: usize,
+    notes: &'a ZoneNotes,
+    inbox: Inbox,
+    incarnation: u64,
+    pages: Rc<Pages>,
+    rows: SharedRows,
+    tick: u32,
+    cursor: u64,
+}
+
+/// What became of a tick.
+enum Ran {
+    /// It is committed.
+    Committed,
+    /// The arena has no room even for a lean tick.
+    Starved,
+    /// Somebody else was granted the zone.
+    Fenced,
+}
+
+/// The sim's life.
+pub fn run(instance: &Instance, plan: Plan) -> i32 {
+    let attached = instance.attach(Access::ReadWrite, Access::ReadOnly);
+    let (world, notes) = (&attached.world, instance.notes);
+    let mut random = Random::new(plan.seed, plan.stream, 1);
+    let start = |slot: usize, random: &mut Random| {
+        let zone = Zone::start(world, slot, &notes.zones[slot], attached.inbox(slot), plan.epoch, random);
+        notes.children[ROLE].started.fetch_add(1, Ordering::Relaxed);
+        zone
+    };
+    let mut zones: Vec<Zone> = (0..notes.zones.len()).map(|slot| start(slot, &mut random)).collect();
+    for ran in 0u32.. {
+        // A script ends with a match in every zone, for producers to append to.
+        if plan.ticks.is_some_and(|ticks| ran >= ticks) && zones.iter().all(|zone| zone.tick > 0) {
+            return 0;
+        }
+        park(notes, ROLE);
+        notes.children[ROLE].loops.fetch_add(1, Ordering::Release);
+        // A sim with a script steps its zones in turn, so that it reaches the same places at every run.
+        let slot = if plan.ticks.is_some() { ran as usize % zones.len() } else { random.below(zones.len() as u64) as usize };
+        let zone = &mut zones[slot];
+        if plan.ticks.is_none() && !zone.may_go_on(world) {
+            std::thread::yield_now();
+            continue;
+        }
+        let trial = plan.ticks.is_none() && random.one_in(16);
+        let outcome = zone.run_tick(world, attached.memory(), plan.seed, trial);
+        let last = plan.last_tick.unwrap_or_else(|| game::last_tick(plan.seed, zone.incarnation));
+        match outcome {
+            Ran::Fenced => return FENCED,
+            Ran::Committed if zone.tick < last => {}
+            // A match ends when it cannot go on, so that the other finds room; one that has no root yet has taken little.
+            Ran::Starved if zone.tick == 0 => {}
+            Ran::Committed | Ran::Starved => {
+                if zone.end(world).is_err() {
+                    return FENCED;
+                }
+                zones[slot] = start(slot, &mut random);
+            }
+        }
+    }
+    0
+}
+
+/// Takes both zones over, drains their inboxes and ends their matches.
+pub fn end_all(instance: &Instance, seed: u64, epoch: u16) -> i32 {
+    let attached = instance.attach(Access::ReadWrite, Access::ReadOnly);
+    let (world, notes, memory) = (&attached.world, instance.notes, attached.memory());
+    for (slot, of) in notes.zones.iter().enumerate() {
+        let inbox = attached.inbox(slot);
+        let mut zone = Zone::start(world, slot, of, inbox, epoch, &mut Random::new(seed, epoch.into(), 4));
+        while zone.cursor < inbox.tail(memory) {
+            let ran = zone.run_tick(world, memory, seed, false);
+            assert!(matches!(ran, Ran::Committed), "nobody else owns the zone or uses the arena");
+        }
+        if zone.tick == 0 {
+            // The model learns of a match by its first tick.
+            assert!(matches!(zone.run_tick(world, memory, seed, false), Ran::Committed));
+        }
+        zone.end(world).unwrap_or_else(|e| panic!("{e}"));
+    }
+    0
+}
+
+impl<'a> Zone<'a> {
+    /// Takes the zone over, or opens the next match in it, as a process does that was granted it.
+    fn start(world: &Rc<World>, slot: usize, notes: &'a ZoneNotes, inbox: Inbox, epoch: u16, random: &mut Random) -> Self {
+        let mut incarnation = notes.incarnation.load(Ordering::Relaxed);
+        let (_, logical_pages) = game::places();
+        notes.forget(world.published(slot).sequence + 1);
+        let newest = world.newest(slot);
+        let resumes = newest.as_ref().is_ok_and(|root| root.head.incarnation == incarnation);
+        let cursor = newest.map_or(0, |root| root.head.net_cursor);
+        if resumes && random.one_in(40) {
+            // The operator ended it while nobody stepped it.
+            world.abandon(slot, epoch).unwrap_or_else(|e| panic!("{e}"));
+            incarnation += 1;
+        } else if resumes && !(random.one_in(2) && world.finish_ended(slot, incarnation)) {
+            match Pages::adopt(Rc::clone(world), slot, incarnation, epoch, logical_pages) {
+                Ok((pages, head)) => {
+                    assert_eq!(head.net_cursor, cursor, "nobody commits meanwhile");
+                    return Self::bound(slot, notes, inbox, incarnation, pages, head.tick, cursor);
+                }
+                Err(AdoptError::Ended { .. }) => incarnation += 1,
+                Err(error) => panic!("{error}"),
+            }
+        } else if resumes {
+            incarnation += 1;
+        }
+        notes.incarnation.store(incarnation, Ordering::Release);
+        let pages = Pages::open(Rc::clone(world), slot, incarnation, epoch, logical_pages).unwrap_or_else(|e| panic!("{e}"));
+        Self::bound(slot, notes, inbox, incarnation, pages, 0, cursor)
+    }
+
+    fn bound(slot: usize, notes: &'a ZoneNotes, inbox: Inbox, incarnation: u64, pages: Pages, tick: u32, cursor: u64) -> Self {
+        let pages = Rc::new(pages);
+        let rows = SharedRows::bind(&pages);
+        Self { slot, notes, inbox, incarnation, pages, rows, tick, cursor }
+    }
+
+    fn may_go_on(&self, world: &World) -> bool {
+        world.published(self.slot).sequence < self.notes.verified.load(Ordering::Acquire) + AHEAD
+    }
+
+    fn run_tick(&mut self, world: &World, inboxes: &Memory, seed: u64, trial: bool) -> Ran {
+        let before = self.cursor;
+        let records = self.drain(inboxes);
+        let tick = self.tick + 1;
+        world.publish_attempt(self.slot, &attempt(tick, self.cursor));
+        for lean in [false, true] {
+            let is = Tick { seed, incarnation: self.incarnation, tick, lean, records: &records };
+            if trial {
+                game::step(&mut self.rows, &is);
+                // SAFETY: no reference into a table is alive.
+                unsafe { self.pages.roll_back() };
+            }
+            let sequence = world.published(self.slot).sequence + 1;
+            let cursor = [before, self.cursor];
+            let noted = Journalled { sequence, incarnation: self.incarnation, tick, lean, cursor, records: records.clone() };
+            self.notes.note(&noted);
+            game::step(&mut self.rows, &is);
+            // SAFETY: no reference into a table is alive.
+            match unsafe { self.pages.commit(game::head(tick, self.cursor)) } {
+                Ok(head) => {
+                    assert_eq!(head.sequence, sequence, "the commit is the next root");
+                    self.tick = tick;
+                    return Ran::Committed;
+                }
+                Err(CommitError::ArenaFull { .. }) => {}
+                Err(CommitError::Fenced { .. }) => return Ran::Fenced,
+            }
+        }
+        self.cursor = before;
+        Ran::Starved
+    }
+
+    fn drain(&mut self, inboxes: &Memory) -> Vec<Sent> {
+        let tail = self.inbox.tail(inboxes);
+        let mut records = Vec::new();
+        while records.len() < TICK_RECORDS {
+            let record = self.inbox.next(inboxes, &mut self.cursor, tail).unwrap_or_else(|e| panic!("{e}"));
+            let Some(record) = record else { break };
+            let sent = Sent { producer: record.header.session, sequence: record.header.sequence };
+            let (header, payload) = game::record(self.slot, sent);
+            assert_eq!((record.header, record.payload()), (header, &payload[..]), "a committed record is what was appended");
+            records.push(sent);
+        }
+        records
+    }
+
+    fn end(&mut self, world: &World) -> Result<(), CommitError> {
+        self.notes.forget(world.published(self.slot).sequence + 1);
+        // SAFETY: no reference into a table is alive, and the tables are not used again.
+        unsafe { self.pages.end(game::head(self.tick, self.cursor)) }?;
+        self.notes.incarnation.store(self.incarnation + 1, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// What is published before a tick runs. Every field follows from the tick and the cursor, so that a torn one shows.
+pub fn attempt(tick: u32, net_cursor: u64) -> AttemptEntry {
+    let of = |n| mix(mix(net_cursor, tick.into()), n);
+    AttemptEntry { tick, attempt: !tick, net_cursor, sys_cursor: of(1), mail_cursor: of(2) }
+}
