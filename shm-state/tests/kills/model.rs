@@ -27,8 +27,10 @@ pub struct Root {
     pub cursor: u64,
     /// Whether it is one of the empty roots that end a match.
     pub ended: bool,
-    /// Logical pages that exist; the contents of each.
+    /// Logical pages that exist, none of them of zeros alone; the contents of each.
     pub pages: Vec<Option<Rc<Page>>>,
+    /// Table pages that exist: once one does it stays.
+    tables: Vec<bool>,
     /// Pages that it names, table pages included.
     live: usize,
     /// Pages that its predecessor named and it does not.
@@ -156,8 +158,8 @@ impl Model {
     /// One of the empty roots at the end of a match.
     fn ending(&mut self, sequence: u64) -> Result<Root, Violation> {
         let last = self.newest().ok_or_else(|| format!("root {sequence} is no tick, and there was none before it"))?;
-        let (live, pages) = (0, vec![None; last.pages.len()]);
-        let root = Root { sequence, ended: true, live, retired: last.live, pages, ..*last };
+        let (pages, tables) = (vec![None; last.pages.len()], Vec::new());
+        let root = Root { sequence, ended: true, live: 0, retired: last.live, pages, tables, ..*last };
         self.endings += 1;
         Ok(root)
     }
@@ -172,26 +174,26 @@ impl Model {
         if !goes_on && self.matches > 0 && self.endings < WINDOW {
             return Err(format!("a match ended in {} roots, its pages were still in the window", self.endings));
         }
-        let (first_sequence, last_tick, before) = match self.newest() {
-            Some(last) if goes_on => (last.first_sequence, last.tick, last.pages.clone()),
-            _ => (sequence, 0, vec![None; logical_pages as usize]),
+        let (first_sequence, last_tick, before, mut tables) = match self.newest() {
+            Some(last) if goes_on => (last.first_sequence, last.tick, last.pages.clone(), last.tables.clone()),
+            _ => (sequence, 0, vec![None; logical_pages as usize], vec![false; (logical_pages as usize).div_ceil(PAGE_WORDS)]),
         };
         if tick.tick != last_tick + 1 || tick.cursor[0] != self.cursor() || tick.cursor[1] < tick.cursor[0] {
             return Err(format!("root {sequence} follows tick {last_tick} with cursor {}: {tick:?}", self.cursor()));
         }
         self.account(tick)?;
-        let (live_before, tables_before) = (count(&before), table_pages(&before));
         let mut scratch = Scratch { tables: &self.tables, pages: before.clone(), touched: Vec::new() };
         let (seed, incarnation) = (self.seed, tick.incarnation);
         game::step(&mut scratch, &Tick { seed, incarnation, tick: tick.tick, lean: tick.lean, records: &tick.records });
         let (mut pages, touched) = (scratch.pages, scratch.touched);
         let changed = settle(&before, &mut pages, touched);
-        let retired_pages = changed.iter().filter(|page| before[**page as usize].is_some()).count();
-        let mut groups: Vec<u32> = changed.iter().map(|page| page / PAGE_WORDS as u32).collect();
+        let mut retired = changed.iter().filter(|page| before[**page as usize].is_some()).count();
+        let mut groups: Vec<usize> = changed.iter().map(|page| *page as usize / PAGE_WORDS).collect();
         groups.dedup();
-        let retired_tables = groups.iter().filter(|group| tables_before.contains(group)).count();
-        let live = count(&pages) + table_pages(&pages).len();
-        debug_assert!(live_before <= live);
+        for group in groups {
+            retired += usize::from(std::mem::replace(&mut tables[group], true));
+        }
+        let live = pages.iter().flatten().count() + tables.iter().filter(|there| **there).count();
         if !goes_on {
             (self.endings, self.matches) = (0, self.matches + 1);
         }
@@ -204,8 +206,9 @@ impl Model {
             cursor: tick.cursor[1],
             ended: false,
             pages,
+            tables,
             live,
-            retired: retired_pages + retired_tables,
+            retired,
         })
     }
 
@@ -226,15 +229,14 @@ impl Model {
     pub fn head(&self, root: &Root) -> RootHead {
         let head = game::head(root.tick, root.cursor);
         let flags = if root.ended { ringfort_shm_state::layout::RootFlags::ENDED } else { 0 };
-        let (logical_pages, tables) = if root.ended { (0, 0) } else { (root.pages.len(), root.pages.len().div_ceil(PAGE_WORDS)) };
         let (sessions, entities) = if root.ended { (0, 0) } else { (head.sessions, head.entities) };
         RootHead {
             sequence: root.sequence,
             incarnation: root.incarnation,
             first_sequence: root.first_sequence,
             flags,
-            logical_pages: logical_pages as u32,
-            tables: tables as u32,
+            logical_pages: root.pages.len() as u32,
+            tables: root.pages.len().div_ceil(PAGE_WORDS) as u32,
             sessions,
             entities,
             ..head
@@ -255,17 +257,7 @@ impl Model {
     }
 }
 
-fn count(pages: &[Option<Rc<Page>>]) -> usize {
-    pages.iter().flatten().count()
-}
-
-/// Table pages that exist: those of groups in which some page does.
-fn table_pages(pages: &[Option<Rc<Page>>]) -> Vec<u32> {
-    let groups = pages.chunks(PAGE_WORDS).enumerate();
-    groups.filter(|(_, group)| group.iter().any(Option::is_some)).map(|(i, _)| i as u32).collect()
-}
-
-/// Puts pages back that were touched and are what they were; returns the others in order.
+/// Puts pages back that were touched and are what they were, and forgets pages of zeros; returns those that changed, in order.
 fn settle(before: &[Option<Rc<Page>>], pages: &mut [Option<Rc<Page>>], mut touched: Vec<u32>) -> Vec<u32> {
     touched.sort_unstable();
     touched.dedup();
@@ -275,6 +267,8 @@ fn settle(before: &[Option<Rc<Page>>], pages: &mut [Option<Rc<Page>>], mut touch
         let same = old.as_deref().unwrap_or(&zeros) == new.as_deref().unwrap_or(&zeros);
         if same {
             new.clone_from(old);
+        } else if new.as_deref() == Some(&zeros) {
+            *new = None;
         }
         !same
     });

@@ -10,12 +10,12 @@ use ringfort_shm_state::layout::{RootHead, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::{PAGE_WORDS, WINDOW};
 use ringfort_shm_state::memory::Page;
 use ringfort_shm_state::mirror::Mirror;
-use ringfort_shm_state::segment::{Access, Segment};
+use ringfort_shm_state::segment::Access;
 use ringfort_shm_state::world::{Published, World};
 use zerocopy::FromZeros;
 
 use crate::game::{self, Sent};
-use crate::instance::{Attached, EXTENTS, Instance, WORLD};
+use crate::instance::{Attached, Instance};
 use crate::model::{Model, Root};
 use crate::process::Violation;
 use crate::shared::{Notes, ZONES};
@@ -33,6 +33,8 @@ struct Gone {
 struct Seen {
     model: Model,
     mirror: Mirror,
+    /// Shows some earlier root of the window.
+    past: Mirror,
     published: Published,
     tail: u64,
 }
@@ -40,7 +42,6 @@ struct Seen {
 /// Checks an instance, time and again.
 pub struct Verifier {
     attached: Attached,
-    raw: Segment,
     notes: &'static Notes,
     zones: Vec<Seen>,
     gone: Vec<Gone>,
@@ -63,12 +64,12 @@ impl Verifier {
         let zone = |slot| Seen {
             model: Model::new(seed),
             mirror: Mirror::new(slot),
+            past: Mirror::new(slot),
             published: Published { epoch: 0, sequence: 0 },
             tail: 0,
         };
         Self {
             attached: instance.attach(Access::ReadOnly, Access::ReadWrite),
-            raw: Segment::open(&instance.name, WORLD, Access::ReadOnly).unwrap_or_else(|e| panic!("{e}")),
             notes: instance.notes,
             zones: (0..ZONES).map(zone).collect(),
             gone: Vec::new(),
@@ -164,8 +165,17 @@ impl Verifier {
         if now.sequence == 0 {
             return Ok(());
         }
-        check_window(world, &Arena::new(self.raw.memory(), EXTENTS), zone, &seen.model)?;
-        check_mirror(world, &mut seen.mirror, &seen.model, self.checks.is_multiple_of(16))?;
+        check_window(world, &Arena::new(world), zone, &seen.model)?;
+        seen.mirror.refresh(world).map_err(|e| e.to_string())?;
+        check_mirror(&seen.mirror, seen.model.newest(), self.checks.is_multiple_of(16))?;
+        let back = (self.checks % WINDOW) as usize;
+        // The roots that end a match are of its last tick, too.
+        let ended_at = seen.model.newest().filter(|root| root.ended).map(|root| root.tick);
+        let then = seen.model.roots.iter().nth_back(back).filter(|root| !root.ended && Some(root.tick) != ended_at);
+        if let Some(then) = then {
+            seen.past.refresh_at(world, then.tick).map_err(|e| format!("tick {}: {e}", then.tick))?;
+            check_mirror(&seen.past, Some(then), false)?;
+        }
         check_attempt(world, zone, &seen.model)
     }
 
@@ -235,7 +245,7 @@ fn check_window(world: &World, arena: &Arena, zone: usize, model: &Model) -> Res
 }
 
 fn check_head(head: &RootHead, model: &Model, expected: &Root) -> Result<(), Violation> {
-    let same = |head: &RootHead| RootHead { checksum: 0, published_us: 0, took_us: 0, pages_used: 0, ..*head };
+    let same = |head: &RootHead| RootHead { checksum: 0, state_hash: 0, pages_used: 0, ..*head };
     let want = model.head(expected);
     ensure!(same(head) == same(&want), "root {} is {head:?}, not {want:?}", expected.sequence);
     if let Some(used) = model.pages_used(expected) {
@@ -245,19 +255,20 @@ fn check_head(head: &RootHead, model: &Model, expected: &Root) -> Result<(), Vio
     Ok(())
 }
 
-/// A mirror shows the newest root.
-fn check_mirror(world: &World, mirror: &mut Mirror, model: &Model, whole: bool) -> Result<(), Violation> {
-    mirror.refresh(world).map_err(|e| e.to_string())?;
-    let newest = model.newest().ok_or("a published root that the model does not know")?;
-    ensure!(mirror.head().is_some_and(|h| h.sequence == newest.sequence), "the mirror is not at root {}", newest.sequence);
+/// A mirror that was just refreshed shows a root.
+fn check_mirror(mirror: &Mirror, root: Option<&Root>, whole: bool) -> Result<(), Violation> {
+    let root = root.ok_or("a published root that the model does not know")?;
+    let sequence = root.sequence;
+    let head = mirror.head().filter(|head| head.sequence == sequence).ok_or(format!("the mirror is not at root {sequence}"))?;
     let zeros = [0; PAGE_WORDS];
     let same = |logical: u32| {
-        let expected = newest.pages.get(logical as usize).and_then(|p| p.as_deref()).unwrap_or(&zeros);
+        let expected = root.pages.get(logical as usize).and_then(|p| p.as_deref()).unwrap_or(&zeros);
         mirror.page(logical) == expected
     };
-    let all = if whole { newest.pages.len() as u32 } else { 0 };
+    let all = if whole { root.pages.len() as u32 } else { 0 };
     let wrong = (0..all).chain(mirror.changes().iter().map(|c| c.logical)).find(|logical| !same(*logical));
-    ensure!(wrong.is_none(), "the mirror's page {wrong:?} is not that of root {}", newest.sequence);
+    ensure!(wrong.is_none(), "the mirror's page {wrong:?} is not that of root {sequence}");
+    ensure!(!whole || mirror.state_hash() == head.state_hash, "the state hash of root {sequence} is not that of its content");
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 
 use ringfort_shm_state::layout::world as at;
 use ringfort_shm_state::limits::{PAGE_BYTES, PAGE_WORDS};
-use ringfort_shm_state::memory::{Memory, Page};
-use ringfort_shm_state::world::{PageHandle, Root};
+use ringfort_shm_state::memory::{Memory, Page, Words};
+use ringfort_shm_state::world::{PageHandle, Root, World};
 
 /// The arena of a world segment.
 pub struct Arena<'m> {
@@ -13,9 +13,9 @@ pub struct Arena<'m> {
 }
 
 impl<'m> Arena<'m> {
-    /// The arena in a segment with so many extents.
-    pub fn new(memory: &'m Memory, extents: u64) -> Self {
-        Self { memory, extents: extents as usize }
+    /// The arena of a world.
+    pub fn new(world: &'m World) -> Self {
+        Self { memory: world.memory(), extents: world.extents() }
     }
 
     /// Copies a page.
@@ -23,7 +23,7 @@ impl<'m> Arena<'m> {
         self.memory.copy_out(at::arena(self.extents) + index as usize * PAGE_BYTES, to);
     }
 
-    /// The handles of a root's logical pages, in order.
+    /// The handles of a root's logical pages, in order. The zone is small: its root names table pages.
     pub fn handles(&self, root: &Root, to: &mut Vec<PageHandle>) {
         to.clear();
         let mut words: Page = [0; PAGE_WORDS];
