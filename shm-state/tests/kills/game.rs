@@ -47,10 +47,10 @@ unsafe impl<const N: usize> Plain for Row<N> {}
 
 /// Fills a row: the number first, then what follows from it.
 pub fn expand(value: u64, to: &mut [u8]) {
-    for (i, chunk) in to.chunks_mut(8).enumerate() {
-        let word = value.wrapping_add((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
-    }
+    let word = |i: usize| value.wrapping_add((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes();
+    let (words, rest) = to.as_chunks_mut::<8>();
+    words.iter_mut().enumerate().for_each(|(i, to)| *to = word(i));
+    rest.copy_from_slice(&word(words.len())[..rest.len()]);
 }
 
 impl<const N: usize> Row<N> {

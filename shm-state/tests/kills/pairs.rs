@@ -9,7 +9,7 @@ use ringfort_shm_state::kill_point::{ALL, Action, arm, trace};
 
 use crate::creator;
 use crate::instance::Instance;
-use crate::process::{Violation, fork};
+use crate::process::{Child, Violation, fork};
 use crate::producer;
 use crate::report::Report;
 use crate::rounds::finish;
@@ -23,6 +23,8 @@ const TICKS: u32 = 130;
 const LAST_TICK: u32 = 50;
 /// Ticks before the process that is to die starts: so that it takes zones over, and that they have something to lose.
 const FIRST_TICKS: u32 = 14;
+/// Ticks of the life after both deaths: enough to use what it found free.
+const LAST_TICKS: u32 = 30;
 /// Batches of a producer's script.
 const BATCHES: u32 = 6;
 
@@ -36,6 +38,27 @@ enum Actor {
 
 const ACTORS: [Actor; 3] = [Actor::Sim, Actor::Producer, Actor::Creator];
 
+/// At which of the times that it passes a point a process dies.
+#[derive(Clone, Copy, Debug)]
+enum Nth {
+    First,
+    Middle,
+    Last,
+}
+
+impl Nth {
+    fn of(self, times: u32) -> u32 {
+        match self {
+            Self::First => 1,
+            Self::Middle => times.div_ceil(2),
+            Self::Last => times,
+        }
+    }
+}
+
+/// When the first dies and when its successor does: every pair in three ways.
+const OCCASIONS: [(Nth, Nth); 3] = [(Nth::First, Nth::First), (Nth::Middle, Nth::Last), (Nth::Last, Nth::Middle)];
+
 /// A point and how often it is to be reached.
 type Armed = Option<(&'static str, u32)>;
 
@@ -48,6 +71,7 @@ pub struct Pairs {
     seed: u64,
     epoch: u16,
     producers: u64,
+    seen: Vec<(&'static str, &'static str)>,
 }
 
 impl Pairs {
@@ -56,7 +80,7 @@ impl Pairs {
         let instance = Instance::create("pairs");
         let spare = Instance::named("pairs-spare", instance.notes);
         let verifier = Verifier::new(&instance, seed);
-        let mut pairs = Self { instance, spare, verifier, seed, epoch: 0, producers: 0 };
+        let mut pairs = Self { instance, spare, verifier, seed, epoch: 0, producers: 0, seen: Vec::new() };
         let mut reached = Vec::new();
         for actor in ACTORS {
             pairs.prepare(actor)?;
@@ -64,8 +88,9 @@ impl Pairs {
             pairs.settle(actor)?;
             for (first, times) in ALL.iter().zip(counts).filter(|(_, times)| *times > 0) {
                 reached.push(*first);
-                for nth in occasions(times) {
-                    pairs.recoveries(actor, (*first, nth), nth == 1, report, &mut progress)?;
+                for (nth, then) in OCCASIONS {
+                    pairs.recoveries(actor, (*first, nth.of(times)), then, report)?;
+                    progress(report);
                 }
             }
         }
@@ -78,47 +103,46 @@ impl Pairs {
     }
 
     /// One kill point, and each that the recovery from it passes.
-    fn recoveries(
+    fn recoveries(&mut self, actor: Actor, first: (&'static str, u32), then: Nth, report: &mut Report) -> Result<(), Violation> {
+        let context = |e| format!("{actor:?} dies at {first:?}: {e}");
+        self.prepare(actor)?;
+        self.dies(actor, first, report).map_err(context)?;
+        let counts = self.traced(actor).map_err(context)?;
+        self.settle(actor).map_err(context)?;
+        for (name, times) in ALL.iter().zip(counts).filter(|(_, times)| *times > 0) {
+            let second = (*name, then.of(times));
+            self.pair(actor, first, second, report)
+                .map_err(|e| format!("{actor:?} dies at {first:?}, its successor at {second:?}: {e}"))?;
+            if !self.seen.contains(&(first.0, name)) {
+                self.seen.push((first.0, name));
+                report.pairs += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn pair(
         &mut self,
         actor: Actor,
         first: (&'static str, u32),
-        counted: bool,
+        second: (&'static str, u32),
         report: &mut Report,
-        progress: &mut impl FnMut(&Report),
     ) -> Result<(), Violation> {
-        let die = |pairs: &mut Self, armed, report: &mut Report| {
-            pairs.dies(actor, armed)?;
-            (report.deaths, report.checks) = (report.deaths + 1, report.checks + 1);
-            pairs.check(actor)
-        };
-        let context = |e| format!("{actor:?} dies at {first:?}: {e}");
         self.prepare(actor)?;
-        die(self, first, report).map_err(context)?;
-        let counts = self.traced(actor).map_err(context)?;
-        self.settle(actor).map_err(context)?;
-        for (second, times) in ALL.iter().zip(counts).filter(|(_, times)| *times > 0) {
-            for nth in if counted { occasions(times) } else { vec![1] } {
-                let context = |e| format!("{actor:?} dies at {first:?}, its successor at {:?}: {e}", (second, nth));
-                self.prepare(actor)?;
-                die(self, first, report).map_err(context)?;
-                die(self, (*second, nth), report).map_err(context)?;
-                self.lives(actor, None, false).and_then(|()| self.check(actor)).map_err(context)?;
-                self.settle(actor).map_err(context)?;
-            }
-            report.pairs += u64::from(counted);
-            progress(report);
-        }
-        Ok(())
+        self.dies(actor, first, report)?;
+        self.dies(actor, second, report)?;
+        self.settle(actor)
     }
 
     /// What every schedule begins with.
     fn prepare(&mut self, actor: Actor) -> Result<(), Violation> {
         match actor {
-            Actor::Sim => self.sim(FIRST_TICKS, None, false)?.done()?,
+            Actor::Sim => self.sim(FIRST_TICKS, None, false).done()?,
             // A match to append to, and a lock whose holder has died.
             Actor::Producer => {
-                self.sim(FIRST_TICKS, None, false)?.done()?;
-                self.dies(actor, ("lock:taken", 1))?;
+                self.sim(FIRST_TICKS, None, false).done()?;
+                self.start(actor, Some(("lock:taken", 1)), false).killed()?;
+                self.gone(actor);
             }
             // A creator that is done is what its successor has to remove.
             Actor::Creator => fork(|| creator::run(&self.spare, None, false)).done()?,
@@ -126,10 +150,15 @@ impl Pairs {
         self.check(actor)
     }
 
-    /// What every schedule ends with: the matches end, so that the next begins from nothing.
+    /// What every schedule ends with: a life that nobody disturbs, and the end of the matches, so that the next begins from
+    /// nothing.
     fn settle(&mut self, actor: Actor) -> Result<(), Violation> {
+        match actor {
+            Actor::Sim => self.sim(LAST_TICKS, None, false).done()?,
+            _ => self.lives(actor, false)?,
+        }
         if actor == Actor::Creator {
-            return Ok(());
+            return self.check(actor);
         }
         self.epoch = self.epoch.wrapping_add(1);
         fork(|| sim::end_all(&self.instance, self.seed, self.epoch)).done()?;
@@ -144,17 +173,18 @@ impl Pairs {
         if actor == Actor::Creator { creator::check(&self.spare) } else { self.verifier.check() }
     }
 
-    /// A life that ends at a kill point.
-    fn dies(&mut self, actor: Actor, armed: (&'static str, u32)) -> Result<(), Violation> {
-        let child = self.start(actor, Some(armed), false)?;
-        let died = child.killed().map_err(|e| format!("{armed:?} was not reached: {e}"));
+    /// A life that ends at a kill point, and what it leaves.
+    fn dies(&mut self, actor: Actor, armed: (&'static str, u32), report: &mut Report) -> Result<(), Violation> {
+        let died = self.start(actor, Some(armed), false).killed();
         self.gone(actor);
-        died
+        (report.deaths, report.checks) = (report.deaths + 1, report.checks + 1);
+        died.map_err(|e| format!("{armed:?} was not reached: {e}"))?;
+        self.check(actor)
     }
 
     /// A life that ends as its script does.
-    fn lives(&mut self, actor: Actor, armed: Armed, traced: bool) -> Result<(), Violation> {
-        let lived = self.start(actor, armed, traced)?.done();
+    fn lives(&mut self, actor: Actor, traced: bool) -> Result<(), Violation> {
+        let lived = self.start(actor, None, traced).done();
         self.gone(actor);
         lived
     }
@@ -169,23 +199,23 @@ impl Pairs {
     fn traced(&mut self, actor: Actor) -> Result<Vec<u32>, Violation> {
         let reached = &self.instance.notes.reached;
         reached.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-        self.lives(actor, None, true)?;
+        self.lives(actor, true)?;
         self.check(actor)?;
         Ok(reached.iter().map(|count| count.load(Ordering::Relaxed) as u32).collect())
     }
 
-    fn start(&mut self, actor: Actor, armed: Armed, traced: bool) -> Result<crate::process::Child, Violation> {
+    fn start(&mut self, actor: Actor, armed: Armed, traced: bool) -> Child {
         match actor {
             Actor::Sim => self.sim(TICKS, armed, traced),
-            Actor::Creator => Ok(fork(|| creator::run(&self.spare, armed, traced))),
+            Actor::Creator => fork(|| creator::run(&self.spare, armed, traced)),
             Actor::Producer => {
                 self.producers += 1;
                 let slot = self.producer_slot();
                 self.instance.notes.producers[slot].id.store(self.producers, Ordering::Relaxed);
-                Ok(fork(|| {
+                fork(|| {
                     equip(&self.instance, armed, traced);
                     producer::run(&self.instance, producer::Plan { seed: self.seed, slot, batches: Some(BATCHES) })
-                }))
+                })
             }
         }
     }
@@ -194,15 +224,15 @@ impl Pairs {
         self.producers as usize % PRODUCERS
     }
 
-    fn sim(&mut self, ticks: u32, armed: Armed, traced: bool) -> Result<crate::process::Child, Violation> {
+    fn sim(&mut self, ticks: u32, armed: Armed, traced: bool) -> Child {
         self.epoch = self.epoch.wrapping_add(1);
         let (seed, epoch) = (self.seed, self.epoch);
         // The stream is the same for all, so that their choices are.
         let plan = sim::Plan { seed, stream: 0, epoch, ticks: Some(ticks), last_tick: Some(LAST_TICK) };
-        Ok(fork(|| {
+        fork(|| {
             equip(&self.instance, armed, traced);
             sim::run(&self.instance, plan)
-        }))
+        })
     }
 }
 
@@ -214,11 +244,4 @@ fn equip(instance: &Instance, armed: Armed, traced: bool) {
     if let Some((name, nth)) = armed {
         arm(name, nth, Action::Kill);
     }
-}
-
-/// The first time, one in the middle, and the last.
-fn occasions(times: u32) -> Vec<u32> {
-    let mut nth = vec![1, times.div_ceil(2), times];
-    nth.dedup();
-    nth
 }
