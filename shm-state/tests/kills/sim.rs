@@ -23,7 +23,7 @@ pub const ROLE: usize = 0;
 pub const FENCED: i32 = 3;
 
 /// Roots that a zone may be ahead of the model, so that a round is not longer on a busy machine. A match's end is many.
-const AHEAD: u64 = 96;
+const AHEAD: u64 = 64;
 const _: () = assert!(AHEAD + 2 * WINDOW < JOURNAL as u64, "no note is overwritten before it was read");
 
 /// What a sim is to do.
