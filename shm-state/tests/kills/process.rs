@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, pidfd_open, waitid, waitpid,
+};
 use rustix::thread::futex;
 
 use crate::shared::Notes;
@@ -108,6 +110,27 @@ impl Child {
         }
     }
 
+    /// Whether it ended by itself: it can still be waited for.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::Pid(self.pid()), options), Ok(Some(_)))
+    }
+
+    /// Waits until something holds that this child brings about.
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Violation> {
+        let begun = Instant::now();
+        while !holds() {
+            if self.has_ended() {
+                return Err(format!("a child ended by itself before {what}, its message is above"));
+            }
+            if begun.elapsed() > HANG {
+                return Err(format!("blocked: {what} did not happen within {HANG:?}"));
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
     /// Waits for its end in order.
     pub fn done(self) -> Result<(), Violation> {
         match self.join() {
@@ -163,18 +186,6 @@ pub fn pass(time: Duration) {
     }
 }
 
-/// Waits until something holds that other processes bring about.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Violation> {
-    let begun = Instant::now();
-    while !holds() {
-        if begun.elapsed() > HANG {
-            return Err(format!("blocked: {what} did not happen within {HANG:?}"));
-        }
-        std::thread::yield_now();
-    }
-    Ok(())
-}
-
 /// A child's part of a pause: parks while the gate is shut.
 pub fn park(notes: &Notes, role: usize) {
     loop {
@@ -188,12 +199,12 @@ pub fn park(notes: &Notes, role: usize) {
     }
 }
 
-/// Shuts the gate and waits until those roles are parked.
-pub fn pause(notes: &Notes, number: u32, roles: impl Iterator<Item = usize>) -> Result<(), Violation> {
+/// Shuts the gate and waits until those processes are parked, each with its role.
+pub fn pause<'c>(notes: &Notes, number: u32, children: impl Iterator<Item = (usize, &'c Child)>) -> Result<(), Violation> {
     set_gate(notes, number);
-    for role in roles {
+    for (role, child) in children {
         let parked = || notes.children[role].parked.load(Ordering::Acquire) == number.into();
-        until("the parking of a process that nobody holds up", parked).map_err(|e| format!("{e} (role {role})"))?;
+        child.until("the parking of a process that nobody holds up", parked).map_err(|e| format!("{e} (role {role})"))?;
     }
     Ok(())
 }

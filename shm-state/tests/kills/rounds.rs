@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::creator;
 use crate::instance::Instance;
-use crate::process::{Child, Violation, fork, go_on, pass, pause, until};
+use crate::process::{Child, Violation, fork, go_on, pass, pause};
 use crate::random::Random;
 use crate::report::Report;
 use crate::shared::{PRODUCERS, ROLES, ZONES};
@@ -107,7 +107,7 @@ impl Rounds {
                 fork(|| sim::run(instance, plan))
             } else {
                 let slot = role - 1;
-                instance.notes.producers[slot].id.store(round << 8 | slot as u64 + 1, Ordering::Relaxed);
+                instance.notes.producers[slot].id.store((round << 8) + slot as u64 + 1, Ordering::Relaxed);
                 fork(|| producer::run(instance, producer::Plan { seed, slot, batches: None }))
             });
         }
@@ -134,7 +134,8 @@ impl Rounds {
     /// Parks whoever is alive.
     fn pause(&mut self) -> Result<(), Violation> {
         self.pauses = self.pauses.wrapping_add(1).max(1);
-        pause(self.instance.notes, self.pauses, (0..ROLES).filter(|role| self.children[*role].is_some()))
+        let alive = self.children.iter().enumerate().filter_map(|(role, child)| Some((role, child.as_ref()?)));
+        pause(self.instance.notes, self.pauses, alive)
     }
 
     /// Stops a process wherever it is. The others go on; what it holds they find busy. Then it is killed.
@@ -144,7 +145,9 @@ impl Rounds {
         let before: [u64; ROLES] = std::array::from_fn(loops);
         for other in (0..ROLES).filter(|other| *other != role) {
             // A producer that finds the lock taken counts the loop all the same: it must not wait.
-            until("a loop of a process beside a stopped one", || loops(other) > before[other])
+            let child = self.children[other].as_ref().expect("every role runs in a round");
+            child
+                .until("a loop of a process beside a stopped one", || loops(other) > before[other])
                 .map_err(|e| format!("{e} (role {other}, {role} was stopped)"))?;
         }
         pass(Duration::from_micros(HANG_US));

@@ -87,7 +87,7 @@ impl Scenes {
         let busy = |scenes: &Self| scenes.instance.notes.children[2].busy.load(Ordering::Relaxed);
         let before = busy(self);
         let other = self.producer(1, 2, None);
-        crate::process::until("another producer's finding the lock taken", || busy(self) > before)?;
+        other.until("another producer's finding the lock taken", || busy(self) > before)?;
         other.kill()?;
         self.verifier.producer_died(1);
         if !self.verifier.lock_is_held(0)? || self.verifier.lock_is_held(1)? {
