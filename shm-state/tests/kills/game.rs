@@ -4,15 +4,17 @@
 use std::rc::Rc;
 
 use ringfort_shm_state::Plain;
+use ringfort_shm_state::blobs::{BlobId, Blobs, BlobsAt};
 use ringfort_shm_state::layout::{RecordHeader, RecordKind, RootHead};
+use ringfort_shm_state::limits::PAGE_BYTES;
 use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::table::{Table, TableAt, Tables};
 use zerocopy::FromZeros;
 
 use crate::random::{Random, mix};
 
-/// Tables of a zone.
-pub const TABLES: usize = 4;
+/// Tables of a zone, beside its blobs.
+pub const TABLES: usize = 5;
 /// One row that sums up all that ever happened in the match.
 const SUM: usize = 0;
 /// Small rows, some hundred of them changed in turn.
@@ -21,11 +23,17 @@ const SMALL: usize = 1;
 const SPARSE: usize = 2;
 /// A page a row: what grows and shrinks.
 const BIG: usize = 3;
+/// Two rows a blob: its id, and the number that its bytes follow from.
+const LINKS: usize = 4;
 
 const SMALL_ROWS: u32 = 3_000;
 const SPARSE_ROWS: u32 = 225_000;
 const SPARSE_USED: u32 = 6;
 const BIG_ROWS: u32 = 96;
+/// Blobs that a zone links to, more than it has room for.
+pub const LINKED: u32 = 60;
+const MAX_BLOBS: u32 = 50;
+const MAX_BLOB_SPACE: u32 = 12 * PAGE_BYTES as u32;
 /// Rows of [`SMALL`] that one tick may touch.
 const NEIGHBOURHOOD: u64 = 120;
 
@@ -65,11 +73,55 @@ impl<const N: usize> Row<N> {
     }
 }
 
-/// Where the tables lie.
-pub fn places() -> ([TableAt; TABLES], u32) {
-    let mut tables = Tables::default();
-    let at = [tables.add(1, 64), tables.add(SMALL_ROWS, 24), tables.add(SPARSE_ROWS, 8), tables.add(BIG_ROWS, 4080)];
-    (at, tables.pages())
+/// Where everything of a zone lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Its tables.
+    pub tables: [TableAt; TABLES],
+    /// Its blobs.
+    pub blobs: BlobsAt,
+    /// Logical pages.
+    pub pages: u32,
+}
+
+impl Places {
+    /// As every process of the run declares them.
+    pub fn new() -> Self {
+        let mut all = Tables::default();
+        let tables = [(1, 64), (SMALL_ROWS, 24), (SPARSE_ROWS, 8), (BIG_ROWS, 4080), (2 * LINKED, 8)]
+            .map(|(rows, size)| all.add(rows, size));
+        let blobs = BlobsAt::declare(&mut all, MAX_BLOBS, MAX_BLOB_SPACE);
+        Self { tables, blobs, pages: all.pages() }
+    }
+}
+
+/// Changes a blob: begins one, replaces its bytes, or ends it when there is no value. Returns its id as a number; 0 without one.
+pub fn change_blob(blobs: &mut Blobs, id: u64, value: Option<u64>) -> u64 {
+    let known = BlobId { index: id as u32, generation: (id >> 32) as u32 };
+    match value {
+        None => assert!(blobs.remove(known), "the blob lived"),
+        // A blob space that is full is left as it was.
+        Some(value) if id == 0 => {
+            return blobs.insert(&blob(value)).map_or(0, |new| u64::from(new.generation) << 32 | u64::from(new.index));
+        }
+        Some(value) => match blobs.replace(known, &blob(value)) {
+            Ok(()) => return id,
+            Err(_) => assert!(blobs.remove(known), "the blob lived"),
+        },
+    }
+    0
+}
+
+/// The bytes of a blob.
+pub fn blob(value: u64) -> Vec<u8> {
+    let mut bytes = vec![0; (value % 5 * (value >> 8) % 1_500) as usize];
+    expand(value, &mut bytes);
+    bytes
+}
+
+/// Ids and values of the blobs that a zone links to.
+pub fn links(rows: &impl Rows) -> impl Iterator<Item = (u64, u64)> {
+    (0..LINKED).filter_map(|link| Some((rows.get(LINKS, 2 * link)?, rows.get(LINKS, 2 * link + 1)?)))
 }
 
 /// A zone's rows, in whatever memory.
@@ -80,6 +132,8 @@ pub trait Rows {
     fn set(&mut self, table: usize, row: u32, value: u64);
     /// Takes a row out.
     fn remove(&mut self, table: usize, row: u32);
+    /// See [`change_blob`].
+    fn blob(&mut self, id: u64, value: Option<u64>) -> u64;
 }
 
 /// The rows of a zone in its pages.
@@ -88,12 +142,15 @@ pub struct SharedRows {
     small: Table<Row<24>>,
     sparse: Table<Row<8>>,
     big: Table<Row<4080>>,
+    links: Table<Row<8>>,
+    blobs: Blobs,
 }
 
 impl SharedRows {
     /// The tables of pages that nobody else has bound.
     pub fn bind(pages: &Rc<Pages>) -> Self {
-        let (at, _) = places();
+        let places = Places::new();
+        let at = places.tables;
         // SAFETY: every place once, with the one row type that this program has for it; the caller has just opened or
         // adopted the pages.
         unsafe {
@@ -102,6 +159,8 @@ impl SharedRows {
                 small: Table::bind(pages, at[SMALL]),
                 sparse: Table::bind(pages, at[SPARSE]),
                 big: Table::bind(pages, at[BIG]),
+                links: Table::bind(pages, at[LINKS]),
+                blobs: Blobs::bind(pages, places.blobs),
             }
         }
     }
@@ -113,6 +172,7 @@ impl Rows for SharedRows {
             SUM => self.sum.get(row).map(Row::value),
             SMALL => self.small.get(row).map(Row::value),
             SPARSE => self.sparse.get(row).map(Row::value),
+            LINKS => self.links.get(row).map(Row::value),
             _ => self.big.get(row).map(Row::value),
         }
     }
@@ -122,6 +182,7 @@ impl Rows for SharedRows {
             SUM => self.sum.insert(row, Row::new(value)),
             SMALL => self.small.insert(row, Row::new(value)),
             SPARSE => self.sparse.insert(row, Row::new(value)),
+            LINKS => self.links.insert(row, Row::new(value)),
             _ => match self.big.get_mut(row) {
                 Some(row) => {
                     expand(value, &mut row.0);
@@ -137,8 +198,13 @@ impl Rows for SharedRows {
             SUM => drop(self.sum.remove(row)),
             SMALL => drop(self.small.remove(row)),
             SPARSE => drop(self.sparse.remove(row)),
+            LINKS => drop(self.links.remove(row)),
             _ => drop(self.big.remove(row)),
         }
+    }
+
+    fn blob(&mut self, id: u64, value: Option<u64>) -> u64 {
+        change_blob(&mut self.blobs, id, value)
     }
 }
 
@@ -199,8 +265,31 @@ pub fn step(rows: &mut impl Rows, is: &Tick) {
         }
         _ => {}
     }
+    for _ in 0..random.below(3) {
+        let link = 2 * random.below(LINKED.into()) as u32;
+        let value = (!random.one_in(4)).then(|| random.next());
+        change_link(rows, link, value);
+    }
     if bursts(is) {
         (0..BIG_ROWS).for_each(|row| rows.set(BIG, row, mix(sum, row.into())));
+    }
+}
+
+/// Changes the blob of a link, and the link.
+fn change_link(rows: &mut impl Rows, link: u32, value: Option<u64>) {
+    let id = rows.get(LINKS, link).unwrap_or(0);
+    if id == 0 && value.is_none() {
+        return;
+    }
+    match (rows.blob(id, value), value) {
+        (0, _) | (_, None) => {
+            rows.remove(LINKS, link);
+            rows.remove(LINKS, link + 1);
+        }
+        (id, Some(value)) => {
+            rows.set(LINKS, link, id);
+            rows.set(LINKS, link + 1, value);
+        }
     }
 }
 

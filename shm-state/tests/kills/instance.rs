@@ -15,7 +15,7 @@ use ringfort_shm_state::world::World;
 use crate::shared::{Notes, ZONES};
 
 /// Extents of the arena: less than both zones need when they burst at the same time.
-pub const EXTENTS: u64 = 50;
+pub const EXTENTS: u64 = 62;
 /// The world.
 pub const WORLD: SegmentSpec = SegmentSpec::world(EXTENTS);
 /// The inboxes.

@@ -1,15 +1,22 @@
 //! What a zone must look like: the journalled ticks run again on private pages, with no arena, no window and no deaths.
+//!
+//! Rows are laid out here once more, by the numbers of their tables alone. Blobs are the crate's own in a world of this process:
+//! they must come out the same, page by page, and each must hold the bytes that it was given.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use ringfort_shm_state::blobs::{Blobs, BlobsAt};
 use ringfort_shm_state::layout::RootHead;
 use ringfort_shm_state::limits::{PAGE_WORDS, WINDOW};
 use ringfort_shm_state::memory::Page;
+use ringfort_shm_state::mirror::Mirror;
+use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::table::TableAt;
-use zerocopy::IntoBytes;
+use ringfort_shm_state::world::World;
+use zerocopy::{FromZeros, IntoBytes};
 
-use crate::game::{self, Rows, TABLES, Tick};
+use crate::game::{self, Places, Rows, TABLES, Tick};
 use crate::process::Violation;
 use crate::shared::{Journalled, Zone as ZoneNotes};
 
@@ -40,7 +47,8 @@ pub struct Root {
 /// A zone's model.
 pub struct Model {
     seed: u64,
-    tables: [TableAt; TABLES],
+    places: Places,
+    blobs: Oracle,
     /// Roots of the window, and one more; the newest last.
     pub roots: VecDeque<Root>,
     /// Empty roots at the end of the last match so far.
@@ -57,9 +65,45 @@ pub struct Model {
     pub lean: u64,
 }
 
+/// The blobs of a zone in a world of this process alone.
+struct Oracle {
+    world: Rc<World>,
+    pages: Rc<Pages>,
+    blobs: Blobs,
+    mirror: Mirror,
+}
+
+/// The one zone of the oracle's world.
+const SLOT: usize = 0;
+/// Extents of that world.
+const EXTENTS: usize = 32;
+
+impl Oracle {
+    /// No blobs, in a new match.
+    fn new(world: Rc<World>, incarnation: u64, places: &Places) -> Self {
+        let pages = Pages::open(Rc::clone(&world), SLOT, incarnation, 1, places.pages).unwrap_or_else(|e| panic!("{e}"));
+        let pages = Rc::new(pages);
+        // SAFETY: the pages were just opened, so nothing else is bound to them; the blobs were declared among their tables.
+        let blobs = unsafe { Blobs::bind(&pages, places.blobs) };
+        Self { world, pages, blobs, mirror: Mirror::new(SLOT) }
+    }
+
+    /// Ends the tick, and puts the blobs' pages where the zone's are.
+    fn settle(&mut self, pages: &mut [Option<Rc<Page>>], touched: &mut Vec<u32>) {
+        // SAFETY: no reference to a blob or a row is alive.
+        unsafe { self.pages.commit(RootHead::new_zeroed()) }.unwrap_or_else(|e| panic!("{e}"));
+        self.mirror.refresh(&self.world).unwrap_or_else(|e| panic!("{e}"));
+        for change in self.mirror.changes() {
+            pages[change.logical as usize] = Some(Rc::new(*self.mirror.page(change.logical)));
+            touched.push(change.logical);
+        }
+    }
+}
+
 /// Pages under change.
 struct Scratch<'t> {
     tables: &'t [TableAt; TABLES],
+    blobs: Option<&'t mut Blobs>,
     pages: Vec<Option<Rc<Page>>>,
     touched: Vec<u32>,
 }
@@ -109,15 +153,21 @@ impl Rows for Scratch<'_> {
         page[index / 64] &= !(1 << (index % 64));
         page.as_mut_bytes()[bytes].fill(0);
     }
+
+    fn blob(&mut self, id: u64, value: Option<u64>) -> u64 {
+        game::change_blob(self.blobs.as_mut().expect("a tick has them"), id, value)
+    }
 }
 
 impl Model {
     /// A zone slot in which nothing has happened.
     pub fn new(seed: u64) -> Self {
-        let (tables, _) = game::places();
+        let places = Places::new();
+        let blobs = Oracle::new(Rc::new(World::heap(EXTENTS)), u64::MAX >> 16, &places);
         Self {
             seed,
-            tables,
+            places,
+            blobs,
             roots: VecDeque::new(),
             endings: 0,
             sequence: 0,
@@ -166,7 +216,7 @@ impl Model {
 
     fn tick(&mut self, tick: &Journalled) -> Result<Root, Violation> {
         let sequence = tick.sequence;
-        let (_, logical_pages) = game::places();
+        let logical_pages = self.places.pages;
         let goes_on = self.newest().is_some_and(|last| last.incarnation == tick.incarnation);
         if goes_on && self.endings > 0 {
             return Err(format!("root {sequence} is tick {} of match {}, which has ended", tick.tick, tick.incarnation));
@@ -182,10 +232,15 @@ impl Model {
             return Err(format!("root {sequence} follows tick {last_tick} with cursor {}: {tick:?}", self.cursor()));
         }
         self.account(tick)?;
-        let mut scratch = Scratch { tables: &self.tables, pages: before.clone(), touched: Vec::new() };
+        if !goes_on {
+            self.blobs = Oracle::new(Rc::clone(&self.blobs.world), tick.incarnation, &self.places);
+        }
+        let (tables_at, blobs) = (&self.places.tables, Some(&mut self.blobs.blobs));
+        let mut scratch = Scratch { tables: tables_at, blobs, pages: before.clone(), touched: Vec::new() };
         let (seed, incarnation) = (self.seed, tick.incarnation);
         game::step(&mut scratch, &Tick { seed, incarnation, tick: tick.tick, lean: tick.lean, records: &tick.records });
-        let (mut pages, touched) = (scratch.pages, scratch.touched);
+        let Scratch { mut pages, mut touched, .. } = scratch;
+        self.blobs.settle(&mut pages, &mut touched);
         let changed = settle(&before, &mut pages, touched);
         let mut retired = changed.iter().filter(|page| before[**page as usize].is_some()).count();
         let mut groups: Vec<usize> = changed.iter().map(|page| *page as usize / PAGE_WORDS).collect();
@@ -223,6 +278,17 @@ impl Model {
             self.records += 1;
         }
         Ok(())
+    }
+
+    /// The blobs of a root: their ids, and the numbers that their bytes follow from.
+    pub fn links(&self, root: &Root) -> Vec<(u64, u64)> {
+        let rows = Scratch { tables: &self.places.tables, blobs: None, pages: root.pages.clone(), touched: Vec::new() };
+        game::links(&rows).collect()
+    }
+
+    /// Where the zone's blobs lie.
+    pub fn blobs_at(&self) -> BlobsAt {
+        self.places.blobs
     }
 
     /// The head that a root of the window must have, apart from times and checksum.

@@ -11,7 +11,7 @@ use ringfort_shm_state::pages::{AdoptError, CommitError, Pages};
 use ringfort_shm_state::segment::Access;
 use ringfort_shm_state::world::World;
 
-use crate::game::{self, Sent, SharedRows, Tick};
+use crate::game::{self, Places, Sent, SharedRows, Tick};
 use crate::instance::Instance;
 use crate::process::park;
 use crate::random::{Random, mix};
@@ -131,7 +131,7 @@ impl<'a> Zone<'a> {
     /// Takes the zone over, or opens the next match in it, as a process does that was granted it.
     fn start(world: &Rc<World>, slot: usize, notes: &'a ZoneNotes, inbox: Inbox, epoch: u16, random: &mut Random) -> Self {
         let mut incarnation = notes.incarnation.load(Ordering::Relaxed);
-        let (_, logical_pages) = game::places();
+        let logical_pages = Places::new().pages;
         notes.forget(world.published(slot).sequence + 1);
         let newest = world.newest(slot);
         let resumes = newest.as_ref().is_ok_and(|root| root.head.incarnation == incarnation);

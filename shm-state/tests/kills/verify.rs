@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use ringfort_shm_state::blobs::{self, BlobId};
 use ringfort_shm_state::fsck;
 use ringfort_shm_state::inbox::{Appended, Batch};
 use ringfort_shm_state::layout::{RootHead, ZoneEntry, ZoneState};
@@ -168,6 +169,7 @@ impl Verifier {
         check_window(world, &Arena::new(world), zone, &seen.model)?;
         seen.mirror.refresh(world).map_err(|e| e.to_string())?;
         check_mirror(&seen.mirror, seen.model.newest(), self.checks.is_multiple_of(16))?;
+        check_blobs(&seen.mirror, &seen.model)?;
         let back = (self.checks % WINDOW) as usize;
         // The roots that end a match are of its last tick, too.
         let ended_at = seen.model.newest().filter(|root| root.ended).map(|root| root.tick);
@@ -269,6 +271,23 @@ fn check_mirror(mirror: &Mirror, root: Option<&Root>, whole: bool) -> Result<(),
     let wrong = (0..all).chain(mirror.changes().iter().map(|c| c.logical)).find(|logical| !same(*logical));
     ensure!(wrong.is_none(), "the mirror's page {wrong:?} is not that of root {sequence}");
     ensure!(!whole || mirror.state_hash() == head.state_hash, "the state hash of root {sequence} is not that of its content");
+    Ok(())
+}
+
+/// The blobs that the newest root links to, and no others, have the bytes that they were given.
+fn check_blobs(mirror: &Mirror, model: &Model) -> Result<(), Violation> {
+    let Some(newest) = model.newest().filter(|root| !root.ended) else { return Ok(()) };
+    let at = model.blobs_at();
+    let problems = blobs::check(&at, mirror);
+    ensure!(problems.is_empty(), "blobs: {problems:?}");
+    let links = model.links(newest);
+    for (id, value) in &links {
+        let id = BlobId { index: *id as u32, generation: (*id >> 32) as u32 };
+        let bytes = at.get(mirror, id).map_err(|e| e.to_string())?;
+        ensure!(bytes == Some(&game::blob(*value)), "blob {id} is not what it was given");
+    }
+    let living = at.iter(mirror).count();
+    ensure!(living == links.len(), "{living} blobs live, {} are linked to", links.len());
     Ok(())
 }
 
