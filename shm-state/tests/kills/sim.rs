@@ -69,7 +69,7 @@ pub fn run(instance: &Instance, plan: Plan) -> i32 {
     let (world, notes) = (&attached.world, instance.notes);
     let mut random = Random::new(plan.seed, plan.stream, 1);
     let start = |slot: usize, random: &mut Random| {
-        let zone = Zone::start(world, slot, &notes.zones[slot], attached.inbox(slot), plan.epoch, random);
+        let zone = Zone::start(world, slot, &notes.zones[slot], attached.inbox(slot), plan.epoch, random, plan.ticks.is_some());
         notes.children[ROLE].started.fetch_add(1, Ordering::Relaxed);
         zone
     };
@@ -113,7 +113,7 @@ pub fn end_all(instance: &Instance, seed: u64, epoch: u16) -> i32 {
     let (world, notes, memory) = (&attached.world, instance.notes, attached.memory());
     for (slot, of) in notes.zones.iter().enumerate() {
         let inbox = attached.inbox(slot);
-        let mut zone = Zone::start(world, slot, of, inbox, epoch, &mut Random::new(seed, epoch.into(), 4));
+        let mut zone = Zone::start(world, slot, of, inbox, epoch, &mut Random::new(seed, epoch.into(), 4), true);
         while zone.cursor < inbox.tail(memory) {
             let ran = zone.run_tick(world, memory, seed, false);
             assert!(matches!(ran, Ran::Committed), "nobody else owns the zone or uses the arena");
@@ -128,15 +128,24 @@ pub fn end_all(instance: &Instance, seed: u64, epoch: u16) -> i32 {
 }
 
 impl<'a> Zone<'a> {
-    /// Takes the zone over, or opens the next match in it, as a process does that was granted it.
-    fn start(world: &Rc<World>, slot: usize, notes: &'a ZoneNotes, inbox: Inbox, epoch: u16, random: &mut Random) -> Self {
+    /// Takes the zone over, or opens the next match in it, as a process does that was granted it. A script abandons no match, so
+    /// that its matches grow as old as a window.
+    fn start(
+        world: &Rc<World>,
+        slot: usize,
+        notes: &'a ZoneNotes,
+        inbox: Inbox,
+        epoch: u16,
+        random: &mut Random,
+        scripted: bool,
+    ) -> Self {
         let mut incarnation = notes.incarnation.load(Ordering::Relaxed);
         let logical_pages = Places::new().pages;
         notes.forget(world.published(slot).sequence + 1);
         let newest = world.newest(slot);
         let resumes = newest.as_ref().is_ok_and(|root| root.head.incarnation == incarnation);
         let cursor = newest.map_or(0, |root| root.head.net_cursor);
-        if resumes && random.one_in(40) {
+        if resumes && !scripted && random.one_in(40) {
             // The operator ended it while nobody stepped it.
             world.abandon(slot, epoch).unwrap_or_else(|e| panic!("{e}"));
             incarnation += 1;
