@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
 use ringfort_shm_state::kill_point::{Action, arm, trace};
+use ringfort_shm_state::limits::{MAX_ZONES, MIN_INBOX_BYTES};
 use ringfort_shm_state::segment::{Access, Segment, SegmentError};
 
 use crate::instance::{INBOX, Instance};
@@ -31,11 +33,29 @@ pub fn run(instance: &Instance, armed: Option<(&str, u32)>, traced: bool) -> i32
 /// What can be attached is whole; what is not whole is refused.
 pub fn check(instance: &Instance) -> Result<(), Violation> {
     match Segment::open(&instance.name, INBOX, Access::ReadWrite) {
-        Ok(segment) if segment.header().ready == 1 && segment.header().parameter == INBOX.parameter => Ok(()),
+        Ok(segment) if segment.header().ready == 1 && segment.header().parameter == INBOX.parameter => check_last_lock(&segment),
         Ok(segment) => Err(format!("a segment that is not whole was attached: {:?}", segment.header())),
         Err(SegmentError::Missing { .. } | SegmentError::Mismatch { .. }) => Ok(()),
         Err(error) => Err(format!("a leftover is neither refused nor whole: {error}")),
     }
+}
+
+/// The lock that is made last is robust: when its holder dies, the next to lock is told.
+fn check_last_lock(segment: &Segment) -> Result<(), Violation> {
+    let memory = segment.memory();
+    let inbox = Inbox::new(memory, MAX_ZONES - 1, 0, MIN_INBOX_BYTES).expect("an area of the segment");
+    let append = || inbox.append(memory, &Batch::default(), inbox.tail(memory)).map_err(|e| e.to_string());
+    let holder = fork(|| {
+        arm("lock:taken", 1, Action::Kill);
+        append().map_or(1, |_| 0)
+    });
+    holder.killed()?;
+    let before = inbox.repairs(memory);
+    let appended = append()?;
+    if appended != Appended::All(inbox.tail(memory)) || inbox.repairs(memory) != before + 1 {
+        return Err(format!("the last lock of a segment that may be attached is not robust: {appended:?}"));
+    }
+    Ok(())
 }
 
 /// A creator is killed at some instruction, another creates the segment in its place.
