@@ -1,8 +1,8 @@
 //! Named places at which a test may kill the process, or stop it.
 //!
 //! Every place is listed in [`ALL`]; [`kill_point!`](crate::kill_point!) refuses to compile with a name that is not. Without the
-//! feature `kill-points` it is no code at all. With it, a place kills the process when it was armed, by [`arm`] or by the
-//! environment variable [`VARIABLE`], and counts how often it was reached when somebody asked with [`trace`].
+//! feature `kill-points` it is no code at all. With it, a place kills the process when it was armed, by `arm` or by the
+//! environment variable `RINGFORT_KILL_POINT`, and counts how often it was reached when somebody asked with `trace`.
 
 /// The name of every kill point, by what the process is doing there.
 pub const ALL: &[&str] = &[

@@ -34,6 +34,10 @@ pub fn run(seed: u64, report: &mut Report) -> Result<(), Violation> {
     let instance = Instance::create("scenes");
     let verifier = Verifier::new(&instance, seed);
     let mut scenes = Scenes { instance, verifier, seed, epoch: 0, producers: 0 };
+    for match_before in ["no match", "a match"] {
+        scenes.unborn().map_err(|e| format!("a sim killed in the first tick of a match, after {match_before}: {e}"))?;
+        report.deaths += 1;
+    }
     scenes.sim(TICKS).done()?;
     for point in HOLDING {
         for killed in [true, false] {
@@ -72,6 +76,23 @@ impl Scenes {
             }
             producer::run(instance, plan)
         })
+    }
+
+    /// A match that died before its first commit has taken extents, and no root tells of them: the next match has to find them.
+    fn unborn(&mut self) -> Result<(), Violation> {
+        let plan = self.plan(TICKS);
+        let dying = fork(|| {
+            arm("page:copied", 2, Action::Kill);
+            sim::run(&self.instance, plan)
+        });
+        dying.killed()?;
+        self.verifier.check()?;
+        // It runs to the end of that match, and nobody takes it over before.
+        self.sim(TICKS).done()?;
+        self.verifier.check()?;
+        self.epoch = self.epoch.wrapping_add(1);
+        fork(|| sim::end_all(&self.instance, self.seed, self.epoch)).done()?;
+        self.verifier.check()
     }
 
     /// While a producer is stopped with the lock, the others find it busy and the sim goes on; nothing of it is lost or doubled

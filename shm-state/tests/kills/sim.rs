@@ -161,6 +161,7 @@ impl<'a> Zone<'a> {
         } else if resumes {
             incarnation += 1;
         }
+        assert!(!resumes || !world.owns_memory(slot, incarnation - 1), "a match that is over owns nothing");
         notes.incarnation.store(incarnation, Ordering::Release);
         let pages = Pages::open(Rc::clone(world), slot, incarnation, epoch, logical_pages).unwrap_or_else(|e| panic!("{e}"));
         Self::bound(slot, notes, inbox, incarnation, pages, 0, cursor)
