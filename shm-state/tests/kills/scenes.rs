@@ -48,8 +48,10 @@ pub fn run(seed: u64, report: &mut Report) -> Result<(), Violation> {
         }
     }
     for point in ABOUT_TO_PUBLISH {
-        scenes.fenced(point).map_err(|e| format!("a sim stopped at {point}, then fenced off: {e}"))?;
-        report.deaths += 1;
+        for committed in [true, false] {
+            scenes.fenced(point, committed).map_err(|e| format!("a sim stopped at {point}, then fenced off: {e}"))?;
+            report.deaths += 1 + u64::from(!committed);
+        }
     }
     let epoch = scenes.epoch.wrapping_add(1);
     finish(&scenes.instance, &mut scenes.verifier, epoch, seed, report)
@@ -132,8 +134,9 @@ impl Scenes {
         self.verifier.check()
     }
 
-    /// A sim that is about to publish, and whose zones another was granted meanwhile, publishes nothing.
-    fn fenced(&mut self, point: &str) -> Result<(), Violation> {
+    /// A sim that is about to publish, and whose zones another was granted meanwhile, publishes nothing: be it that the other has
+    /// published already, or that nothing but the epoch tells of it.
+    fn fenced(&mut self, point: &str, committed: bool) -> Result<(), Violation> {
         let plan = self.plan(TICKS);
         let mut stopped = fork(|| {
             arm(point, 1, Action::Stop);
@@ -142,7 +145,18 @@ impl Scenes {
         stopped.stopped()?;
         self.verifier.check()?;
         // No grant before a death is confirmed: this breaks that rule where only the published word can still be written.
-        self.sim(2).done()?;
+        let plan = self.plan(2);
+        let successor = fork(|| {
+            if !committed {
+                arm("claim:published", 1, Action::Kill);
+            }
+            sim::run(&self.instance, plan)
+        });
+        if committed {
+            successor.done()?
+        } else {
+            successor.killed()?
+        }
         self.verifier.check()?;
         stopped.resume();
         match stopped.join() {

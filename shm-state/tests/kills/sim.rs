@@ -70,6 +70,7 @@ pub fn run(instance: &Instance, plan: Plan) -> i32 {
     let mut random = Random::new(plan.seed, plan.stream, 1);
     let start = |slot: usize, random: &mut Random| {
         let zone = Zone::start(world, slot, &notes.zones[slot], attached.inbox(slot), plan.epoch, random, plan.ticks.is_some());
+        assert_eq!(world.published(slot).epoch, plan.epoch, "the zone has the epoch that was granted");
         notes.children[ROLE].started.fetch_add(1, Ordering::Relaxed);
         zone
     };
