@@ -10,7 +10,7 @@ use rustix::process::{
 };
 use rustix::thread::futex;
 
-use crate::shared::Notes;
+use crate::shared::{Notes, failures};
 
 /// How long anything may take before it counts as hung.
 const HANG: Duration = Duration::from_secs(20);
@@ -38,12 +38,17 @@ pub enum Ended {
 /// Forks a child that runs `body` and then exits with what it returns; it dies with the parent.
 pub fn fork(body: impl FnOnce() -> i32) -> Child {
     let parent = rustix::process::getpid();
+    let failures = failures();
     // SAFETY: the process has one thread (no test harness, no library starts any), so nothing is in an undefined state in the
     // child; it never returns from here but ends by `_exit`, which runs no destructor of the parent's.
     match unsafe { libc::fork() } {
         0 => {
             let orphaned = || rustix::process::getppid() != Some(parent);
             let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            std::panic::set_hook(Box::new(|info| {
+                failures.fetch_add(1, Ordering::Release);
+                eprintln!("\nin a child: {info}");
+            }));
             let code = match std::panic::catch_unwind(AssertUnwindSafe(body)) {
                 _ if dies.is_err() || orphaned() => PANICKED,
                 Ok(code) => code,
@@ -105,6 +110,7 @@ impl Child {
     /// Waits for its death by SIGKILL.
     pub fn killed(self) -> Result<(), Violation> {
         match self.join() {
+            _ if failures().load(Ordering::Acquire) > 0 => Err("an assertion of a child failed, its message is above".to_owned()),
             Ended::Killed(libc::SIGKILL) => Ok(()),
             ended => Err(format!("a child ended by itself: {ended:?}, its message is above")),
         }

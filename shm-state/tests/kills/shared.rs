@@ -3,6 +3,7 @@
 //! It lies in anonymous memory of its own. Each part has one writer.
 
 use std::fs::File;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -149,13 +150,29 @@ impl Zone {
 }
 
 impl Notes {
-    /// Zeroed notes that forked children share. They stay until the process ends.
+    /// Zeroed notes.
     pub fn new() -> &'static Self {
-        let memory = rustix::fs::memfd_create("kills", MemfdFlags::CLOEXEC).map(File::from).expect("anonymous memory");
-        memory.set_len(size_of::<Self>() as u64).expect("room for the notes");
-        let map: &'static MmapRaw = Box::leak(Box::new(MmapOptions::new().map_raw(&memory).expect("a mapping")));
-        // SAFETY: the mapping is as long as `Self`, begins at a page boundary, is zeroed, is never unmapped (leaked above), and
-        // every field is an atomic integer, for which other processes' stores are as good as other threads'.
-        unsafe { &*map.as_ptr().cast::<Self>() }
+        let at = zeroed(size_of::<Self>());
+        // SAFETY: as long as `Self`, zeroed, beginning at a page boundary and never unmapped (see `zeroed`); every field is an atomic
+        // integer, for which other processes' stores are as good as other threads'.
+        unsafe { &*at.cast::<Self>() }
     }
+}
+
+/// Assertions of children that failed, counted before they say so: they may be killed while they do.
+pub fn failures() -> &'static AtomicU64 {
+    static FAILURES: OnceLock<&'static AtomicU64> = OnceLock::new();
+    FAILURES.get_or_init(|| {
+        let at = zeroed(size_of::<AtomicU64>());
+        // SAFETY: as in `Notes::new`.
+        unsafe { &*at.cast::<AtomicU64>() }
+    })
+}
+
+/// Zeroed memory that the children of this process share with it, at the beginning of a page. It stays until the process ends.
+fn zeroed(bytes: usize) -> *const u8 {
+    let memory = rustix::fs::memfd_create("kills", MemfdFlags::CLOEXEC).map(File::from).expect("anonymous memory");
+    memory.set_len(bytes as u64).expect("room for the notes");
+    let map: &'static MmapRaw = Box::leak(Box::new(MmapOptions::new().map_raw(&memory).expect("a mapping")));
+    map.as_ptr()
 }
