@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
-use crate::layout::{AttemptEntry, RootHead, SegmentKind, hash_bytes, world as at};
+use crate::layout::{AttemptEntry, RootFlags, RootHead, SegmentKind, hash_bytes, world as at};
 use crate::limits::*;
 use crate::memory::{Fence, Memory, Page, Words};
 use crate::segment::Segment;
@@ -307,6 +307,8 @@ impl<M: Words> World<M> {
         let oldest = newest.head.sequence.saturating_sub(WINDOW - 1).max(newest.head.first_sequence);
         for sequence in (oldest..=newest.head.sequence).rev() {
             match self.root(zone, sequence) {
+                // The roots with which a match leaves have its last tick, and nothing else of it.
+                Ok(root) if root.head.flags & RootFlags::ENDED != 0 => {}
                 Ok(root) if root.head.tick == tick => return Ok(root),
                 Ok(root) if root.head.tick < tick => break,
                 Ok(_) => {}
