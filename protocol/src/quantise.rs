@@ -17,8 +17,8 @@ pub(crate) const fn steps(min: f32, max: f32, step: f32) -> u64 {
     ((max as f64 - min as f64) / step as f64 + 0.5) as u64
 }
 
-/// From here on every `f64` is a whole number.
-const WHOLE: f64 = (1u64 << 53) as f64;
+/// Turns from which on an angle is taken for 0: an `f32` of that size has no direction left.
+const TURNS_MAX: f64 = 1e9;
 
 /// Bits of one `f32` in this coding.
 pub(crate) const fn f32_bits(coding: Coding) -> u32 {
@@ -39,20 +39,22 @@ pub(crate) fn encode_f32(value: f32, coding: Coding) -> u64 {
             }
             let (least, steps) = (f64::from(min), steps(min, max, step));
             let code = (f64::from(value) - least) * steps as f64 / (f64::from(max) - least);
-            // The nearest: half is added and the rest cut off, as `round` is a call into the C library. A negative float becomes 0 in
-            // the conversion, which saturates.
-            ((code + 0.5) as u64).min(steps)
+            // The nearest: half is added and the rest cut off, as `round` is a call into the C library; by way of i64, which the
+            // processor converts to in one instruction, and saturating.
+            ((code + 0.5).max(0.0) as i64 as u64).min(steps)
         }
         Coding::Angle { bits } => {
             if !value.is_finite() {
                 return 0;
             }
             let turns = f64::from(value) / TAU;
-            let codes = 1u64 << bits;
-            // From 2^63 on the conversion saturates, and a float has no part below 1.
-            let part = if turns.abs() < WHOLE { turns - turns as i64 as f64 } else { 0.0 };
-            let part = if part < 0.0 { part + 1.0 } else { part };
-            (part * codes as f64 + 0.5) as u64 % codes
+            let codes = turns * (1u64 << bits) as f64;
+            // An angle of so many turns says nothing of a direction any more.
+            if turns.abs() >= TURNS_MAX {
+                return 0;
+            }
+            // The nearest, as above; whole turns are the bits above.
+            (codes + 0.5f64.copysign(codes)) as i64 as u64 & ((1 << bits) - 1)
         }
         Coding::Raw | Coding::Max(_) => u64::from(value.to_bits()),
     }
