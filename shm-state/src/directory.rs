@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::cell::Cell;
 use crate::layout::{InstanceEntry, MailKind, MailRecord, WorkerEntry, ZoneEntry, ZoneState, directory as at};
 use crate::limits::{MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
-use crate::memory::{Fence, Memory, Words};
+use crate::memory::{Memory, Words};
 use crate::segment::{Segment, cut, padded};
 
 /// Reading the directory, from any process.
@@ -115,12 +115,11 @@ impl<'m> Directory<'m> {
     /// The operator record with a number; `None` when it was not posted yet, or was overwritten, which the supervisor does only
     /// after it was consumed.
     pub fn mail(&self, zone: usize, number: u64) -> Option<MailRecord> {
-        if number >= self.mail_tail(zone) {
+        let tail = self.mail_tail(zone);
+        if number >= tail {
             return None;
         }
-        let record = self.memory.read(mail(zone, number));
-        self.memory.fence(Fence::MailCheck);
-        (self.mail_tail(zone).wrapping_sub(number) <= MAILBOX_RECORDS).then_some(record)
+        (tail - number <= MAILBOX_RECORDS).then(|| self.memory.read(mail(zone, number)))
     }
 }
 

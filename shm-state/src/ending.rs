@@ -51,19 +51,26 @@ impl<M: Words> World<M> {
         Ok((published, root.head))
     }
 
+    /// Leaves a zone slot: the roots with pages leave the window first, and only then the extents go back, since whoever takes one
+    /// writes into it.
+    pub(crate) fn leave(&self, zone: usize, from: Published, head: RootHead) -> Result<(Published, RootHead), Published> {
+        let left = self.vacate(zone, from, head)?;
+        self.extents_of(zone).for_each(|extent| self.give_extent(extent));
+        Ok(left)
+    }
+
     /// Gives back what an earlier match left in a slot whose epoch was just claimed: its owner died before it was done with that.
     pub(crate) fn clear_out(&self, zone: usize, claimed: Published) -> Result<Published, AdoptError> {
         if self.extents_of(zone).next().is_none() {
             return Ok(claimed);
         }
-        let mut published = claimed;
-        if claimed.sequence != 0 {
-            let head = self.root(zone, claimed.sequence).map_or(RootHead::new_zeroed(), |root| root.head);
-            let fenced = |now: Published| AdoptError::Fenced { zone, epoch: now.epoch, granted: claimed.epoch };
-            (published, _) = self.vacate(zone, claimed, head).map_err(fenced)?;
+        if claimed.sequence == 0 {
+            self.extents_of(zone).for_each(|extent| self.give_extent(extent));
+            return Ok(claimed);
         }
-        self.extents_of(zone).for_each(|extent| self.give_extent(extent));
-        Ok(published)
+        let head = self.root(zone, claimed.sequence).map_or(RootHead::new_zeroed(), |root| root.head);
+        let fenced = |now: Published| AdoptError::Fenced { zone, epoch: now.epoch, granted: claimed.epoch };
+        Ok(self.leave(zone, claimed, head).map_err(fenced)?.0)
     }
 
     /// Whether a match has published its end. If so, what its owner did not live to do is done: the roots with pages leave the

@@ -2,7 +2,8 @@
 //!
 //! `tail` is the only commit word. A producer copies its records first and moves `tail` last, so one that dies in between
 //! leaves nothing to repair but the lock. Producers never overwrite what the zone's last committed root has not consumed:
-//! the caller passes that cursor, read from the world. Cursors are bytes since the slot's first use and never go back.
+//! the caller passes that cursor, read from the world. Cursors are bytes since the slot's first use and never go back, unless a
+//! hostile process has put the tail where nobody's can be ([`Inbox::mend`], [`Inbox::opening`]).
 
 use std::sync::atomic::Ordering;
 
@@ -258,11 +259,17 @@ impl Inbox {
     /// would be full for good. For a producer whose append took nothing. `consumed` is called under the lock, so that its answer
     /// is no older than what any earlier holder went by; `None` when the match is over. Returns whether there was anything to mend.
     ///
-    /// The drain waits meanwhile: were it to follow such a tail, one store of a hostile process would use the cursors up.
+    /// The drain waits meanwhile: were it to follow such a tail, one store of a hostile process would use the cursors up. A tick
+    /// that began before the tail was bent may be draining up to the old one, though, and would go on behind it: so mend only a tail
+    /// that stood there while two roots were published.
     pub fn mend(&self, memory: &Memory, consumed: impl FnOnce() -> Option<u64>) -> Result<bool, LockBroken> {
         let _guard = match RobustLock::at(self.control).try_lock(memory)? {
             Locked::Busy => return Ok(false),
-            Locked::Clean(guard) | Locked::OwnerDied(guard) => guard,
+            Locked::Clean(guard) => guard,
+            Locked::OwnerDied(guard) => {
+                memory.fetch_add(self.control + InboxControl::REPAIRS_OFFSET, 1);
+                guard
+            }
         };
         let Some(consumed) = consumed() else { return Ok(false) };
         if self.tail(memory).saturating_sub(consumed) <= self.bytes {

@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cell::Cell;
 use crate::limits::*;
+use crate::table::ROW_ALIGN;
 
 /// One field of a shared struct, for the generated document.
 #[derive(Clone, Copy, Debug)]
@@ -411,7 +412,7 @@ shared! {
         pub sys_cursor: u64,
         /// Operator records consumed.
         pub mail_cursor: u64,
-        /// Pages of the arena that the window's roots and the free list hold.
+        /// Pages of the arena that the window's roots name.
         pub pages_used: u32,
         /// Logical pages of the zone.
         pub logical_pages: u32,
@@ -798,15 +799,38 @@ pub(crate) const OFFSETS: &[(&str, &str, usize)] = &[
     ("sim.N", "failed words", worker::FAILED),
 ];
 
-/// What a segment's header carries: a hash of every struct, field and offset, of libc's flavour and of the mutex' size. The words that
-/// explain them are no part of it.
+/// The numbers that stand for something in shared memory.
+const NUMBERS: &[(&str, u32)] = &[
+    ("zone open", ZoneState::Open as u32),
+    ("zone closed", ZoneState::Closed as u32),
+    ("mail end", MailKind::End as u32),
+    ("mail frontend died", MailKind::FrontendDied as u32),
+    ("record join", RecordKind::Join as u32),
+    ("record input", RecordKind::Input as u32),
+    ("record command", RecordKind::Command as u32),
+    ("record event ack", RecordKind::EventAck as u32),
+    ("record leave", RecordKind::Leave as u32),
+    ("record pad", RecordKind::Pad as u32),
+    ("root closing", RootFlags::CLOSING),
+    ("root ended", RootFlags::ENDED),
+    ("audience all", Audience::All as u32),
+    ("audience one", Audience::One as u32),
+    ("audience near", Audience::Near as u32),
+    ("audience seeing", Audience::Seeing as u32),
+];
+
+/// What a segment's header carries: a hash of every struct, field, offset and number, of the hash function of pages, of libc's flavour and
+/// of the mutex' size. The words that explain them are no part of it.
 pub fn layout_hash() -> u64 {
     let flavour = if cfg!(target_env = "gnu") { "gnu" } else { "other" };
     let mutex = size_of::<libc::pthread_mutex_t>();
     let fields: Vec<_> =
         STRUCTS.iter().flat_map(|s| s.fields.iter().map(|f| (s.name, f.name, f.kind, f.offset, f.bytes))).collect();
-    let limits = (PAGE_INDEX_BITS, SEQUENCE_BITS, WINDOW, ROOT_RING, MAX_TABLES, MAX_ZONES, EXTENT_PAGES);
-    hash_bytes(format!("{fields:?}{OFFSETS:?}{limits:?}{flavour}{mutex}").as_bytes())
+    let limits = (PAGE_INDEX_BITS, SEQUENCE_BITS, WINDOW, ROOT_RING, MAX_TABLES, MAX_ZONES, EXTENT_PAGES, ROW_ALIGN);
+    let bounds = (MAX_RECORD_PAYLOAD, MAILBOX_RECORDS, MIN_BLOB_SLOT, MAX_BLOB_BYTES, HISTOGRAM_BUCKETS);
+    // What a page of this content adds to the state hash: another hash function is another meaning of the roots.
+    let page = crate::hash::page_hash(1, &[0x5249_4e47_464f_5254; PAGE_WORDS]);
+    hash_bytes(format!("{fields:?}{OFFSETS:?}{NUMBERS:?}{limits:?}{bounds:?}{page}{flavour}{mutex}").as_bytes())
 }
 
 /// FNV-1a, 64 bits: for identities, not against attackers.

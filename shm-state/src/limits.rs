@@ -1,4 +1,4 @@
-//! Every bound of the shared memory, in one place. They shape the layout, so changing one changes the layout hash.
+//! Every bound of the shared memory, in one place. Changing one that shapes the layout changes the layout hash.
 
 /// Bytes of a page, the unit that a tick copies on its first write.
 pub const PAGE_BYTES: usize = 4096;

@@ -3,7 +3,7 @@
 //! Everything above goes through this file and [`Words`], so the core runs unchanged on heap memory under tests. Other processes'
 //! bytes are copied out word by word with relaxed loads and validated afterwards; no `&[u8]` over live memory exists.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{MmapMut, MmapRaw};
 
@@ -98,7 +98,15 @@ impl Words for Memory {
 
     #[inline]
     fn load(&self, offset: usize, order: Ordering) -> u64 {
-        self.word(offset).load(order)
+        match order {
+            // On memory that is mapped read-only Rust vouches for relaxed loads alone; with a fence behind it, such a load acquires.
+            Ordering::Acquire => {
+                let value = self.word(offset).load(Ordering::Relaxed);
+                fence(Ordering::Acquire);
+                value
+            }
+            order => self.word(offset).load(order),
+        }
     }
 
     #[inline]

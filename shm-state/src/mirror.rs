@@ -46,7 +46,7 @@ pub struct Change {
 pub enum Refreshed {
     /// The mirror is the newest commit already.
     Same,
-    /// The mirror is a newer commit now; [`Mirror::changes`] tells the pages.
+    /// The mirror is another commit now, a newer one unless an earlier tick was asked for; [`Mirror::changes`] tells the pages.
     Newer,
     /// The slot holds another match now; the mirror starts from it, and every page is a change.
     OtherMatch,

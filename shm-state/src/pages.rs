@@ -228,7 +228,7 @@ impl Pages {
     #[cold]
     fn copy(&self, logical: u32, slot: &Slot) {
         let mut writer = self.writer.borrow_mut();
-        let page = writer.free.take(&self.world);
+        let page = if writer.fenced { None } else { writer.free.take(&self.world) };
         let to = match page {
             Some(index) => self.world.page_ptr(index),
             None => {
@@ -291,11 +291,21 @@ impl Pages {
 
     /// Publishes the tick: touched pages that differ from their predecessors become part of the next root. `head` brings tick,
     /// cursors, counts and times; the rest is filled in here. On [`CommitError::ArenaFull`] the tick is rolled back and may be
-    /// tried again; after [`CommitError::Fenced`] the pages can only be dropped.
+    /// tried again. After [`CommitError::Fenced`] nothing of the world is this process's any more: what is written from then on
+    /// goes to memory of its own, and no commit succeeds.
     ///
     /// # Safety
-    /// No reference into a table of this zone may be alive.
+    /// No reference into a table of this zone and no [`Past`] of it may be alive.
     pub unsafe fn commit(&self, head: RootHead) -> Result<RootHead, CommitError> {
+        // SAFETY: passed on to our caller.
+        unsafe { self.commit_after(head, || ()) }
+    }
+
+    /// As [`Pages::commit`], with something that happens when all is built and nothing is published: a test's.
+    ///
+    /// # Safety
+    /// As [`Pages::commit`].
+    pub(crate) unsafe fn commit_after(&self, head: RootHead, meanwhile: impl FnOnce()) -> Result<RootHead, CommitError> {
         self.check_fence()?;
         let built = self.writer.borrow_mut().build(&self.world, &self.slots);
         let Some(retired) = built else {
@@ -306,9 +316,17 @@ impl Pages {
             self.writer.borrow_mut().free.shrink(&self.world);
             return Err(CommitError::ArenaFull { extents });
         };
+        meanwhile();
         let mut writer = self.writer.borrow_mut();
         let head = RootHead { logical_pages: self.slots.len() as u32, ..head };
-        let head = writer.publish(&self.world, self.zone, head)?;
+        let head = match writer.publish(&self.world, self.zone, head) {
+            Ok(head) => head,
+            Err(fenced) => {
+                drop(writer);
+                self.fence_off();
+                return Err(fenced);
+            }
+        };
         for (logical, _) in writer.touched.drain(..) {
             self.settle(logical);
         }
@@ -321,7 +339,7 @@ impl Pages {
     /// Ends the match: a last root without pages, out of every reader's window, and all extents back in the arena.
     ///
     /// # Safety
-    /// No reference into a table of this zone may be alive; the tables must not be used again.
+    /// No reference into a table of this zone and no [`Past`] of it may be alive; the tables must not be used again.
     pub unsafe fn end(&self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: passed on to our caller.
         unsafe { self.roll_back() };
@@ -329,12 +347,18 @@ impl Pages {
         let mut writer = self.writer.borrow_mut();
         let logical_pages = self.slots.len() as u32;
         let head = RootHead { incarnation: writer.incarnation, first_sequence: writer.first_sequence, logical_pages, ..head };
-        let vacated = self.world.vacate(self.zone, writer.published, head);
-        let (published, head) = vacated.map_err(|now| CommitError::Fenced { zone: self.zone, epoch: now.epoch })?;
+        let (published, head) = match self.world.leave(self.zone, writer.published, head) {
+            Ok(left) => left,
+            Err(now) => {
+                drop(writer);
+                self.fence_off();
+                return Err(CommitError::Fenced { zone: self.zone, epoch: now.epoch });
+            }
+        };
         for slot in &self.slots {
             slot.at.set(zeros());
         }
-        writer.forget(&self.world, published);
+        writer.forget(published);
         Ok(head)
     }
 
@@ -345,11 +369,23 @@ impl Pages {
         if now == self.writer.borrow().published {
             return Ok(());
         }
+        self.fence_off();
         Err(CommitError::Fenced { zone: self.zone, epoch: now.epoch })
     }
 
-    /// The world as it was committed at an earlier tick; `None` when that tick is not one of the window's. What it reads is valid
-    /// until the next commit.
+    /// Another process has the zone: no page of the arena is written by this one again. Private copies are let go of where they lie,
+    /// and the next write of each page copies it to the heap.
+    fn fence_off(&self) {
+        let mut writer = self.writer.borrow_mut();
+        writer.fenced = true;
+        let touched = std::mem::take(&mut writer.touched);
+        for (logical, _) in touched {
+            self.settle(logical);
+        }
+    }
+
+    /// The world as it was committed at an earlier tick; `None` when that tick is not one of the window's. The next commit needs it
+    /// gone.
     pub fn at(&self, tick: u32) -> Option<Past<'_>> {
         let sequence = self.writer.borrow().sequence_of(tick)?;
         Past::new(self, self.world.root(self.zone, sequence).ok()?)

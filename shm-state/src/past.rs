@@ -6,8 +6,8 @@ use crate::pages::Pages;
 use crate::tree::Tree;
 use crate::world::{PageHandle, Root};
 
-/// The zone at an earlier commit. While it is borrowed from its pages nothing of it can be used again: a page leaves the window
-/// with a commit only.
+/// The zone at an earlier commit. A page leaves the window with a commit only, and [`Pages::commit`] demands that no such moment is
+/// held then: what it would read next may be another page by then.
 pub struct Past<'p> {
     pages: &'p Pages,
     root: Root,

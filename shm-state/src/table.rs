@@ -14,7 +14,7 @@ use crate::past::Past;
 use crate::plain::{Plain, clear_padding};
 
 /// Alignment of the first row of a page; no row may ask for more.
-const ROW_ALIGN: usize = 16;
+pub(crate) const ROW_ALIGN: usize = 16;
 
 /// Rows of a given size that fit a page beside their presence bits.
 pub const fn rows_per_page(row_bytes: usize) -> usize {
@@ -139,8 +139,8 @@ impl<T: Plain> Table<T> {
     /// When the place was declared for rows of another size.
     ///
     /// # Safety
-    /// No other `Table` for the same place of the same pages may exist, and the rows there were written as `T` by this
-    /// program (or not at all).
+    /// No other `Table` for the same place of the same zone may be used in this process, through other pages neither; the rows
+    /// there were written as `T` by this program (or not at all); and nobody stores into the zone's pages by way of their memory.
     pub unsafe fn bind(pages: &Rc<Pages>, at: TableAt) -> Self {
         assert_eq!(at.row_bytes as usize, size_of::<T>(), "the table was declared for rows of this size");
         Self { pages: Rc::clone(pages), at, rows: PhantomData }

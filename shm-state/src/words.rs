@@ -18,8 +18,6 @@ pub enum Fence {
     CellReuse,
     /// Reader of a cell: its words are copied before the version is looked at again.
     CellCheck,
-    /// Reader of a mailbox: the record is copied before the tail is looked at again.
-    MailCheck,
     /// Owner of a zone: the root is published before pages and descriptors that left the window are written again.
     PageReuse,
     /// Owner of a zone: a page that was free is written only after the extent was seen to be free.
@@ -33,7 +31,7 @@ impl Fence {
     pub const fn order(self) -> Ordering {
         match self {
             Self::CellReuse => Ordering::Release,
-            Self::CellCheck | Self::MailCheck | Self::RootCheck => Ordering::Acquire,
+            Self::CellCheck | Self::RootCheck => Ordering::Acquire,
             Self::PageReuse | Self::ExtentTaken => Ordering::SeqCst,
         }
     }

@@ -143,8 +143,9 @@ impl<M: Words> World<M> {
         Self { memory, extents }
     }
 
-    /// The memory that it lies in.
-    pub fn memory(&self) -> &M {
+    /// The memory that it lies in. Not for others: storing there is safe, and rows that the owner has lent out lie there.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn memory(&self) -> &M {
         &self.memory
     }
 
@@ -320,7 +321,7 @@ impl<M: Words> World<M> {
     }
 
     /// Copies a page out; unvalidated until [`World::in_window`] says so. `false` when the handle is no page of this arena.
-    pub(crate) fn copy_page(&self, handle: PageHandle, to: &mut Page) -> bool {
+    pub fn copy_page(&self, handle: PageHandle, to: &mut Page) -> bool {
         self.copy_words(handle, 0, to)
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Writer {
     pub(crate) incarnation: u64,
     pub(crate) first_sequence: u64,
     pub(crate) published: Published,
+    /// Whether somebody else was granted the zone.
+    pub(crate) fenced: bool,
     tree: Tree,
     /// Committed handles by level: the logical pages', the table pages' and those of directory pages. In whole pages of handles, but
     /// for the level that the root names.
@@ -44,6 +46,7 @@ impl Writer {
             incarnation,
             first_sequence: published.sequence + 1,
             published,
+            fenced: false,
             tree,
             levels: std::array::from_fn(|level| vec![PageHandle::NONE; whole(level)]),
             fresh: std::array::from_fn(|level| if level == 0 { Vec::new() } else { vec![None; tree.counts[level]] }),
@@ -244,14 +247,14 @@ impl Writer {
     }
 
     /// After the end of the match: no page is the zone's any more.
-    pub(crate) fn forget(&mut self, world: &World, published: Published) {
+    pub(crate) fn forget(&mut self, published: Published) {
         self.published = published;
+        // None of its ticks is left.
+        self.first_sequence = published.sequence + 1;
         self.levels.iter_mut().for_each(|level| level.fill(PageHandle::NONE));
         self.hashes.fill(0);
         self.state_hash = 0;
         self.retired.clear();
-        for extent in std::mem::take(&mut self.free.extents).into_keys() {
-            world.give_extent(extent as usize);
-        }
+        self.free.extents.clear();
     }
 }

@@ -14,6 +14,9 @@ use super::zone_view::ZoneView;
 use crate::game::Why;
 use crate::limits::ZONE_BACKLOG_BYTES;
 
+/// Roots after which no tick is left that began before a tail was seen: one that was under way, and one that began after it.
+const ROOTS_BEFORE_MENDING: u64 = 2;
+
 /// A zone, from this front-end.
 pub struct ZoneLink {
     /// Slot in the directory.
@@ -30,6 +33,8 @@ pub struct ZoneLink {
     pub leaving: HashSet<(u64, u32)>,
     inbox: Inbox,
     batch: Batch,
+    /// A tail that no front-end leaves, and the root that was the newest when it was seen first.
+    impossible: Option<(u64, u64)>,
 }
 
 impl ZoneLink {
@@ -45,6 +50,7 @@ impl ZoneLink {
             leaving: HashSet::new(),
             inbox,
             batch: Batch::default(),
+            impossible: None,
         })
     }
 
@@ -101,7 +107,7 @@ impl ZoneLink {
                 self.batch.consume(records);
                 counts.one(count::INBOX_FULL);
                 if tail.saturating_sub(consumed) > self.inbox.capacity() {
-                    self.mend(memory, world);
+                    self.mend(memory, world, tail);
                 }
             }
             Ok(Appended::Busy) => counts.one(count::INBOX_BUSY),
@@ -114,8 +120,18 @@ impl ZoneLink {
         }
     }
 
-    /// A tail so far ahead is no honest one's, unless the zone has committed since it was asked: that is looked at under the lock.
-    fn mend(&self, memory: &Memory, world: &World) {
+    /// A tail so far ahead is no honest one's, unless the zone has committed since it was asked: that is looked at under the lock, and
+    /// only when no tick can be left that began before the tail was bent.
+    fn mend(&mut self, memory: &Memory, world: &World, tail: u64) {
+        let now = world.published(self.slot).sequence;
+        match self.impossible {
+            Some((seen, since)) if seen == tail && now >= since + ROOTS_BEFORE_MENDING => self.impossible = None,
+            Some((seen, _)) if seen == tail => return,
+            _ => {
+                self.impossible = Some((tail, now));
+                return;
+            }
+        }
         if let Ok(true) = self.inbox.mend(memory, || world.consumed(self.slot, self.entry.incarnation)) {
             error!(zone = self.slot, "the inbox had a tail that no front-end leaves: another one wrote garbage; it is mended");
         }

@@ -137,7 +137,8 @@ impl Description {
             events: tables.add((capacity * 4).clamp(EVENT_LOG_MIN, EVENT_LOG_MAX), size_of::<EventRow>()),
             cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
         };
-        let mut declare = Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new() };
+        let mut declare =
+            Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new(), unlisted: Vec::new() };
         G::declare(&mut declare);
         declare.tables.check()?;
         let schema = schema::<G>(&declare);
@@ -148,7 +149,7 @@ impl Description {
         }
         let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
         let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
-        let tables_hash = declare.tables.hash() ^ hash_bytes(format!("{names:?}").as_bytes());
+        let tables_hash = declare.tables.hash() ^ hash_bytes(format!("{names:?}{:?}", declare.unlisted).as_bytes());
         Ok(Self {
             limits,
             wire,
@@ -170,7 +171,8 @@ impl Description {
         schemas.entry(TypeId::of::<G>()).or_insert_with(|| {
             let limits = ZoneLimits { capacity: 1, max_entities: 1 };
             let tables = Tables::default();
-            let mut declare = Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new() };
+            let mut declare =
+                Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new(), unlisted: Vec::new() };
             G::declare(&mut declare);
             Box::leak(Box::new(schema::<G>(&declare)))
         })

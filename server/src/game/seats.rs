@@ -35,7 +35,7 @@ pub struct Seats<T: Component> {
 impl<T: Component> StateField for Seats<T> {
     fn declare(to: &mut Declare, _options: FieldOptions) {
         let rows = to.limits.capacity;
-        to.place(rows, size_of::<SeatRow<T>>());
+        to.unlisted(rows, size_of::<SeatRow<T>>(), format!("{} {:?}", T::NAME, T::fields()));
     }
 
     fn bind(to: &mut Binder) -> Self {

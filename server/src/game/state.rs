@@ -76,6 +76,8 @@ pub struct Declare {
     pub(super) columns: Vec<Declared>,
     pub(super) globals: Vec<Declared>,
     pub(super) places: Vec<Place>,
+    /// What the rows are that no schema describes: two processes that differ there must not share a zone either.
+    pub(super) unlisted: Vec<String>,
 }
 
 /// The memory of one field.
@@ -108,8 +110,13 @@ impl Declare {
         Declared { schema, at, priority: options.priority }
     }
 
-    /// Sets rows aside that are not part of the schema.
-    pub(super) fn place(&mut self, rows: u32, row_bytes: usize) -> TableAt {
+    /// Sets rows aside that are not part of the schema; `what` names their type and its fields.
+    pub(super) fn unlisted(&mut self, rows: u32, row_bytes: usize, what: String) {
+        self.unlisted.push(what);
+        self.place(rows, row_bytes);
+    }
+
+    fn place(&mut self, rows: u32, row_bytes: usize) -> TableAt {
         let at = self.tables.add(rows, row_bytes);
         self.places.push(Place { at: Some(at) });
         at

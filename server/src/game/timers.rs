@@ -76,7 +76,7 @@ impl<T: TimerPayload> StateField for Timers<T> {
     fn declare(to: &mut Declare, _options: FieldOptions) {
         assert!(T::max_bytes() <= MAX_TIMER_BYTES, "a timer takes {} bytes, at most {MAX_TIMER_BYTES} fit", T::max_bytes());
         let rows = to.limits.max_timers();
-        to.place(rows, size_of::<TimerRow>());
+        to.unlisted(rows, size_of::<TimerRow>(), "timers".to_owned());
     }
 
     fn bind(to: &mut Binder) -> Self {

@@ -7,6 +7,7 @@ mod hostile;
 mod lock;
 mod loom;
 mod machines;
+mod order;
 mod padding;
 mod raw_sync;
 mod reader;

@@ -169,3 +169,37 @@ fn a_mirror_shows_earlier_ticks() {
         }
     }
 }
+
+/// Two contents with one hash are two contents: a change is never lost, only the state hash says nothing of it.
+#[test]
+fn a_collision_of_hashes_loses_no_change() {
+    crate::hash::ALL_ALIKE.set(true);
+    let world = world(8);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 4).expect("a free slot");
+    for (tick, value) in [(1, 5), (2, 6), (3, 6), (4, 0), (5, 7)] {
+        set(&pages, 2, 3, value);
+        let before = world.newest(0).ok().map(|root| root.tables);
+        let sequence = commit(&pages, tick).sequence;
+        assert_eq!(state_of(&world, 0, sequence).get(&(2, 3)).copied().unwrap_or(0), value);
+        let root = world.newest(0).expect("a root");
+        assert_eq!(Some(root.tables) == before, tick == 3, "tick {tick}: only what is the same is left as it is");
+    }
+    crate::hash::ALL_ALIKE.set(false);
+}
+
+#[test]
+fn nothing_is_left_of_the_ticks_of_an_ended_match() {
+    let world = world(8);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 4).expect("a free slot");
+    for tick in 0..4 {
+        set(&pages, 0, 0, u64::from(tick) + 1);
+        commit(&pages, tick);
+    }
+    // SAFETY: no reference into pages.
+    unsafe { pages.end(head(3)) }.expect("not fenced");
+    for tick in 0..5 {
+        assert!(pages.at(tick).is_none(), "tick {tick}");
+        let shown = Mirror::new(0).refresh_at(&world, tick);
+        assert!(matches!(shown, Err(MirrorError::Root(RootError::NotInWindow { .. }))), "tick {tick}: {shown:?}");
+    }
+}

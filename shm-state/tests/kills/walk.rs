@@ -1,26 +1,24 @@
 //! Reads roots as a process would that knows nothing but the layout: from the descriptor over the table pages to the pages,
 //! beside the crate's own readers.
 
-use ringfort_shm_state::layout::world as at;
-use ringfort_shm_state::limits::{PAGE_BYTES, PAGE_WORDS};
-use ringfort_shm_state::memory::{Memory, Page, Words};
+use ringfort_shm_state::limits::PAGE_WORDS;
+use ringfort_shm_state::memory::Page;
 use ringfort_shm_state::world::{PageHandle, Root, World};
 
 /// The arena of a world segment.
-pub struct Arena<'m> {
-    memory: &'m Memory,
-    extents: usize,
+pub struct Arena<'w> {
+    world: &'w World,
 }
 
-impl<'m> Arena<'m> {
+impl<'w> Arena<'w> {
     /// The arena of a world.
-    pub fn new(world: &'m World) -> Self {
-        Self { memory: world.memory(), extents: world.extents() }
+    pub fn new(world: &'w World) -> Self {
+        Self { world }
     }
 
     /// Copies a page.
     pub fn page(&self, index: u32, to: &mut Page) {
-        self.memory.copy_out(at::arena(self.extents) + index as usize * PAGE_BYTES, to);
+        assert!(self.world.copy_page(PageHandle(index.into()), to), "a page of the arena");
     }
 
     /// The handles of a root's logical pages, in order. The zone is small: its root names table pages.

@@ -450,7 +450,8 @@ impl Zone {
     /// The sequence that [`World::root_at`] finds, and what that root says.
     pub(super) fn root_at(&self, tick: u32) -> Option<(u64, Committed)> {
         let oldest = self.newest().saturating_sub(WINDOW - 1).max(self.last().first_sequence);
-        let (sequence, found) = self.roots.range(oldest..).rev().find(|(_, committed)| committed.tick <= tick)?;
+        let (sequence, found) =
+            self.roots.range(oldest..).rev().find(|(_, committed)| !committed.ended && committed.tick <= tick)?;
         (found.tick == tick).then(|| (*sequence, found.clone()))
     }
 }
