@@ -196,3 +196,14 @@ fn areas_that_are_not_of_the_segment_are_refused() {
         }
     });
 }
+
+#[test]
+fn a_record_lies_in_the_ring_as_its_header_is_declared() {
+    with_ring(|memory, ring| {
+        let header = RecordHeader { bytes: 0, kind: 2, attachment: 0x0a0b_0c0d, session: 7, sequence: 8, incarnation: 9 };
+        let mut batch = Batch::default();
+        batch.push(header, &[1, 2, 3]);
+        assert!(matches!(ring.append(memory, &batch, 0), Ok(Appended::All(32))));
+        assert_eq!(memory.read::<RecordHeader>(inbox::DATA + BYTES as usize), RecordHeader { bytes: 3, ..header });
+    });
+}
