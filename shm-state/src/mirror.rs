@@ -14,6 +14,9 @@ use crate::tree::{MAX_LEVELS, Named, Tree};
 use crate::world::{PageHandle, Root, RootError, World};
 use zerocopy::IntoBytes;
 
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
+
 static ZEROS: Page = [0; PAGE_WORDS];
 
 /// A zone as it was at one commit.
@@ -222,7 +225,10 @@ impl Mirror {
         let held = if have.is_some() { self.tables[named.level][named.position].take() } else { None };
         let old = held.as_ref().map_or(&ZEROS, |held| &*held.1);
         let below = PAGE_WORDS.min(tree.counts[level] - first);
-        let changed = (0..below).filter(|i| table[*i] != old[*i]);
+        // Nearly all handles are the same: they are compared a line at a time.
+        let lines = table.as_chunks::<LINE_WORDS>().0.iter().zip(old.as_chunks::<LINE_WORDS>().0).enumerate();
+        let lines = lines.filter(|(_, (new, old))| new != old).map(|(line, _)| line * LINE_WORDS);
+        let changed = lines.flat_map(|from| from..from + LINE_WORDS).filter(|i| *i < below && table[*i] != old[*i]);
         let staged = changed.map(|i| (Named { handle: PageHandle(table[i]), level, position: first + i }, PageHandle(old[i])));
         let result = staged.into_iter().try_for_each(|(named, have)| self.stage_page(world, tree, named, have));
         if have.is_some() {

@@ -22,7 +22,9 @@ pub(crate) struct Writer {
     /// for the level that the root names.
     pub(crate) levels: [Vec<PageHandle>; MAX_LEVELS + 1],
     /// Pages for the table pages that a commit may replace, by level and position; emptied by each commit.
-    fresh: [Vec<Option<u32>>; MAX_LEVELS + 1],
+    fresh: [Vec<Fresh>; MAX_LEVELS + 1],
+    /// Positions of those, by level.
+    replaced: [Vec<usize>; MAX_LEVELS + 1],
     /// Hashes of committed logical pages; 0 for one that this process has not worked out.
     hashes: Vec<u64>,
     state_hash: u64,
@@ -37,6 +39,15 @@ pub(crate) struct Writer {
     pub(crate) retired: VecDeque<(u64, Vec<u32>)>,
 }
 
+/// What becomes of a table page in a commit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fresh {
+    /// The page that it may be written to.
+    page: Option<u32>,
+    /// Whether a handle in it changes.
+    changed: bool,
+}
+
 impl Writer {
     pub(crate) fn new(zone: usize, incarnation: u64, logical_pages: u32, published: Published) -> Self {
         let tree = Tree::new(logical_pages as usize);
@@ -49,7 +60,8 @@ impl Writer {
             fenced: false,
             tree,
             levels: std::array::from_fn(|level| vec![PageHandle::NONE; whole(level)]),
-            fresh: std::array::from_fn(|level| if level == 0 { Vec::new() } else { vec![None; tree.counts[level]] }),
+            fresh: std::array::from_fn(|level| if level == 0 { Vec::new() } else { vec![Fresh::default(); tree.counts[level]] }),
+            replaced: std::array::from_fn(|level| Vec::with_capacity(if level == 0 { 0 } else { tree.counts[level] })),
             hashes: vec![0; logical_pages as usize],
             state_hash: 0,
             ticks: [0; ROOT_RING as usize],
@@ -117,6 +129,7 @@ impl Writer {
                 self.free.put(page);
             }
             self.levels[0][*logical as usize] = handle;
+            self.fresh[1][*logical as usize / PAGE_WORDS].changed = true;
         }
         for level in 1..=self.tree.top {
             self.write_tables(world, level, &mut retired);
@@ -132,16 +145,19 @@ impl Writer {
             for level in 1..=self.tree.top {
                 position /= PAGE_WORDS;
                 let fresh = &mut self.fresh[level][position];
-                if fresh.is_some() || !room {
+                if fresh.page.is_some() || !room {
                     break;
                 }
-                *fresh = self.free.take(world);
-                room = fresh.is_some();
+                fresh.page = self.free.take(world);
+                room = fresh.page.is_some();
+                self.replaced[level].push(position);
             }
         }
         if !room {
-            let taken = self.fresh.iter_mut().flatten().filter_map(Option::take);
-            taken.for_each(|page| self.free.put(page));
+            for (fresh, replaced) in self.fresh.iter_mut().zip(&mut self.replaced) {
+                let taken = replaced.drain(..).filter_map(|position| std::mem::take(&mut fresh[position]).page);
+                taken.for_each(|page| self.free.put(page));
+            }
         }
         room
     }
@@ -149,26 +165,28 @@ impl Writer {
     /// Writes a level's table pages whose handles have changed, and gives the pages of the others back.
     fn write_tables(&mut self, world: &World, level: usize, retired: &mut Vec<u32>) {
         let birth = self.next();
-        let (below, here) = self.levels.split_at_mut(level);
-        let handles = below[level - 1].chunks(PAGE_WORDS);
-        for ((fresh, handles), table) in self.fresh[level].iter_mut().zip(handles).zip(&mut here[0]) {
-            let Some(page) = fresh.take() else { continue };
-            let old = if table.is_some() { world.page_ptr(table.index()).cast_const() } else { zeros().cast_const() };
-            // SAFETY: `old` is a committed table page of this zone or the page of zeros, PAGE_BYTES long; nobody writes either.
-            let old = unsafe { &*old.cast::<[PageHandle; PAGE_WORDS]>() };
-            if old == handles {
+        let mut replaced = std::mem::take(&mut self.replaced[level]);
+        for position in replaced.drain(..) {
+            let Fresh { page: Some(page), changed } = std::mem::take(&mut self.fresh[level][position]) else { continue };
+            if !changed {
                 self.free.put(page);
                 continue;
             }
+            let handles = &self.levels[level - 1][position * PAGE_WORDS..][..PAGE_WORDS];
             // SAFETY: `page` was just handed out to this zone alone and is PAGE_BYTES long; a chunk is PAGE_WORDS handles of one
             // word each, as levels below the root are kept in whole pages.
             unsafe { std::ptr::copy_nonoverlapping(handles.as_ptr().cast::<u8>(), world.page_ptr(page), PAGE_BYTES) };
             crate::kill_point!("commit:table_written");
+            let table = &mut self.levels[level][position];
             if table.is_some() {
                 retired.push(table.index());
             }
             *table = PageHandle::new(birth, page);
+            if level < self.tree.top {
+                self.fresh[level + 1][position / PAGE_WORDS].changed = true;
+            }
         }
+        self.replaced[level] = replaced;
     }
 
     pub(crate) fn publish(&mut self, world: &World, zone: usize, head: RootHead) -> Result<RootHead, CommitError> {
