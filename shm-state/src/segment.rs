@@ -1,13 +1,14 @@
 //! Segments: files in `/dev/shm`, created whole, attached read-write or read-only, removed by name.
 //!
 //! Space is allocated up front, so a full `/dev/shm` is an error at start and never a SIGBUS later. A segment becomes usable by
-//! its `ready` word alone; attaching checks magic, version, layout hash, kind, instance and length.
+//! its `ready` word alone; attaching checks magic, version, layout hash, kind, instance and length. Anybody may put a file under
+//! a segment's name into `/dev/shm`, so what is opened by name must be a regular file that is ours alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -51,6 +52,31 @@ pub enum SegmentError {
     #[error("{path} does not exist: no instance of that name runs (start it with `ringfort up --instance NAME`)")]
     Missing {
         /// The segment's file.
+        path: PathBuf,
+    },
+    /// Another user's file has the name.
+    #[error(
+        "{path} belongs to user {owner}, not to you; choose another name with --instance, or have the file removed if no instance \
+         of that user needs it"
+    )]
+    ForeignOwner {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Others could have written into the file, or can.
+    #[error("{path} is open to other users (mode {mode:03o}, not 600), so nothing in it can be relied on; remove it")]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A link, a pipe or something else has the name.
+    #[error("{path} is not a regular file, so it is none of an instance's; remove it")]
+    NotAFile {
+        /// What is no file.
         path: PathBuf,
     },
     /// The header is not that of a usable segment of this binary.
@@ -224,18 +250,12 @@ impl Segment {
     /// Opens a segment by name.
     pub fn open(instance: &str, spec: SegmentSpec, access: Access) -> Result<Self, SegmentError> {
         let path = spec.path(instance);
-        let write = access == Access::ReadWrite;
-        let file = OpenOptions::new().read(true).write(write).open(&path).map_err(|source| {
-            if source.kind() == io::ErrorKind::NotFound {
-                SegmentError::Missing { path: path.clone() }
-            } else {
-                SegmentError::Io { path: path.clone(), source }
-            }
-        })?;
+        let file = open_private(&path, OpenOptions::new().read(true).write(access == Access::ReadWrite))?;
         Self::attach(instance, spec, file, access)
     }
 
-    /// Attaches a segment whose descriptor was passed in: the way of front-ends, whose descriptors are read-only.
+    /// Attaches a segment whose descriptor was passed in: the way of front-ends, whose descriptors are read-only. Whose file it is
+    /// was looked at by who opened it.
     pub fn from_fd(instance: &str, spec: SegmentSpec, fd: OwnedFd, access: Access) -> Result<Self, SegmentError> {
         Self::attach(instance, spec, File::from(fd), access)
     }
@@ -307,8 +327,43 @@ impl Segment {
 
     /// A second descriptor of the same segment that cannot be used for writing.
     pub fn read_only_file(&self, instance: &str, spec: SegmentSpec) -> Result<File, SegmentError> {
-        let path = spec.path(instance);
-        File::open(&path).map_err(|source| SegmentError::Io { path, source })
+        open_private(&spec.path(instance), OpenOptions::new().read(true))
+    }
+}
+
+/// Opens a file of `/dev/shm` that must be a regular one and ours alone. Follows no link, and waits for nobody at a pipe's end.
+pub fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, SegmentError> {
+    let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|source| match std::fs::symlink_metadata(path) {
+        Ok(found) => refusal(path, &found).unwrap_or(SegmentError::Io { path: path.to_owned(), source }),
+        Err(_) if source.kind() == io::ErrorKind::NotFound => SegmentError::Missing { path: path.to_owned() },
+        Err(_) => SegmentError::Io { path: path.to_owned(), source },
+    })?;
+    // Asked of the descriptor, so that what was looked at is what is used.
+    let found = file.metadata().map_err(|source| SegmentError::Io { path: path.to_owned(), source })?;
+    refusal(path, &found).map_or(Ok(file), Err)
+}
+
+/// Looks at a file of `/dev/shm` without opening it: whether it is a regular one and ours alone. One that is gone is no fault.
+pub fn check_private(path: &Path) -> Result<(), SegmentError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => refusal(path, &found).map_or(Ok(()), Err),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(SegmentError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Why a file is not one that only we could have written.
+fn refusal(path: &Path, found: &Metadata) -> Option<SegmentError> {
+    let path = || path.to_owned();
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        Some(SegmentError::ForeignOwner { path: path(), owner: found.uid() })
+    } else if !found.is_file() {
+        Some(SegmentError::NotAFile { path: path() })
+    } else if found.mode() & 0o077 != 0 {
+        Some(SegmentError::OpenToOthers { path: path(), mode: found.mode() & 0o777 })
+    } else {
+        None
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::mem::offset_of;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -24,11 +24,14 @@ use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
 use ringfort_shm_state::world::PageHandle;
 use ringfort_tests::{Crowd, Instance, match_named, pid_of, processes, send_signal};
+use rustix::fs::{CWD, FileType, mknodat};
 use rustix::process::Signal;
 use serde_json::Value;
 
 /// What the kernel sets in the word of a robust lock whose holder has died.
 const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
+/// A user that we are not.
+const NOBODY: u32 = 65534;
 /// Starts that are killed, each a little later than the one before.
 const KILLED_STARTS: u64 = 16;
 
@@ -346,6 +349,31 @@ fn fresh_starts_anew_and_a_running_instance_is_left_alone() {
     assert!(match_named(&after, "match-1")["epoch"].as_u64() == Some(1), "{after:#}");
     instance.check_refused(&["--fresh"], &["already running"]);
     instance.wait_for("it runs on", is_past(5));
+}
+
+/// Another user could truncate them under us, or write what the matches go on with; and nobody opens the other end of a pipe.
+#[test]
+fn what_others_own_or_can_write_is_refused() {
+    let (mut instance, before) = killed();
+    let (world, directory) = (file(&instance, SegmentSpec::world(0)), file(&instance, SegmentSpec::DIRECTORY));
+    let mode = |mode| std::fs::set_permissions(&world, PermissionsExt::from_mode(mode)).expect("it is ours");
+    let away = directory.with_extension("away");
+    for flags in [&[][..], &["--fresh"]] {
+        mode(0o666);
+        instance.check_refused(flags, &["world is open to other users", "mode 666", "remove it"]);
+        mode(0o600);
+        // Only root can give a file away.
+        if chown(&world, Some(NOBODY), None).is_ok() {
+            instance.check_refused(flags, &["world belongs to user 65534", "--instance"]);
+            assert!(!instance.log().contains("earlier run"), "{}", instance.log());
+            chown(&world, Some(rustix::process::geteuid().as_raw()), None).expect("root takes it back");
+        }
+        std::fs::rename(&directory, &away).expect("it is there");
+        mknodat(CWD, &directory, FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+        instance.check_refused(flags, &["directory is not a regular file", "remove it"]);
+        std::fs::rename(&away, &directory).expect("it is there");
+    }
+    check_goes_on(&mut instance, &before);
 }
 
 #[test]

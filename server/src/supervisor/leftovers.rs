@@ -1,7 +1,7 @@
 //! What an earlier run of the instance left in shared memory: to go on with, to remove, or to leave alone.
 //!
 //! **Invariant**: nothing is removed that somebody may have played on, unless the operator says `--fresh`; and nothing at all
-//! while a process of that run lives. Only for the holder of the instance's lock.
+//! while a process of that run lives. What others own or could write is not even read. Only for the holder of the instance's lock.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{Header, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
 use ringfort_shm_state::limits::{EXTENT_BYTES, MAX_ZONES};
 use ringfort_shm_state::process::ProcessId;
-use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, leftovers, unpadded};
+use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, check_private, leftovers, open_private, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::World;
 use tracing::{info, warn};
@@ -116,6 +116,8 @@ impl Leftovers {
         if files.is_empty() {
             return Ok(Leftovers::default());
         }
+        // Before anything is read: who put a file there that others can write may have written anything.
+        files.iter().try_for_each(|path| check_private(path))?;
         await_deaths(instance, &files)?;
         if fresh {
             return Ok(Leftovers { earlier: None, useless: files });
@@ -223,9 +225,13 @@ fn check_entry(slot: usize, entry: &ZoneEntry, inbox: &Segment, rules: &Rules) -
 /// What stands first in a segment's file, of whatever version; `None` when there is none, or it is too short for that.
 fn header(path: &Path) -> Result<Option<Header>, Unfit> {
     let mut bytes = [0; size_of::<Header>()];
-    match File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0)) {
+    let file = match open_private(path, File::options().read(true)) {
+        Err(SegmentError::Missing { .. }) => return Ok(None),
+        opened => opened?,
+    };
+    match file.read_exact_at(&mut bytes, 0) {
         Ok(()) => Ok(Header::read_from_bytes(&bytes).ok()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(source) => Err(Unfit::Unreadable { path: path.to_owned(), source }),
     }
 }

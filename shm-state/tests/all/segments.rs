@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::mem::offset_of;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::sync::atomic::Ordering;
 
 use ringfort_shm_state::layout::{HEADER_BYTES, Header, MAGIC, SegmentKind, VERSION, layout_hash};
@@ -14,6 +14,8 @@ use ringfort_shm_state::world::World;
 use super::Instance;
 
 const WORLD: SegmentSpec = SegmentSpec::world(2);
+/// A user that we are not.
+const NOBODY: u32 = 65534;
 
 #[test]
 fn what_one_writes_the_other_reads_and_only_reads() {
@@ -60,6 +62,34 @@ fn a_header_that_is_not_ours_is_refused_with_both_values() {
     refused(offset_of!(Header, kind), &1u32.to_ne_bytes(), "the kind", 1, SegmentKind::World as u64);
     refused(offset_of!(Header, slot), &3u32.to_ne_bytes(), "the slot", 3, 0);
     refused(offset_of!(Header, ready), &0u64.to_ne_bytes(), "the ready mark", 0, 1);
+}
+
+/// Whoever can write into `/dev/shm` can put something there before us. None of it is waited for, followed or read.
+#[test]
+fn what_is_no_file_of_ours_alone_is_refused() {
+    let (instance, other) = (Instance::new(), Instance::new());
+    let path = WORLD.path(&instance.0);
+    let refusals = || [Access::ReadOnly, Access::ReadWrite].map(|access| Segment::open(&instance.0, WORLD, access).unwrap_err());
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    assert!(refusals().iter().all(|error| matches!(error, SegmentError::NotAFile { .. })), "{:?}", refusals());
+    std::fs::remove_file(&path).expect("it is there");
+    Segment::create(&other.0, WORLD).expect("room in /dev/shm");
+    std::os::unix::fs::symlink(WORLD.path(&other.0), &path).expect("a link");
+    assert!(refusals().iter().all(|error| matches!(error, SegmentError::NotAFile { .. })), "{:?}", refusals());
+    std::fs::remove_file(&path).expect("it is there");
+    Segment::create(&instance.0, WORLD).expect("room in /dev/shm");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("it is ours");
+    assert!(refusals().iter().all(|error| matches!(error, SegmentError::OpenToOthers { mode: 0o640, .. })), "{:?}", refusals());
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("it is ours");
+    drop(Segment::open(&instance.0, WORLD, Access::ReadOnly).expect("sound again"));
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&path, Some(NOBODY), None).is_ok() {
+        assert!(
+            refusals().iter().all(|error| matches!(error, SegmentError::ForeignOwner { owner: NOBODY, .. })),
+            "{:?}",
+            refusals()
+        );
+    }
 }
 
 #[test]
