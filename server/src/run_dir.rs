@@ -3,13 +3,19 @@
 //! It is `$XDG_RUNTIME_DIR/ringfort/<instance>`, or `/tmp/ringfort-<uid>/<instance>` without one, mode 0700.
 //! Whoever could write into it could pose as the supervisor, so a directory that is a symlink, another user's,
 //! or open to others is refused. **Invariant: secrets lie here, in files of mode 0600, and never in a segment.**
+//!
+//! The segments are the machine's, and a run directory is what XDG_RUNTIME_DIR says. So there is a second lock, on a file beside the
+//! segments: two supervisors that see the same segments see the same file. Looking for live processes alone would not do, as two
+//! that look at the same moment see nobody. Whoever holds the file removes it, and whoever locked one that has lost its name meanwhile
+//! takes the next.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
+use ringfort_shm_state::segment::{SegmentError, SegmentSpec, open_private};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::cli::Role;
@@ -82,15 +88,40 @@ pub enum LockError {
         /// Who runs it, unless it is only just starting.
         pid: Option<u32>,
     },
+    /// Another process runs the instance, and has another run directory.
+    #[error(
+        "instance \"{instance}\" is already running{} under another XDG_RUNTIME_DIR; stop it from there, or choose another name \
+         with --instance",
+        match pid { Some(pid) => format!(" as process {pid}"), None => String::new() }
+    )]
+    HeldElsewhere {
+        /// Which instance.
+        instance: String,
+        /// Who runs it, unless it is only just starting.
+        pid: Option<u32>,
+    },
     /// The lock file can't be used.
     #[error(transparent)]
     File(#[from] RunDirError),
+    /// The lock file beside the segments can't be used.
+    #[error(transparent)]
+    Segments(#[from] SegmentError),
 }
 
 /// Holds the instance: no other process can while this value lives. Released by dropping it, or by dying.
 #[derive(Debug)]
 pub struct InstanceLock {
-    _file: File,
+    // The one beside the segments is given back last.
+    _run_dir: File,
+    _segments: File,
+    segments_path: PathBuf,
+}
+
+impl Drop for InstanceLock {
+    fn drop(&mut self) {
+        // While it is held, so that it is ours. One that stays does no harm.
+        let _ = std::fs::remove_file(&self.segments_path);
+    }
 }
 
 /// Secrets that all front-ends of an instance share, over every incarnation.
@@ -184,18 +215,25 @@ impl RunDir {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(file.map_err(|error| failed("open", &path)(error.into()))?);
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let pid = file.take(16).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(LockError::Held { instance: self.instance.clone(), pid });
-            }
-            Err(error) => return Err(failed("lock", &path)(error.into()).into()),
+        if let Taken::By(pid) = take(&mut file, &path)? {
+            return Err(LockError::Held { instance: self.instance.clone(), pid });
         }
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(failed("write", &path))?;
-        Ok(InstanceLock { _file: file })
+        let segments_path =
+            SegmentSpec::DIRECTORY.path(&self.instance).with_file_name(format!("ringfort.{}.lock", self.instance));
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        loop {
+            let mut segments = open_private(&segments_path, &mut options)?;
+            if let Taken::By(pid) = take(&mut segments, &segments_path)? {
+                return Err(LockError::HeldElsewhere { instance: self.instance.clone(), pid });
+            }
+            // Whoever held it before may have removed it after we had opened it.
+            let here = segments.metadata().map_err(failed("look at", &segments_path))?;
+            let named = std::fs::symlink_metadata(&segments_path);
+            if named.is_ok_and(|named| (named.dev(), named.ino()) == (here.dev(), here.ino())) {
+                return Ok(InstanceLock { _run_dir: file, _segments: segments, segments_path });
+            }
+        }
     }
 
     /// The keys, made at the first start. Only for the holder of the lock.
@@ -238,6 +276,30 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), RunDirError
     std::fs::rename(&fresh, path).map_err(failed("replace", path))
 }
 
+/// Who has a lock file.
+enum Taken {
+    /// We have it now.
+    ByUs,
+    /// Another process, which may not have written its pid yet.
+    By(Option<u32>),
+}
+
+/// Locks a file unless somebody has it, and leaves our pid in it.
+fn take(file: &mut File, path: &Path) -> Result<Taken, RunDirError> {
+    match rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let pid = file.take(16).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Ok(Taken::By(pid));
+        }
+        Err(error) => return Err(failed("lock", path)(error.into())),
+    }
+    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(failed("write", path))?;
+    Ok(Taken::ByUs)
+}
+
 fn base_directory() -> PathBuf {
     let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     match given.filter(|path| path.is_absolute() && path.is_dir()) {
@@ -276,6 +338,11 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    /// A name of the test's own: the lock beside the segments is the machine's.
+    fn name(test: &str) -> String {
+        format!("r{}-{test}", std::process::id())
+    }
+
     fn mode(path: &Path) -> u32 {
         std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -283,14 +350,14 @@ mod tests {
     #[test]
     fn directories_and_secrets_are_private() {
         let parent = tempfile::tempdir().unwrap();
-        let run_dir = RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("base"), &name("private")).unwrap();
         run_dir.ensure_logs().unwrap();
         let lock = run_dir.lock().unwrap();
         run_dir.ensure_keys(&lock).unwrap();
         assert_eq!(mode(run_dir.path()), 0o700);
         assert_eq!(mode(&run_dir.keys_file()), 0o600);
         assert_eq!(mode(&run_dir.path().join("lock")), 0o600);
-        RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        RunDir::open_under(&parent.path().join("base"), &name("private")).unwrap();
     }
 
     #[test]
@@ -309,19 +376,39 @@ mod tests {
     #[test]
     fn the_lock_names_its_holder() {
         let parent = tempfile::tempdir().unwrap();
-        let run_dir = RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("base"), &name("holder")).unwrap();
         let lock = run_dir.lock().unwrap();
         let sentence = run_dir.lock().unwrap_err().to_string();
         assert!(sentence.contains(&std::process::id().to_string()), "{sentence}");
-        assert!(sentence.contains("ringfort down --instance a"), "{sentence}");
+        assert!(sentence.contains(&format!("ringfort down --instance {}", run_dir.instance())), "{sentence}");
         drop(lock);
         run_dir.lock().unwrap();
     }
 
     #[test]
+    fn another_run_directory_is_no_way_around_the_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let [here, there] =
+            ["here", "there"].map(|base| RunDir::open_under(&parent.path().join(base), &name("elsewhere")).unwrap());
+        let lock = here.lock().unwrap();
+        let beside = lock.segments_path.clone();
+        assert_eq!(mode(&beside), 0o600);
+        let sentence = there.lock().unwrap_err().to_string();
+        let words = [format!("process {}", std::process::id()), "another XDG_RUNTIME_DIR".to_owned()];
+        assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
+        drop(lock);
+        assert!(!beside.exists(), "nothing of it stays");
+        // What one that was killed has left is taken over.
+        std::fs::write(&beside, "1").unwrap();
+        std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o600)).unwrap();
+        drop(there.lock().unwrap());
+        assert!(!beside.exists());
+    }
+
+    #[test]
     fn keys_stay_and_damage_is_named() {
         let parent = tempfile::tempdir().unwrap();
-        let run_dir = RunDir::open_under(&parent.path().join("base"), "a").unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("base"), &name("keys")).unwrap();
         let lock = run_dir.lock().unwrap();
         let made = run_dir.ensure_keys(&lock).unwrap();
         let again = run_dir.ensure_keys(&lock).unwrap();

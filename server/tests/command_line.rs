@@ -47,6 +47,11 @@ fn an_instance_is_looked_at_and_stopped() {
     assert!(!instance.address.ends_with(":0"));
     let name = instance.place.name.clone();
     instance.place.check_refused(&["up", "--listen", "127.0.0.1:0"], &["already running", "ringfort down"]);
+    // The segments are the machine's, whatever run directory one has.
+    let mut elsewhere = Place::new("elsewhere");
+    let its_own = std::mem::replace(&mut elsewhere.name, name.clone());
+    elsewhere.check_refused(&["up", "--listen", "127.0.0.1:0"], &["already running", "another XDG_RUNTIME_DIR"]);
+    elsewhere.name = its_own;
     let status = instance.wait_for("ticks are made", |status| match_of(status, "match-2")["tick"].as_u64() > Some(3));
     assert_eq!(status["instance"], Value::from(name));
     assert_eq!(status["listen"], Value::from(instance.address.clone()));
@@ -190,7 +195,7 @@ fn a_signal_stops_in_order() {
     let mut instance = Instance::up(Place::new("signal"), &[]);
     send(processes(&instance.status(), "supervisor")[0], Signal::TERM);
     assert_eq!(instance.exit_code(), Some(0));
-    assert_eq!(instance.place.segments(), [""; 0]);
+    assert_eq!(instance.place.shared_files(), [""; 0]);
 }
 
 #[test]

@@ -179,8 +179,13 @@ impl Instance {
         Pid::from_child(&self.up)
     }
 
-    /// Names of its files in shared memory.
+    /// Names of its segments.
     pub fn segments(&self) -> Vec<String> {
+        self.shared_files().into_iter().filter(|name| !name.ends_with(".lock")).collect()
+    }
+
+    /// Names of its files in shared memory: segments, and the lock, which lies there while a supervisor lives or after it was killed.
+    pub fn shared_files(&self) -> Vec<String> {
         let prefix = format!("ringfort.{}.", self.name);
         let files = fs::read_dir("/dev/shm").expect("there is shared memory").flatten();
         files.filter_map(|file| file.file_name().into_string().ok()).filter(|name| name.starts_with(&prefix)).collect()
@@ -219,8 +224,8 @@ impl Drop for Instance {
             // An error says that it has ended by itself since.
             let _ = kill_process(pid, Signal::KILL);
         }
-        for segment in self.segments() {
-            let _ = fs::remove_file(Path::new("/dev/shm").join(segment));
+        for file in self.shared_files() {
+            let _ = fs::remove_file(Path::new("/dev/shm").join(file));
         }
     }
 }

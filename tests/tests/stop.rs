@@ -19,7 +19,7 @@ fn check(stop: impl FnOnce(&Instance) + Send) {
         assert!(told, "player {who}: {:?}", crowd.ended(who));
     }
     assert_eq!(instance.exit_code(), Some(0));
-    assert_eq!(instance.segments(), [""; 0]);
+    assert_eq!(instance.shared_files(), [""; 0]);
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl Place {
 
     /// The instance's segments.
     pub fn segments(&self) -> Vec<String> {
+        self.shared_files().into_iter().filter(|name| !name.ends_with(".lock")).collect()
+    }
+
+    /// The instance's files in shared memory: segments, and the lock, which lies there while a supervisor lives or after it was killed.
+    pub fn shared_files(&self) -> Vec<String> {
         let prefix = format!("ringfort.{}.", self.name);
         let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with(&prefix)).collect()
@@ -68,8 +73,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for segment in self.segments() {
-            let _ = std::fs::remove_file(PathBuf::from("/dev/shm").join(segment));
+        for file in self.shared_files() {
+            let _ = std::fs::remove_file(PathBuf::from("/dev/shm").join(file));
         }
     }
 }
