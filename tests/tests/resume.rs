@@ -377,6 +377,15 @@ fn what_others_own_or_can_write_is_refused() {
 }
 
 #[test]
+fn fresh_removes_nothing_for_a_run_that_has_no_room() {
+    let (mut instance, before) = killed();
+    let files = instance.segments();
+    instance.check_refused(&["--fresh", "--arena-mib", "65536"], &["/dev/shm has no room", "arena_mib"]);
+    assert_eq!(instance.segments(), files);
+    check_goes_on(&mut instance, &before);
+}
+
+#[test]
 fn sizes_stay_and_workers_may_be_others() {
     let (mut instance, before) = killed();
     let flags = ["--arena-mib", "64", "--frontends", "3", "--sims", "1"];

@@ -18,7 +18,7 @@ use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, WORKER_START_MS};
 use crate::logging::LoggingError;
 use crate::run_dir::{LockError, RunDirError};
 
-/// Why `up` gave up. Whatever it had made is removed again; what an earlier run left stays.
+/// Why `up` gave up. Whatever it had made is removed again; what an earlier run left stays, unless `--fresh` had removed it by then.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
     /// The run directory can't be used.
@@ -136,7 +136,9 @@ pub enum UpError {
         resumes: bool,
     },
     /// Asked to stop before it had started.
-    #[error("interrupted while starting; what was made is removed again, and what an earlier run left stays")]
+    #[error(
+        "interrupted while starting; what was made is removed again, and what an earlier run left stays unless --fresh had it removed"
+    )]
     Interrupted,
 }
 

@@ -5,14 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::fsck::{Problem, Report};
 use ringfort_shm_state::inbox::Inbox;
-use ringfort_shm_state::layout::{Header, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
+use ringfort_shm_state::layout::{Header, InstanceEntry, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
 use ringfort_shm_state::limits::{EXTENT_BYTES, MAX_ZONES};
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, check_private, leftovers, open_private, unpadded};
@@ -146,16 +146,64 @@ impl Leftovers {
     }
 
     /// Removes what is of no more use.
-    pub(super) fn clear(&self, instance: &str) -> Result<(), UpError> {
-        for path in &self.useless {
+    pub(super) fn clear(&self, config: &Config) -> Result<(), UpError> {
+        let instance = &config.instance;
+        // Looked at again: it is some time since the first look, and what is removed or written from here on does not come back.
+        await_deaths(instance, &leftovers(instance))?;
+        if self.useless.is_empty() {
+            return Ok(());
+        }
+        if self.earlier.is_none() {
+            check_room(config, &self.useless)?;
+            doom(instance);
+        }
+        for path in removal_order(instance, &self.useless) {
             std::fs::remove_file(path).map_err(|source| UpError::LeftoverStays { path: path.clone(), source })?;
         }
-        if self.earlier.is_none() && !self.useless.is_empty() {
+        if self.earlier.is_none() {
             info!("removed {} segments that an earlier run of instance \"{instance}\" left behind", self.useless.len());
         }
         Ok(())
     }
 }
+
+/// Whether a new run has room as soon as the files are gone: an old one is not given up for one that cannot be.
+fn check_room(config: &Config, files: &[PathBuf]) -> Result<(), SegmentError> {
+    let path = WORLD.path(&config.instance);
+    let wanted_mib = u64::from(config.arena_mib) + u64::from(config.inbox_mib);
+    let Some(Ok(system)) = path.parent().map(rustix::fs::statvfs) else { return Ok(()) };
+    let freed: u64 =
+        files.iter().filter_map(|file| file.symlink_metadata().ok()).map(|file| file.blocks() * STAT_BLOCK_BYTES).sum();
+    let room = system.f_bavail.saturating_mul(system.f_frsize).saturating_add(freed);
+    // A file system without a limit says that it has no blocks.
+    if system.f_blocks > 0 && wanted_mib << 20 > room {
+        return Err(SegmentError::NoRoom { path, mib: wanted_mib });
+    }
+    Ok(())
+}
+
+/// Says in the directory that the run stops, as an orderly stop does: whoever is killed while it removes the run leaves nothing that
+/// could be taken for a damaged one.
+fn doom(instance: &str) {
+    // One of another version, or a damaged one, can't be told. The next start refuses it as this one would without `--fresh`.
+    let Ok(segment) = Segment::open(instance, DIRECTORY, Access::ReadWrite) else { return };
+    let directory = Directory::new(&segment);
+    if let (Some(entry), Some(schema)) = (directory.instance(), directory.schema_json()) {
+        // The schema is the one that it has, so it has room.
+        let _ = DirectoryWriter::new(&segment).publish_instance(&InstanceEntry { stopping: 1, ..entry }, &schema);
+    }
+}
+
+/// The world first, as without it nothing is lost any more, and the directory last, as it says what the rest is.
+fn removal_order<'f>(instance: &str, files: &'f [PathBuf]) -> Vec<&'f PathBuf> {
+    let (first, last) = (WORLD.path(instance), DIRECTORY.path(instance));
+    let mut files: Vec<&PathBuf> = files.iter().collect();
+    files.sort_by_key(|path| (**path == last, **path != first));
+    files
+}
+
+/// Bytes of a block as `stat` counts them.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// The segments without which there is no going on.
 const SHARED: [SegmentSpec; 4] = [DIRECTORY, WORLD, NET, SYS];
@@ -286,4 +334,53 @@ fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
         }));
     }
     claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::skirmish::Skirmish;
+    use ringfort_shm_state::layout::world;
+    use ringfort_shm_state::limits::MIN_INBOX_BYTES;
+    use ringfort_shm_state::memory::Words;
+    use std::sync::atomic::Ordering;
+
+    /// A complete run whose first match was played, and which nobody has stopped.
+    fn make(instance: &str, rules: &Rules) -> Vec<PathBuf> {
+        let create = |spec| Segment::create(instance, spec).unwrap();
+        let world = create(SegmentSpec::world(1));
+        world.memory().store(world::CONTROLS + world::PUBLISHED, 7, Ordering::Release);
+        [SegmentKind::InboxNet, SegmentKind::InboxSys]
+            .into_iter()
+            .for_each(|kind| drop(create(SegmentSpec::inbox(kind, MIN_INBOX_BYTES))));
+        create(SegmentSpec::worker(SegmentKind::Frontend, 0));
+        create(SegmentSpec::worker(SegmentKind::Sim, 0));
+        let entry = InstanceEntry {
+            started_us: 1,
+            listen_ip: [0; 16],
+            listen_port: 1,
+            stopping: 0,
+            schema_bytes: 0,
+            schema_hash: rules.schema_hash,
+        };
+        DirectoryWriter::new(&create(DIRECTORY)).publish_instance(&entry, &rules.schema_json).unwrap();
+        leftovers(instance)
+    }
+
+    #[test]
+    fn a_removal_that_is_killed_half_way_leaves_nothing_that_is_refused() {
+        let instance = format!("l{}-removal", std::process::id());
+        let rules = Rules::of::<Skirmish>(&Config::default());
+        let count = make(&instance, &rules).len();
+        leftovers(&instance).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        assert_eq!(count, 6);
+        for removed in 0..=count {
+            let files = make(&instance, &rules);
+            doom(&instance);
+            removal_order(&instance, &files)[..removed].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+            let judged = judge(&instance, &rules).map(|earlier| earlier.is_some());
+            leftovers(&instance).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+            assert_eq!(judged.map_err(|unfit| unfit.to_string()), Ok(removed == 0), "{removed} of {count} are removed");
+        }
+    }
 }

@@ -67,7 +67,7 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     let sockets = Sockets::bind(config.listen)?;
     config.listen = sockets.address();
     let control = ControlServer::bind(&run_dir.control_socket())?;
-    leftovers.clear(&config.instance)?;
+    leftovers.clear(&config)?;
     let segments = Segments::make(&config, leftovers.earlier.is_some())?;
     let instance = publish(&segments, &config, &rules)?;
     let zones = Zones::new(&config, &segments);
