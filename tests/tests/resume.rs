@@ -21,7 +21,7 @@ use ringfort_shm_state::layout::{
 use ringfort_shm_state::limits::{PAGE_BYTES, ROOT_RING};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::process::ProcessId;
-use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
+use ringfort_shm_state::segment::{Access, Segment, SegmentSpec, padded};
 use ringfort_shm_state::world::PageHandle;
 use ringfort_tests::{Crowd, Instance, match_named, pid_of, processes, send_signal};
 use rustix::fs::{CWD, FileType, mknodat};
@@ -438,6 +438,31 @@ fn a_damaged_world_is_refused_and_left_as_it_is() {
             assert_eq!(instance.run(&["fsck"]).status.code(), Some(1));
         });
     }
+    check_goes_on(&mut instance, &before);
+}
+
+/// What no supervisor writes into the directory, and what a match that goes on would trip over later.
+#[test]
+fn a_damaged_entry_is_refused_by_name() {
+    let mut instance = Instance::start(&["--matches", "2"]);
+    let before = instance.wait_for("ticks are made", is_past(5));
+    instance.kill();
+    let segment = Segment::open(instance.name(), SegmentSpec::DIRECTORY, Access::ReadWrite).expect("the directory");
+    let entry = |slot| Directory::new(&segment).zone(slot).expect("a match");
+    let (one, two) = (entry(0), entry(1));
+    let spoilt: [(ZoneEntry, &[&str]); 6] = [
+        (ZoneEntry { inbox_offset: two.inbox_offset, ..one }, &["overlaps", "match-1", "match-2"]),
+        (ZoneEntry { inbox_offset: u64::MAX - 7, ..one }, &["match-1", "slot 0", "an inbox at 0xfffffffffffffff8"]),
+        (ZoneEntry { extents_reserved: u64::MAX, ..one }, &["match-1", "reserved extents 18446744073709551615"]),
+        (ZoneEntry { options: padded("{\"capacity\""), ..one }, &["match-1", "the options", "capacity"]),
+        (ZoneEntry { name: padded(""), ..one }, &["slot 0", "the name \"\""]),
+        (ZoneEntry { state: 77, ..one }, &["match-1", "the state 77"]),
+    ];
+    for (entry, words) in spoilt {
+        DirectoryWriter::new(&segment).publish_zone(0, &entry);
+        instance.check_refused(&[], &[words, &["damaged", "--fresh"]].concat());
+    }
+    DirectoryWriter::new(&segment).publish_zone(0, &one);
     check_goes_on(&mut instance, &before);
 }
 

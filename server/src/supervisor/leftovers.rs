@@ -3,6 +3,7 @@
 //! **Invariant**: nothing is removed that somebody may have played on, unless the operator says `--fresh`; and nothing at all
 //! while a process of that run lives. What others own or could write is not even read. Only for the holder of the instance's lock.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -23,7 +24,7 @@ use zerocopy::FromBytes;
 
 use super::errors::UpError;
 use super::rules::{OtherRules, Rules};
-use crate::config::Config;
+use crate::config::{Config, check_match_name};
 use crate::fsck::check_world;
 use crate::limits::{FRONTENDS_MAX, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIMS_MAX};
 
@@ -80,14 +81,16 @@ pub enum Unfit {
     #[error(transparent)]
     Rules(#[from] OtherRules),
     /// The directory says something of a match that no supervisor writes.
-    #[error("match \"{name}\" has {what} {found:#x} in the directory, which is damaged")]
+    #[error("match \"{name}\" in slot {slot} has {what} {found} in the directory, which is damaged")]
     Entry {
         /// Which match.
         name: String,
+        /// Where the directory has it.
+        slot: usize,
         /// What is wrong with it.
         what: &'static str,
         /// Its value there.
-        found: u64,
+        found: String,
     },
     /// The world is damaged.
     #[error("its world has {count} problems where there must be none, the first one \"{first}\" (`ringfort fsck` shows all)")]
@@ -229,8 +232,9 @@ fn judge(instance: &str, rules: &Rules) -> Result<Option<Earlier>, Unfit> {
     rules.check_schema(entry.schema_hash, directory.schema_json())?;
     let zones: Vec<(usize, ZoneEntry)> = directory.zones().collect();
     for (slot, entry) in &zones {
-        check_entry(*slot, entry, &net, rules)?;
+        check_entry(*slot, entry, &world, &net, rules)?;
     }
+    check_areas(&zones)?;
     let Report { problems, .. } = check_world(&world, &zones, rules.describe);
     let count = problems.len();
     if let Some(first) = problems.into_iter().next() {
@@ -256,18 +260,45 @@ fn mib(bytes: u64) -> u32 {
     (bytes >> 20) as u32
 }
 
-fn check_entry(slot: usize, entry: &ZoneEntry, inbox: &Segment, rules: &Rules) -> Result<(), Unfit> {
-    let wrong = |what, found| Unfit::Entry { name: unpadded(&entry.name), what, found };
+fn check_entry(slot: usize, entry: &ZoneEntry, world: &World, inbox: &Segment, rules: &Rules) -> Result<(), Unfit> {
+    let name = unpadded(&entry.name);
+    let wrong = |what, found| Unfit::Entry { name: name.clone(), slot, what, found };
+    if check_match_name(&name).is_err() {
+        return Err(wrong("the name", format!("{name:?}")));
+    }
+    if Inbox::new(inbox.memory(), slot, entry.inbox_offset, entry.inbox_bytes).is_none() {
+        return Err(wrong("an inbox at", format!("{:#x}", entry.inbox_offset)));
+    }
+    // Reservations are summed up, so none may be beyond all bounds.
+    if entry.extents_reserved > world.extents() as u64 {
+        return Err(wrong("as number of reserved extents", entry.extents_reserved.to_string()));
+    }
     if entry.state == ZoneState::Closed as u32 {
         return Ok(());
     }
     if entry.state != ZoneState::Open as u32 {
-        return Err(wrong("the state", entry.state.into()));
+        return Err(wrong("the state", entry.state.to_string()));
     }
-    if Inbox::new(inbox.memory(), slot, entry.inbox_offset, entry.inbox_bytes).is_none() {
-        return Err(wrong("an inbox at", entry.inbox_offset));
+    // A sim takes what it can't read for no options at all.
+    let options = unpadded(&entry.options);
+    if serde_json::from_str::<BTreeMap<String, String>>(&options).is_err() {
+        return Err(wrong("the options", format!("{options:?}")));
     }
     Ok(rules.check_match(entry)?)
+}
+
+/// No two matches may have a byte of the inbox segment in common. Each area by itself lies within it.
+fn check_areas(zones: &[(usize, ZoneEntry)]) -> Result<(), Unfit> {
+    let mut zones: Vec<&(usize, ZoneEntry)> = zones.iter().collect();
+    zones.sort_by_key(|(_, entry)| entry.inbox_offset);
+    match zones.windows(2).find(|two| two[0].1.inbox_offset + two[0].1.inbox_bytes > two[1].1.inbox_offset) {
+        Some(two) => {
+            let (slot, entry) = two[1];
+            let found = format!("{:?}", unpadded(&two[0].1.name));
+            Err(Unfit::Entry { name: unpadded(&entry.name), slot: *slot, what: "an inbox that overlaps the one of", found })
+        }
+        None => Ok(()),
+    }
 }
 
 /// What stands first in a segment's file, of whatever version; `None` when there is none, or it is too short for that.
