@@ -40,7 +40,7 @@ pub enum SegmentError {
     },
     /// /dev/shm is full.
     #[error(
-        "/dev/shm has no room for {path} ({mib} MiB): free some, enlarge it (docker: --shm-size), or lower arena_mib / inbox_mib in ringfort.toml"
+        "/dev/shm has no room for {path} ({mib} MiB): free some, enlarge it (docker: --shm-size), or start anew with a lower arena_mib / inbox_mib in ringfort.toml"
     )]
     NoRoom {
         /// The segment's file.
@@ -283,7 +283,7 @@ impl Segment {
         let header: Header = memory.read(0);
         let expected = SegmentSpec { parameter: header.parameter, ..spec };
         // Asked before the length is worked out from it, which must not overflow.
-        let fits = header.parameter <= length && (spec.kind != SegmentKind::World || header.parameter <= MAX_EXTENTS);
+        let fits = spec.kind != SegmentKind::World || header.parameter <= MAX_EXTENTS;
         for (what, found, expected) in [
             ("the magic", header.magic, MAGIC),
             ("the version", header.version.into(), VERSION.into()),
@@ -296,7 +296,7 @@ impl Segment {
                 crate::layout::hash_bytes(&header.instance),
                 crate::layout::hash_bytes(&padded::<INSTANCE_NAME_BYTES>(instance)),
             ),
-            ("the length", length, if fits { expected.bytes() as u64 } else { 0 }),
+            ("the length", length, if fits { expected.bytes() as u64 } else { u64::MAX }),
         ] {
             if found != expected {
                 return Err(mismatch(what, found, expected));

@@ -411,7 +411,7 @@ fn sizes_stay_and_workers_may_be_others() {
 #[test]
 fn another_tick_rate_is_refused_by_name_and_both_rates() {
     let (mut instance, before) = killed();
-    instance.check_refused(&["--tick-hz", "40"], &["match-1", "20 ticks", "says 40", "--fresh"]);
+    instance.check_refused(&["--tick-hz", "40"], &["match-1", "20 ticks", "says 40", "--tick-hz 20", "--fresh"]);
     check_goes_on(&mut instance, &before);
 }
 

@@ -8,7 +8,8 @@ pub(super) fn status(status: &Status) -> String {
     let stopping = if status.stopping { ", stopping" } else { "" };
     let mut text = format!("instance {instance}, up {}, listening on {listen}{stopping}\n\n", duration(*uptime_s));
     if processes.iter().all(|process| matches!(process.state, "dead" | "zombie")) {
-        text = format!("instance {instance} does not run; this is what its last run left, and `ringfort up` goes on with it\n\n");
+        text =
+            format!("instance {instance} does not run; this is what its last run left, and `ringfort up` may go on with it\n\n");
     }
     text += &table(&PROCESS_HEAD, processes.iter().map(process).collect());
     text += "\n";

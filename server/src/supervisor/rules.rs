@@ -48,7 +48,10 @@ pub enum OtherRules {
         expected: u64,
     },
     /// A match would be stepped at another rate.
-    #[error("match \"{name}\" makes {found} ticks a second, and the configuration says {expected}")]
+    #[error(
+        "match \"{name}\" makes {found} ticks a second, and the configuration says {expected}; `ringfort up --tick-hz {found}` goes on \
+         with it"
+    )]
     TickRate {
         /// Which match.
         name: String,
@@ -290,7 +293,10 @@ mod tests {
         let refusal = |entry| rules.check_match(&entry).unwrap_err().to_string();
         assert_eq!(
             refusal(ZoneEntry { tick_hz: 7, ..entry }),
-            format!("match \"m\" makes 7 ticks a second, and the configuration says {}", rules.tick_hz)
+            format!(
+                "match \"m\" makes 7 ticks a second, and the configuration says {}; `ringfort up --tick-hz 7` goes on with it",
+                rules.tick_hz
+            )
         );
         let tables = refusal(ZoneEntry { tables_hash: 0xabc, ..entry });
         assert!(tables.contains("0xabc there") && tables.contains(&format!("{:#x} here", entry.tables_hash)), "{tables}");

@@ -111,6 +111,12 @@ fn lengths_and_names_that_do_not_fit_are_refused() {
         file.set_len(length).expect("its length");
         assert!(matches!(open(), Err(SegmentError::Mismatch { .. })), "{length}");
     }
+    let ring = SegmentSpec::inbox(SegmentKind::InboxNet, MIN_INBOX_BYTES);
+    let whole = Segment::create(&instance.0, ring).expect("room in /dev/shm").memory().bytes() as u64;
+    let file = OpenOptions::new().write(true).open(ring.path(&instance.0)).expect("the segment's file");
+    file.set_len(HEADER_BYTES as u64).expect("its length");
+    let cut = Segment::open(&instance.0, ring, Access::ReadOnly).expect_err("most of it is gone");
+    assert!(matches!(cut, SegmentError::Mismatch { expected, .. } if expected == whole), "{cut}");
     let other = Instance::new();
     Segment::create(&other.0, WORLD).expect("room in /dev/shm");
     std::fs::rename(WORLD.path(&other.0), WORLD.path(&instance.0)).expect("the same directory");
