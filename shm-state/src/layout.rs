@@ -211,7 +211,7 @@ shared! {
         pub state: u32,
         /// The sim slot that may step it.
         pub owner_sim: u32,
-        /// Epoch granted to the owner's process; a successor is granted a higher one.
+        /// Epoch granted to the owner's process: one above the last that was claimed, given out when every earlier grantee is dead.
         pub epoch: u32,
         /// Ticks a second.
         pub tick_hz: u32,
