@@ -271,6 +271,27 @@ fn a_lock_whose_holder_died_with_the_instance_is_repaired() {
     assert_eq!(ring.repairs(look.attached.inbox.memory()), 1);
 }
 
+/// The drain waits at such a tail until an honest append, and nobody appends where no client is: the sessions of the dead
+/// front-ends end nevertheless.
+#[test]
+fn a_garbage_inbox_tail_keeps_no_session() {
+    for ahead in [1 << 40, u64::MAX] {
+        let mut instance = Instance::start(&[]);
+        let mut crowd = Crowd::new(instance.address());
+        let ada = crowd.enter("ada", JoinTarget::Any);
+        crowd.check_plays_on(&[ada]);
+        instance.kill();
+        assert_eq!(Look::at(&instance).head().sessions, 1);
+        let file = file(&instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0));
+        patch(&file, inbox::CONTROLS + InboxControl::TAIL_OFFSET, ahead.to_ne_bytes());
+        instance.start_again(&[]);
+        instance.wait_for("her session has ended", |status| is_past(0)(status) && status["sessions"] == 0);
+        let mut crowd = Crowd::new(instance.address());
+        let bob = crowd.enter("bob", JoinTarget::Any);
+        crowd.check_plays_on(&[bob]);
+    }
+}
+
 /// One is over and waits until a front-end that stands still has seen that; one is in the directory, but its sim stands still and
 /// has not opened it; and the slot of others was given back.
 #[test]

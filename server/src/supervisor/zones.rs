@@ -69,6 +69,15 @@ struct Obituary {
     inbox_tail: u64,
 }
 
+impl Obituary {
+    /// Whether nothing of what stood in the inbox at the death can still be applied, by a tail of later and the cursor of a root
+    /// that is later still. A tail that has gone back was mended, and one that is more than a ring ahead is going to be: both
+    /// times what stood there is skipped.
+    fn is_due(&self, tail: u64, net_cursor: u64, ring_bytes: u64) -> bool {
+        net_cursor >= self.inbox_tail || tail < self.inbox_tail || tail - net_cursor > ring_bytes
+    }
+}
+
 /// What became of a match that was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
@@ -213,9 +222,7 @@ impl Zones {
     /// Remembers to tell every match that a front-end's process has died.
     pub(super) fn frontend_died(&mut self, segments: &Segments, frontend: u32, incarnation: u32) {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live()) {
-            let inbox = Inbox::new(segments.inbox.memory(), *slot, zone.entry.inbox_offset, zone.entry.inbox_bytes);
-            // A drain that finds garbage jumps to the whole word before the tail, so every tail is reached some time.
-            let inbox_tail = inbox.map_or(0, |inbox| inbox.tail(segments.inbox.memory()) & !7);
+            let inbox_tail = zone.inbox_tail(*slot, segments);
             zone.obituaries.insert(frontend, Obituary { incarnation, inbox_tail });
         }
     }
@@ -347,6 +354,8 @@ impl Zone {
             self.close(slot, segments, true);
             return true;
         }
+        // In this order: no honest tail is more than a ring ahead of a cursor that was read after it.
+        let inbox_tail = self.inbox_tail(slot, segments);
         let Some(head) = self.newest(slot, segments) else { return false };
         if head.flags & RootFlags::ENDED != 0 {
             let owns_memory = segments.world.owns_memory(slot, self.entry.incarnation);
@@ -357,17 +366,17 @@ impl Zone {
             return !owns_memory;
         }
         if head.tick >= FIRST_MAIL_TICK {
-            self.post(slot, &head, segments);
+            self.post(slot, &head, inbox_tail, segments);
         }
         false
     }
 
     /// Posts what the match is to be told. What doesn't fit is tried again at the next turn.
-    fn post(&mut self, slot: usize, head: &RootHead, segments: &Segments) {
+    fn post(&mut self, slot: usize, head: &RootHead, inbox_tail: u64, segments: &Segments) {
         let directory = DirectoryWriter::new(&segments.directory);
         let consumed = head.mail_cursor.min(Directory::new(&segments.directory).mail_tail(slot));
         self.obituaries.retain(|frontend, obituary| {
-            if head.net_cursor < obituary.inbox_tail {
+            if !obituary.is_due(inbox_tail, head.net_cursor, self.entry.inbox_bytes) {
                 return true;
             }
             let (a, b) = (u64::from(*frontend), u64::from(obituary.incarnation));
@@ -386,6 +395,14 @@ impl Zone {
         }
         self.publish(slot, segments);
         self.stage = Stage::Closed { generation: self.entry.generation, failed };
+    }
+
+    /// The end of its inbox, from where a drain that finds garbage goes on: every such tail is reached some time, unless it is
+    /// garbage itself.
+    fn inbox_tail(&self, slot: usize, segments: &Segments) -> u64 {
+        let memory = segments.inbox.memory();
+        let inbox = Inbox::new(memory, slot, self.entry.inbox_offset, self.entry.inbox_bytes);
+        inbox.map_or(0, |inbox| inbox.tail(memory) & !7)
     }
 
     /// The newest root of this very match.
@@ -410,6 +427,18 @@ fn first_fit(taken: &[(u64, u64)], bytes: u64, end: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_death_is_told_when_nothing_of_before_can_come() {
+        let obituary = Obituary { incarnation: 1, inbox_tail: 4096 };
+        assert!(!obituary.is_due(4096, 4088, 1024), "a record is left");
+        assert!(obituary.is_due(4096, 4096, 1024));
+        assert!(!obituary.is_due(5112, 4088, 1024), "the ring is full of later ones");
+        assert!(obituary.is_due(5120, 4088, 1024), "a drain waits at that tail until it is mended");
+        assert!(obituary.is_due(4088, 4088, 1024), "it was mended");
+        assert!(obituary.is_due(!7, 0, 1024));
+        assert!(obituary.is_due(0, 8192, 1024), "a tail behind the cursor");
+    }
 
     #[test]
     fn areas_fill_the_first_gap() {
