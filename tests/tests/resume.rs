@@ -292,6 +292,18 @@ fn a_garbage_inbox_tail_keeps_no_session() {
     }
 }
 
+/// As after a sim that died again and again over the match, before it could claim what it was granted.
+#[test]
+fn grants_that_nobody_claimed_use_no_epochs_up() {
+    for unclaimed in [0x9000, u32::MAX] {
+        let (mut instance, before) = killed();
+        let segment = Segment::open(instance.name(), SegmentSpec::DIRECTORY, Access::ReadWrite).expect("the directory");
+        let entry = Directory::new(&segment).zone(0).expect("a match");
+        DirectoryWriter::new(&segment).publish_zone(0, &ZoneEntry { epoch: unclaimed, ..entry });
+        check_goes_on(&mut instance, &before);
+    }
+}
+
 /// One is over and waits until a front-end that stands still has seen that; one is in the directory, but its sim stands still and
 /// has not opened it; and the slot of others was given back.
 #[test]

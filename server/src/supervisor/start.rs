@@ -159,7 +159,7 @@ impl Supervisor {
     fn await_resumed(&mut self) -> Result<(), UpError> {
         let until = Instant::now() + Duration::from_millis(MATCH_OPEN_MS);
         // One that takes longer, or that its sim could not take over, is shown by `status`: it is no reason to stop the others.
-        while self.zones.is_resuming(&self.segments) && Instant::now() < until {
+        while self.zones.is_resuming(&self.segments, &self.workers) && Instant::now() < until {
             self.starting_turn()?;
         }
         Ok(())

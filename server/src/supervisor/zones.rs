@@ -32,8 +32,6 @@ const FIRST_MAIL_TICK: u32 = 2;
 /// All matches of the instance.
 pub(super) struct Zones {
     live: BTreeMap<usize, Zone>,
-    /// The newest epoch of each slot, whichever match it was for.
-    epochs: Vec<u32>,
     last_incarnation: u64,
     max: u32,
     sims: u32,
@@ -98,7 +96,6 @@ impl Zones {
     pub(super) fn new(config: &Config, segments: &Segments) -> Zones {
         let mut zones = Zones {
             live: BTreeMap::new(),
-            epochs: (0..MAX_ZONES).map(|slot| segments.world.published(slot).epoch.into()).collect(),
             // Microseconds since boot are ahead of every number that an earlier instance gave out, one at a time.
             last_incarnation: boot_us(),
             max: config.max_matches,
@@ -120,9 +117,7 @@ impl Zones {
     /// Goes on with a match of an earlier run.
     fn resume(&mut self, segments: &Segments, slot: usize, entry: ZoneEntry) {
         self.last_incarnation = self.last_incarnation.max(entry.incarnation);
-        // The directory may have granted an epoch that no process lived to claim.
-        self.epochs[slot] = self.epochs[slot].max(entry.epoch) + 1;
-        let entry = ZoneEntry { owner_sim: self.idlest_sim(), epoch: self.epochs[slot], ..entry };
+        let entry = ZoneEntry { owner_sim: self.idlest_sim(), epoch: next_epoch(segments, slot), ..entry };
         let mut zone = Zone::new(entry);
         zone.publish(slot, segments);
         let head = zone.newest(slot, segments);
@@ -157,12 +152,11 @@ impl Zones {
         let mut seed = [0; 8];
         SystemRandom::new().fill(&mut seed).map_err(|_| MatchError::NoRandomness)?;
         self.last_incarnation += 1;
-        self.epochs[slot] += 1;
         let entry = ZoneEntry {
             incarnation: self.last_incarnation,
             state: ZoneState::Open as u32,
             owner_sim: self.idlest_sim(),
-            epoch: self.epochs[slot],
+            epoch: next_epoch(segments, slot),
             tick_hz: plan.tick_hz,
             capacity: plan.capacity,
             max_entities: plan.max_entities,
@@ -200,12 +194,16 @@ impl Zones {
         self.live.values().map(Zone::name).collect()
     }
 
-    /// Whether a match of an earlier run has yet to be taken over by its sim, or cleared away because it was over.
-    pub(super) fn is_resuming(&self, segments: &Segments) -> bool {
+    /// Whether a match of an earlier run has yet to be taken over by its sim, or cleared away because it was over. Not one that cannot
+    /// give its memory back: every worker has seen that it is closed, and it still owns some.
+    pub(super) fn is_resuming(&self, segments: &Segments, workers: &Workers) -> bool {
         self.live.iter().any(|(slot, zone)| match zone.stage {
             Stage::Opening => false,
             Stage::Open => !zone.has_failed(*slot, segments) && !zone.is_claimed(*slot, segments),
-            Stage::Closed { .. } => true,
+            // In this order: a sim gives memory back first and then says that it has acted upon the generation.
+            Stage::Closed { generation, .. } => {
+                !workers.all_saw(segments, generation) || !segments.world.owns_memory(*slot, zone.entry.incarnation)
+            }
         })
     }
 
@@ -230,8 +228,7 @@ impl Zones {
     /// Grants the dead sim's matches to its successor, which is not started yet.
     pub(super) fn sim_died(&mut self, segments: &Segments, sim: u32) {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live() && zone.entry.owner_sim == sim) {
-            self.epochs[*slot] += 1;
-            zone.entry.epoch = self.epochs[*slot];
+            zone.entry.epoch = next_epoch(segments, *slot);
             zone.publish(*slot, segments);
         }
     }
@@ -410,6 +407,13 @@ impl Zone {
         let root = segments.world.newest(slot).ok()?;
         (root.head.incarnation == self.entry.incarnation).then_some(root.head)
     }
+}
+
+/// The epoch of a slot's next grant: one above what was claimed last. Whoever was granted the slot before is dead, or has seen its
+/// match closed, so that a grant that nobody lived to claim counts no more; many of them would lead past half of the epochs, from
+/// where a higher one is taken for a lower.
+fn next_epoch(segments: &Segments, slot: usize) -> u32 {
+    segments.world.published(slot).epoch.wrapping_add(1).into()
 }
 
 /// The first gap between sorted areas, of {offset, bytes} each, that has room.
