@@ -304,6 +304,29 @@ fn grants_that_nobody_claimed_use_no_epochs_up() {
     }
 }
 
+/// The sim of one match dies as often as it is started, since its log is a directory: the other match goes on, and so does the
+/// first when that is over.
+#[test]
+fn a_sim_that_dies_at_its_start_stops_no_other_match() {
+    let mut instance = Instance::start(&["--matches", "2"]);
+    let before = instance.wait_for("ticks are made", is_past(5));
+    let [first, second] = ["match-1", "match-2"].map(|name| match_named(&before, name));
+    assert_eq!((&first["owner_slot"], &second["owner_slot"]), (&Value::from(0), &Value::from(1)));
+    instance.kill();
+    let log = instance.certificate().with_file_name("logs").join("sim-0.log");
+    std::fs::remove_file(&log).and_then(|()| std::fs::create_dir(&log)).expect("a directory in its place");
+    instance.start_again(&["--matches", "2"]);
+    let told = instance.log();
+    assert!(told.contains("match match-1 stands still") && !told.contains("match match-2 stands still"), "{told}");
+    let tick = second["tick"].as_u64();
+    let during = instance.wait_for("the other goes on", |status| match_named(status, "match-2")["tick"].as_u64() > tick);
+    let stood = match_named(&during, "match-1")["tick"].as_u64().expect("it is still there") as u32;
+    std::fs::remove_dir(&log).expect("it is empty");
+    let after = instance.wait_for("it goes on, too", is_past(stood));
+    assert_eq!(id(&after), id(&before));
+    instance.check_memory();
+}
+
 /// One is over and waits until a front-end that stands still has seen that; one is in the directory, but its sim stands still and
 /// has not opened it; and the slot of others was given back.
 #[test]

@@ -142,10 +142,11 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
 }
 
 impl Supervisor {
-    /// Waits until every worker has claimed its segment.
+    /// Waits until every worker has claimed its segment once. One that has died, which only a start on matches of an earlier run
+    /// survives, is not waited for: it is started again as at any other time.
     fn await_workers(&mut self) -> Result<(), UpError> {
         let until = Instant::now() + Duration::from_millis(WORKER_START_MS);
-        while let Some((role, slot)) = self.workers.first_unready() {
+        while let Some((role, slot)) = self.workers.first_silent() {
             if Instant::now() >= until {
                 return Err(UpError::WorkerSilent { role, slot, log: self.run_dir.worker_log(role, slot) });
             }
@@ -158,9 +159,16 @@ impl Supervisor {
     /// are free then.
     fn await_resumed(&mut self) -> Result<(), UpError> {
         let until = Instant::now() + Duration::from_millis(MATCH_OPEN_MS);
-        // One that takes longer, or that its sim could not take over, is shown by `status`: it is no reason to stop the others.
+        // One that takes longer, or that its sim could not take over, is no reason to stop the others.
         while self.zones.is_resuming(&self.segments, &self.workers) && Instant::now() < until {
             self.starting_turn()?;
+        }
+        for (name, sim) in self.zones.not_taken_over(&self.segments) {
+            let log = self.run_dir.worker_log(Role::Sim, sim);
+            warn!(
+                "match {name} stands still: sim {sim} has not taken it over yet; `ringfort status` shows it, the log {} says why",
+                log.display()
+            );
         }
         Ok(())
     }
@@ -197,7 +205,8 @@ impl Supervisor {
     }
 
     /// A turn in which a death is an error: what dies at the start would die again. Not so when matches of an earlier run are
-    /// taken over, one of which may be the reason: then the others go on.
+    /// taken over, one of which may be the reason: then the sims of the others go on, and the one that died is started again ever
+    /// more slowly, as at any other time.
     fn starting_turn(&mut self) -> Result<(), UpError> {
         self.wait(Duration::from_millis(SUPERVISOR_TURN_MS / 10));
         if self.signals.take() {

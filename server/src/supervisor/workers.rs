@@ -178,9 +178,10 @@ impl Workers {
         frontends_changed
     }
 
-    /// The first worker that is not running, or has not claimed its segment yet.
-    pub(super) fn first_unready(&self) -> Option<(Role, u32)> {
-        self.posts.iter().find(|post| !post.is_running()).map(|post| (post.role, post.slot))
+    /// The first worker that has neither claimed its segment yet nor died over that.
+    pub(super) fn first_silent(&self) -> Option<(Role, u32)> {
+        let silent = |post: &&Post| !post.is_running() && post.quick_deaths == 0;
+        self.posts.iter().find(silent).map(|post| (post.role, post.slot))
     }
 
     /// Slots of the front-ends that accept clients.

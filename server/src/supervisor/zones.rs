@@ -45,6 +45,8 @@ struct Zone {
     /// The root that was the newest at the last look.
     seen_sequence: u64,
     end_wanted: bool,
+    /// It is from an earlier run, and its sim has not died over it in this one.
+    awaited: bool,
     /// Front-ends whose deaths it has not been told, by slot.
     obituaries: BTreeMap<u32, Obituary>,
 }
@@ -128,6 +130,7 @@ impl Zones {
         } else {
             Stage::Opening
         };
+        zone.awaited = true;
         let tick = head.map_or(0, |head| head.tick);
         info!(zone = slot, "match {} has id {}, tick {tick} and now sim {}", zone.name(), entry.incarnation, entry.owner_sim);
         self.live.insert(slot, zone);
@@ -194,17 +197,23 @@ impl Zones {
         self.live.values().map(Zone::name).collect()
     }
 
-    /// Whether a match of an earlier run has yet to be taken over by its sim, or cleared away because it was over. Not one that cannot
-    /// give its memory back: every worker has seen that it is closed, and it still owns some.
+    /// Whether a match of an earlier run has yet to be taken over by its sim, or cleared away because it was over. Not one whose sim has
+    /// died, perhaps over it; nor one that cannot give its memory back: every worker has seen that it is closed, and it still owns some.
     pub(super) fn is_resuming(&self, segments: &Segments, workers: &Workers) -> bool {
         self.live.iter().any(|(slot, zone)| match zone.stage {
             Stage::Opening => false,
-            Stage::Open => !zone.has_failed(*slot, segments) && !zone.is_claimed(*slot, segments),
+            Stage::Open => zone.awaited && !zone.has_failed(*slot, segments) && !zone.is_claimed(*slot, segments),
             // In this order: a sim gives memory back first and then says that it has acted upon the generation.
             Stage::Closed { generation, .. } => {
                 !workers.all_saw(segments, generation) || !segments.world.owns_memory(*slot, zone.entry.incarnation)
             }
         })
+    }
+
+    /// Matches that no sim steps, although they are open: their names and sims.
+    pub(super) fn not_taken_over(&self, segments: &Segments) -> Vec<(String, u32)> {
+        let idle = |(slot, zone): &(&usize, &Zone)| zone.stage == Stage::Open && !zone.is_claimed(**slot, segments);
+        self.live.iter().filter(idle).map(|(_, zone)| (zone.name(), zone.entry.owner_sim)).collect()
     }
 
     /// What became of a match.
@@ -229,6 +238,7 @@ impl Zones {
     pub(super) fn sim_died(&mut self, segments: &Segments, sim: u32) {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live() && zone.entry.owner_sim == sim) {
             zone.entry.epoch = next_epoch(segments, *slot);
+            zone.awaited = false;
             zone.publish(*slot, segments);
         }
     }
@@ -290,7 +300,7 @@ impl Zones {
 
 impl Zone {
     fn new(entry: ZoneEntry) -> Zone {
-        Zone { entry, stage: Stage::Opening, seen_sequence: 0, end_wanted: false, obituaries: BTreeMap::new() }
+        Zone { entry, stage: Stage::Opening, seen_sequence: 0, end_wanted: false, awaited: false, obituaries: BTreeMap::new() }
     }
 
     fn name(&self) -> String {
