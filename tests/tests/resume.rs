@@ -327,6 +327,31 @@ fn a_sim_that_dies_at_its_start_stops_no_other_match() {
     instance.check_memory();
 }
 
+/// The place of a match to start with, which was ended, was taken by another: by `max_matches`, and in the arena.
+#[test]
+fn what_finds_no_room_beside_earlier_matches_is_left_out() {
+    let mut instance = Instance::start(&["--matches", "1"]);
+    instance.done(&["matches", "end", "match-1"]);
+    let is_gone = |name: &'static str| move |status: &Value| match_named(status, name).is_null();
+    instance.wait_for("it is gone", is_gone("match-1"));
+    let mut created = 0;
+    while instance.run(&["matches", "create", &format!("extra-{created}")]).status.success() {
+        created += 1;
+    }
+    assert!(created > 0);
+    instance.kill();
+    instance.start_again(&["--matches", "1"]);
+    assert!(instance.log().contains("match match-1 is not started beside those of the earlier run"), "{}", instance.log());
+    let status = instance.status();
+    assert!(is_gone("match-1")(&status) && status["matches"].as_array().map(Vec::len) == Some(created), "{status:#}");
+    instance.done(&["matches", "end", "extra-0"]);
+    instance.wait_for("there is room", is_gone("extra-0"));
+    instance.kill();
+    instance.start_again(&["--matches", "1"]);
+    instance.wait_for("it runs", is_past(0));
+    instance.check_memory();
+}
+
 /// One is over and waits until a front-end that stands still has seen that; one is in the directory, but its sim stands still and
 /// has not opened it; and the slot of others was given back.
 #[test]

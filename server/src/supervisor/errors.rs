@@ -116,24 +116,20 @@ pub enum UpError {
     Options(#[source] MatchError),
     /// The arena is too small for the matches to start with.
     #[error(
-        "only {fit} of the {wanted} matches to start with fit the arena{}: together they reserve {needed} extents of 64 KiB, and it \
-         has {total}; start with fewer, lower their capacity, or raise `arena_mib` to {mib}{}",
-        if *resumes { " beside those of the earlier run" } else { "" },
-        if *resumes { " and start anew with --fresh" } else { "" }
+        "only {fit} of the {wanted} matches to start with fit the arena: together they reserve {needed} extents of 64 KiB, and it \
+         has {total}; start with fewer, lower their capacity, or raise `arena_mib` to {mib}"
     )]
     ArenaTooSmall {
         /// Matches that fit, counted from the first.
         fit: usize,
         /// Matches to start with.
         wanted: usize,
-        /// Extents that all of them reserve, those of an earlier run included.
+        /// Extents that all of them reserve.
         needed: usize,
         /// Extents of the arena.
         total: usize,
         /// `arena_mib` that is enough for them.
         mib: usize,
-        /// Whether matches of an earlier run are among them, whose arena is the size that it is.
-        resumes: bool,
     },
     /// Asked to stop before it had started.
     #[error(
@@ -236,4 +232,11 @@ pub enum MatchError {
         /// The sim's log.
         log: PathBuf,
     },
+}
+
+impl MatchError {
+    /// Whether other matches have taken what this one needs.
+    pub(super) fn is_lack_of_room(&self) -> bool {
+        matches!(self, MatchError::TooMany { .. } | MatchError::ArenaFull { .. } | MatchError::InboxFull { .. })
+    }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
-use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState, ZoneEntry};
+use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState, ZoneState};
 use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::unpadded;
@@ -62,8 +62,10 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     let rules = Rules::of::<G>(&config);
     let leftovers = Leftovers::find(&config, &rules, fresh)?;
     leftovers.keep_sizes(&mut config);
-    let earlier = leftovers.earlier.as_ref().map_or(&[][..], |earlier| &earlier.matches);
-    check_matches(&rules, &config, earlier)?;
+    if let Some(earlier) = &leftovers.earlier {
+        info!("an earlier run left {} matches to go on with", earlier.matches.len());
+    }
+    check_matches(&rules, &config, leftovers.earlier.is_some())?;
     let sockets = Sockets::bind(config.listen)?;
     config.listen = sockets.address();
     let control = ControlServer::bind(&run_dir.control_socket())?;
@@ -90,23 +92,19 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     })
 }
 
-/// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with, beside
-/// those of an earlier run.
-fn check_matches(rules: &Rules, config: &Config, earlier: &[ZoneEntry]) -> Result<(), UpError> {
+/// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with. Beside
+/// those of an earlier run, which are worth more, one that finds no room is left out: see [`Supervisor::open_matches`].
+fn check_matches(rules: &Rules, config: &Config, resumes: bool) -> Result<(), UpError> {
     rules.plan(&config.game).map_err(UpError::Options)?;
     let total = ((config.arena_mib as usize) << 20) / EXTENT_BYTES;
-    let mut needed: usize = earlier.iter().map(|entry| entry.extents_reserved as usize).sum();
-    let names: Vec<String> = earlier.iter().map(|entry| unpadded(&entry.name)).collect();
-    let mut matches = config.initial_matches();
-    matches.retain(|wanted| !names.contains(&wanted.name));
-    let mut fit = 0;
+    let matches = config.initial_matches();
+    let (mut needed, mut fit) = (0, 0);
     for wanted in &matches {
         needed += rules.plan(&wanted.options)?.extents;
         fit += usize::from(needed <= total);
     }
-    if needed > total {
-        let (wanted, resumes) = (matches.len(), !earlier.is_empty());
-        return Err(UpError::ArenaTooSmall { fit, wanted, needed, total, mib: mib_of(needed), resumes });
+    if needed > total && !resumes {
+        return Err(UpError::ArenaTooSmall { fit, wanted: matches.len(), needed, total, mib: mib_of(needed) });
     }
     Ok(())
 }
@@ -174,18 +172,30 @@ impl Supervisor {
     }
 
     /// Creates the matches to start with, except those that go on from an earlier run, and waits until their sims have opened them.
+    /// Beside matches of an earlier run one that finds no room, or can't be opened, is no reason to stop those.
     fn open_matches(&mut self) -> Result<(), UpError> {
         let matches = self.config.initial_matches();
         let mut waiting = Vec::with_capacity(matches.len());
         for wanted in &matches {
             if let Some(entry) = self.zones.entry(&wanted.name) {
-                if unpadded(&entry.options) != self.rules.plan(&wanted.options)?.options {
+                if entry.state == ZoneState::Closed as u32 {
+                    warn!(
+                        "match {} is not started: the one of that name is over and has yet to give its memory back; create it when \
+                         `ringfort matches list` shows none",
+                        wanted.name
+                    );
+                } else if unpadded(&entry.options) != self.rules.plan(&wanted.options)?.options {
                     warn!("match {} goes on with the options that it was made with, not with those configured now", wanted.name);
                 }
                 continue;
             }
-            let (slot, id) = self.zones.create(&self.segments, &self.rules, &wanted.name, &wanted.options)?;
-            waiting.push((slot, id, &wanted.name));
+            match self.zones.create(&self.segments, &self.rules, &wanted.name, &wanted.options) {
+                Ok((slot, id)) => waiting.push((slot, id, &wanted.name)),
+                Err(error) if self.segments.resumed() && error.is_lack_of_room() => {
+                    warn!("match {} is not started beside those of the earlier run: {error}", wanted.name);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         self.workers.wake_all();
         let until = Instant::now() + Duration::from_millis(MATCH_OPEN_MS);
@@ -196,8 +206,12 @@ impl Supervisor {
                 // A slow machine is no reason not to start: `status` shows a match that is not open yet.
                 Opening::Waiting => return Ok(()),
                 Opening::Failed { sim } => {
-                    let log = self.run_dir.worker_log(Role::Sim, sim);
-                    return Err(MatchError::NotOpened { name: (*name).clone(), log }.into());
+                    let error = MatchError::NotOpened { name: (*name).clone(), log: self.run_dir.worker_log(Role::Sim, sim) };
+                    if !self.segments.resumed() {
+                        return Err(error.into());
+                    }
+                    warn!("{error}");
+                    waiting.pop();
                 }
             }
         }
