@@ -256,6 +256,35 @@ fn an_end_that_was_answered_holds() {
     instance.check_memory();
 }
 
+/// A match that its sim has not opened yet can't be told to end: nothing is answered, as a kill would forget it. One that was
+/// just opened is told before the answer.
+#[test]
+fn an_end_is_answered_only_when_it_holds() {
+    let mut instance = Instance::start(&["--sims", "1"]);
+    let before = instance.wait_for("ticks are made", is_past(5));
+    send_signal(pid_of(processes(&before, "sim")[0]), Signal::STOP);
+    thread::scope(|scope| {
+        let shared = &instance;
+        let create = scope.spawn(move || shared.run(&["matches", "create", "late"]));
+        instance.wait_for("it is in the directory", |status| match_named(status, "late")["state"] == "opening");
+        let end = scope.spawn(move || shared.run(&["matches", "end", "late"]));
+        // Time for an answer: were there one, it must not be that the match ends.
+        thread::sleep(Duration::from_secs(1));
+        instance.kill_processes();
+        assert!(!create.join().expect("the command ends").status.success());
+        assert!(!end.join().expect("the command ends").status.success());
+    });
+    instance.reap();
+    instance.start_again(&["--sims", "1"]);
+    instance.done(&["matches", "create", "brief"]);
+    instance.done(&["matches", "end", "brief"]);
+    instance.kill();
+    instance.start_again(&["--sims", "1"]);
+    instance
+        .wait_for("the match is gone", |status| match_named(status, "brief").is_null() && !match_named(status, "late").is_null());
+    instance.check_memory();
+}
+
 #[test]
 fn a_lock_whose_holder_died_with_the_instance_is_repaired() {
     let (mut instance, before) = killed();

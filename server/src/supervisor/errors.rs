@@ -224,6 +224,12 @@ pub enum MatchError {
     /// There is no seed for it.
     #[error("the system gave no random numbers for the match's seed; check /dev/urandom")]
     NoRandomness,
+    /// Its end could not be put where its sim finds it.
+    #[error(
+        "match \"{0}\" could not be told to end yet: its sim has not made the match's first ticks, or does not read its mailbox; see \
+         `ringfort status`, then try again"
+    )]
+    NotTold(String),
     /// Its sim could not open it.
     #[error("match \"{name}\" could not be opened by its sim; the log {} says why", log.display())]
     NotOpened {

@@ -1,7 +1,8 @@
 //! The process that owns the instance's port and starts all others.
 //!
-//! It stands beside a message's path: it makes the segments or goes on with those of an earlier run, binds the sockets, starts front-ends and sims, says in the
-//! directory who steps which match, and starts again what dies. One thread, one loop; it takes no shared lock.
+//! It stands beside a message's path: it makes the segments or goes on with those of an earlier run, binds the sockets, starts
+//! front-ends and sims, says in the directory who steps which match, and starts again what dies. One thread, one loop; it takes no
+//! shared lock.
 
 pub mod control;
 mod errors;
@@ -51,12 +52,14 @@ struct Supervisor {
     run_dir: RunDir,
     instance: InstanceEntry,
     /// Commands that are answered when their match has opened.
-    creating: Vec<Creating>,
+    creating: Vec<Asked>,
+    /// Commands that are answered when their match has been told to end.
+    ending: Vec<Asked>,
     _lock: InstanceLock,
 }
 
-/// A `matches create` that waits for the sim.
-struct Creating {
+/// A `matches create` or `matches end` that waits for the sim.
+struct Asked {
     asker: ConnToken,
     name: String,
     slot: usize,
@@ -150,18 +153,19 @@ impl Supervisor {
                 Request::Down => stopping.push(asker),
                 Request::MatchesCreate { name, options } => self.create(asker, name, &options, now),
                 Request::MatchesEnd { name } => {
-                    let ending = self.zones.end(&name);
-                    // Before the answer: what stands in the mailbox holds even if we are killed now.
+                    match self.zones.end(&name) {
+                        Ok((slot, id)) => {
+                            let until = now + Duration::from_millis(MATCH_OPEN_MS);
+                            self.ending.push(Asked { asker, name, slot, id, until });
+                        }
+                        Err(error) => self.control.reply(asker, &refused(&error), now),
+                    }
                     self.follow_zones();
-                    let response = match ending {
-                        Ok(id) => done(format!("match \"{name}\" is ending; its players are told"), Some(id)),
-                        Err(error) => refused(&error),
-                    };
-                    self.control.reply(asker, &response, now);
                 }
             }
         }
         self.answer_created(now);
+        self.answer_ending(now);
         stopping
     }
 
@@ -171,7 +175,7 @@ impl Supervisor {
             Ok((slot, id)) => {
                 self.workers.wake_all();
                 let until = now + Duration::from_millis(MATCH_OPEN_MS);
-                self.creating.push(Creating { asker, name, slot, id, until });
+                self.creating.push(Asked { asker, name, slot, id, until });
             }
             Err(error) => self.control.reply(asker, &refused(&error), now),
         }
@@ -180,7 +184,7 @@ impl Supervisor {
     fn answer_created(&mut self, now: Instant) {
         let (zones, control, run_dir) = (&self.zones, &mut self.control, &self.run_dir);
         self.creating.retain(|creating| {
-            let Creating { asker, ref name, slot, id, until } = *creating;
+            let Asked { asker, ref name, slot, id, until } = *creating;
             let response = match zones.opening(slot, id) {
                 Opening::Open => done(format!("match \"{name}\" is open"), Some(id)),
                 Opening::Waiting if now < until => return true,
@@ -189,6 +193,21 @@ impl Supervisor {
                     let log = run_dir.worker_log(Role::Sim, sim);
                     refused(&MatchError::NotOpened { name: name.clone(), log })
                 }
+            };
+            control.reply(asker, &response, now);
+            false
+        });
+    }
+
+    /// What stands in a match's mailbox holds even if we are killed now; before that nothing is promised.
+    fn answer_ending(&mut self, now: Instant) {
+        let (zones, control) = (&self.zones, &mut self.control);
+        self.ending.retain(|ending| {
+            let Asked { asker, ref name, slot, id, until } = *ending;
+            let response = match zones.knows_end(slot, id) {
+                true => done(format!("match \"{name}\" is ending; its players are told"), Some(id)),
+                false if now < until => return true,
+                false => refused(&MatchError::NotTold(name.clone())),
             };
             control.reply(asker, &response, now);
             false
@@ -205,14 +224,14 @@ impl Supervisor {
         }
         self.workers.stop(Role::Frontend, &self.segments, Duration::from_millis(FRONTEND_STOP_MS));
         self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
-        let Supervisor { workers, segments, mut control, creating, config, _lock, .. } = self;
+        let Supervisor { workers, segments, mut control, creating, ending, config, _lock, .. } = self;
         drop(workers);
         segments.remove();
         info!("instance \"{}\" has stopped", config.instance);
         let now = Instant::now();
         let gone = Response::Error { sentence: format!("instance \"{}\" has stopped", config.instance) };
-        for creating in creating {
-            control.reply(creating.asker, &gone, now);
+        for asked in creating.into_iter().chain(ending) {
+            control.reply(asked.asker, &gone, now);
         }
         for (asker, request) in control.poll(now) {
             match request {

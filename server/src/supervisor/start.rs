@@ -75,7 +75,6 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     let zones = Zones::new(&config, &segments);
     let mut workers = Workers::new(&config, &segments).map_err(UpError::Descriptors)?;
     workers.start_all(&segments, &sockets)?;
-    let creating = Vec::new();
     Ok(Supervisor {
         workers,
         segments,
@@ -87,7 +86,8 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
         config,
         run_dir,
         instance,
-        creating,
+        creating: Vec::new(),
+        ending: Vec::new(),
         _lock: lock,
     })
 }

@@ -145,7 +145,7 @@ impl Zones {
         options: &Options,
     ) -> Result<(usize, u64), MatchError> {
         check_match_name(name)?;
-        if self.find(name).is_some() {
+        if self.entry(name).is_some() {
             return Err(MatchError::NameTaken(name.to_owned()));
         }
         let plan = rules.plan(options)?;
@@ -179,12 +179,18 @@ impl Zones {
         Ok((slot, entry.incarnation))
     }
 
-    /// Asks a match to end. Returns its id.
-    pub(super) fn end(&mut self, name: &str) -> Result<u64, MatchError> {
-        let found = self.find(name).filter(|zone| zone.is_live());
-        let zone = found.ok_or_else(|| MatchError::NoSuchMatch(name.to_owned()))?;
+    /// Asks a match to end. Returns its slot and its id. Until [`Zones::knows_end`] the wish is ours alone.
+    pub(super) fn end(&mut self, name: &str) -> Result<(usize, u64), MatchError> {
+        let found = self.live.iter_mut().find(|(_, zone)| zone.name() == name && zone.is_live());
+        let (slot, zone) = found.ok_or_else(|| MatchError::NoSuchMatch(name.to_owned()))?;
         zone.end_wanted = true;
-        Ok(zone.entry.incarnation)
+        Ok((*slot, zone.entry.incarnation))
+    }
+
+    /// Whether the end that a match was asked for stands in shared memory, or it is over.
+    pub(super) fn knows_end(&self, slot: usize, id: u64) -> bool {
+        let zone = self.live.get(&slot).filter(|zone| zone.entry.incarnation == id && zone.is_live());
+        zone.is_none_or(|zone| !zone.end_wanted)
     }
 
     /// The match of a name, over or not.
@@ -259,10 +265,6 @@ impl Zones {
             false
         });
         changed
-    }
-
-    fn find(&mut self, name: &str) -> Option<&mut Zone> {
-        self.live.values_mut().find(|zone| zone.name() == name)
     }
 
     fn free_slot(&self) -> Option<usize> {
