@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::layout::{HEADER_BYTES, InboxControl, OFFSETS, RootHead, STRUCTS, world};
+use crate::layout::{HEADER_BYTES, InboxControl, RootHead, STRUCTS, world};
+use crate::layout_hash::OFFSETS;
 use crate::limits::*;
 
 /// The document.

@@ -7,6 +7,7 @@
 pub mod blobs;
 pub mod cell;
 pub mod layout;
+mod layout_hash;
 pub mod limits;
 pub mod lock;
 pub mod memory;
