@@ -59,7 +59,7 @@ impl Memory {
     fn word(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset / 8 < self.words, "word offset inside the segment");
         // SAFETY: the index was checked against `words` just above, the base is aligned, and the memory lives as long as
-        // `self`. Loads from a read-only mapping are atomic loads of 8 bytes, which Rust permits on read-only memory;
+        // `self`. Of a read-only mapping it is only loaded, relaxed (`load` puts the fence behind it), which Rust permits there;
         // `atomic` refuses to hand the word out for stores.
         unsafe { &*self.base.add(offset / 8) }
     }

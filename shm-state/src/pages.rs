@@ -282,7 +282,8 @@ impl Pages {
         let writer = &mut *writer;
         for (logical, page) in writer.touched.drain(..) {
             self.settle(logical).at.set(self.place(writer.levels[0][logical as usize]));
-            if let Some(index) = page {
+            // Of a process that was fenced off no page is free: they are its successor's.
+            if let Some(index) = page.filter(|_| !writer.fenced) {
                 writer.free.put(index);
             }
         }
@@ -306,7 +307,8 @@ impl Pages {
     /// # Safety
     /// As [`Pages::commit`].
     pub(crate) unsafe fn commit_after(&self, head: RootHead, meanwhile: impl FnOnce()) -> Result<RootHead, CommitError> {
-        self.check_fence()?;
+        // SAFETY: passed on to our caller.
+        unsafe { self.check_fence()? };
         let built = self.writer.borrow_mut().build(&self.world, &self.slots);
         let Some(retired) = built else {
             let extents = self.world.extents_used();
@@ -323,7 +325,8 @@ impl Pages {
             Ok(head) => head,
             Err(fenced) => {
                 drop(writer);
-                self.fence_off();
+                // SAFETY: passed on to our caller.
+                unsafe { self.fence_off() };
                 return Err(fenced);
             }
         };
@@ -342,8 +345,10 @@ impl Pages {
     /// No reference into a table of this zone and no [`Past`] of it may be alive; the tables must not be used again.
     pub unsafe fn end(&self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: passed on to our caller.
-        unsafe { self.roll_back() };
-        self.check_fence()?;
+        unsafe {
+            self.roll_back();
+            self.check_fence()?;
+        }
         let mut writer = self.writer.borrow_mut();
         let logical_pages = self.slots.len() as u32;
         let head = RootHead { incarnation: writer.incarnation, first_sequence: writer.first_sequence, logical_pages, ..head };
@@ -351,7 +356,8 @@ impl Pages {
             Ok(left) => left,
             Err(now) => {
                 drop(writer);
-                self.fence_off();
+                // SAFETY: passed on to our caller.
+                unsafe { self.fence_off() };
                 return Err(CommitError::Fenced { zone: self.zone, epoch: now.epoch });
             }
         };
@@ -364,24 +370,28 @@ impl Pages {
 
     /// The compare-and-swap of the commit is what decides. This looks before anything is written, so that a process that was
     /// taken for dead does not write into pages and descriptors that are its successor's.
-    fn check_fence(&self) -> Result<(), CommitError> {
+    ///
+    /// # Safety
+    /// As [`Pages::roll_back`].
+    unsafe fn check_fence(&self) -> Result<(), CommitError> {
         let now = self.world.published(self.zone);
         if now == self.writer.borrow().published {
             return Ok(());
         }
-        self.fence_off();
+        // SAFETY: passed on to our caller.
+        unsafe { self.fence_off() };
         Err(CommitError::Fenced { zone: self.zone, epoch: now.epoch })
     }
 
-    /// Another process has the zone: no page of the arena is written by this one again. Private copies are let go of where they lie,
-    /// and the next write of each page copies it to the heap.
-    fn fence_off(&self) {
-        let mut writer = self.writer.borrow_mut();
-        writer.fenced = true;
-        let touched = std::mem::take(&mut writer.touched);
-        for (logical, _) in touched {
-            self.settle(logical);
-        }
+    /// Another process has the zone: the tick is thrown away, and no page of the arena is written by this one again. What is written
+    /// from here on is copied to the heap first.
+    ///
+    /// # Safety
+    /// As [`Pages::roll_back`].
+    unsafe fn fence_off(&self) {
+        self.writer.borrow_mut().fenced = true;
+        // SAFETY: passed on to our caller.
+        unsafe { self.roll_back() };
     }
 
     /// The world as it was committed at an earlier tick; `None` when that tick is not one of the window's. The next commit needs it

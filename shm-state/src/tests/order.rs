@@ -117,6 +117,26 @@ fn a_process_that_was_fenced_off_in_its_commit_writes_no_page() {
     assert_eq!((get(&successor, 0)[0], get(&successor, 1)[0], get(&successor, 2)[0]), (1, 2, 0));
 }
 
+/// The tick had no room in the arena, so its copies lie on the heap; they are let go of with it, and reads find committed pages.
+#[test]
+fn a_process_that_was_fenced_off_reads_nothing_that_is_gone() {
+    let world = world(2);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 60).expect("a free slot");
+    (0..4).for_each(|logical| set(&pages, logical, 0, 1));
+    commit(&pages, 1);
+    (0..60).for_each(|logical| set(&pages, logical, 0, 2));
+    world.claim(0, 2).expect("granted");
+    // SAFETY: no reference into pages.
+    assert!(matches!(unsafe { pages.commit(head(2)) }, Err(CommitError::Fenced { .. })));
+    // SAFETY: as above.
+    unsafe { pages.roll_back() };
+    for logical in 0..60 {
+        assert_eq!(get(&pages, logical)[0], u64::from(logical < 4), "page {logical}");
+    }
+    set(&pages, 50, 0, 3);
+    assert_eq!(get(&pages, 50)[0], 3);
+}
+
 fn sum(world: &World, page: u32) -> u64 {
     let mut words: Page = [0; PAGE_WORDS];
     assert!(world.copy_page(crate::world::PageHandle(page.into()), &mut words));
