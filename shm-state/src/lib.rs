@@ -25,12 +25,14 @@ pub mod fsck;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+pub mod heap_pages;
 pub mod inbox;
 pub mod kill_point;
 pub mod mirror;
 pub mod pages;
 pub mod past;
 pub mod segment;
+pub mod sheet;
 #[doc = include_str!("soundness.md")]
 pub mod soundness {}
 pub mod table;

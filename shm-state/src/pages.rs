@@ -5,39 +5,29 @@
 //! ([`Pages::adopt`]), so no two counters have to agree after a crash. A page that a commit replaced is used again only after
 //! the last root that names it has left the window.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use crate::layout::{RootFlags, RootHead};
-use crate::limits::*;
-use crate::memory::Page;
-use crate::past::Past;
+use crate::past::{self, PastPages};
+use crate::sheet::{Behind, Rows, Sheet, zeros};
 use crate::world::{PageHandle, Published, RootError, World};
 use crate::writer::Writer;
-
-/// What a missing page reads as.
-static ZEROS: Page = [0; PAGE_WORDS];
-
-/// Where a logical page lies now.
-pub(crate) struct Slot {
-    /// The committed page, or the private copy; [`ZEROS`] when there is none. Only a private one is ever written.
-    pub(crate) at: Cell<*mut u8>,
-    private: Cell<bool>,
-}
 
 /// The pages of one zone, for the one process that owns it.
 pub struct Pages {
     world: Rc<World>,
     zone: usize,
-    slots: Box<[Slot]>,
-    /// Which slots are private, a bit each, so that they are found without looking at all.
-    private: Box<[Cell<u64>]>,
-    writer: RefCell<Writer>,
+    sheet: Rc<Sheet>,
+    /// Earlier ticks that somebody may look at; each commit closes them.
+    pasts: RefCell<Vec<Weak<Sheet>>>,
 }
 
-/// A page outside the arena, aligned for rows as the arena's pages are.
-#[repr(align(4096))]
-pub(crate) struct HeapPage(Page);
+impl Rows for Rc<Pages> {
+    fn sheet(&self) -> &Rc<Sheet> {
+        &self.sheet
+    }
+}
 
 /// A commit was not published; the world is still the one before the tick.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
@@ -134,18 +124,12 @@ pub enum AdoptError {
     },
 }
 
-/// The page that missing pages read as. It is never written.
-pub(crate) fn zeros() -> *mut u8 {
-    ZEROS.as_ptr().cast::<u8>().cast_mut()
-}
-
 impl Pages {
     fn empty(world: Rc<World>, zone: usize, incarnation: u64, logical_pages: u32, published: Published) -> Self {
-        assert!(logical_pages as usize <= MAX_LOGICAL_PAGES, "the tables fit a zone");
-        let slots = (0..logical_pages).map(|_| Slot { at: Cell::new(zeros()), private: Cell::new(false) }).collect();
-        let private = (0..logical_pages.div_ceil(u64::BITS)).map(|_| Cell::new(0)).collect();
-        let writer = Writer::new(zone, incarnation, logical_pages, published);
-        Self { world, zone, slots, private, writer: RefCell::new(writer) }
+        let writer = RefCell::new(Writer::new(zone, incarnation, logical_pages, published));
+        let behind = Behind::Zone { world: Rc::clone(&world), writer };
+        let sheet = Rc::new(Sheet::new(logical_pages, zeros(), behind));
+        Self { world, zone, sheet, pasts: RefCell::default() }
     }
 
     /// Opens a new match in a zone slot. What an earlier match or an earlier process left behind there is ended and given back
@@ -179,9 +163,9 @@ impl Pages {
         let pages = Self::empty(world, zone, incarnation, logical_pages, published);
         let head = newest.head;
         {
-            let mut writer = pages.writer.borrow_mut();
+            let mut writer = pages.writer().borrow_mut();
             writer.mark(&pages.world, zone, &newest)?;
-            for (slot, handle) in pages.slots.iter().zip(writer.handles()) {
+            for (slot, handle) in pages.sheet.slots.iter().zip(writer.handles()) {
                 slot.at.set(pages.place(*handle));
             }
         }
@@ -189,88 +173,31 @@ impl Pages {
         Ok((pages, head))
     }
 
-    /// Logical pages of the zone.
-    pub(crate) fn logical_pages(&self) -> u32 {
-        self.slots.len() as u32
+    #[cfg(test)]
+    pub(crate) fn read(&self, logical: u32) -> *const u8 {
+        self.sheet.read(logical)
     }
 
-    /// The world that the zone is part of.
-    pub(crate) fn world(&self) -> &World {
-        &self.world
+    #[cfg(test)]
+    pub(crate) fn write(&self, logical: u32) -> *mut u8 {
+        self.sheet.write(logical)
     }
 
-    /// Where a page of an earlier root lies. The root was read from shared memory: a page that no arena has reads as zeros.
-    pub(crate) fn place_in_past(&self, handle: PageHandle) -> *const u8 {
-        if (handle.index() as usize) < self.world.pages() { self.place(handle) } else { zeros() }
+    #[cfg(test)]
+    pub(crate) fn is_private(&self, logical: u32) -> bool {
+        self.sheet.is_private(logical)
+    }
+
+    fn writer(&self) -> &RefCell<Writer> {
+        match &self.sheet.behind {
+            Behind::Zone { writer, .. } => writer,
+            Behind::Past(_) | Behind::Heap(_) => unreachable!("made by `empty`"),
+        }
     }
 
     /// Where a committed page lies.
-    pub(crate) fn place(&self, handle: PageHandle) -> *mut u8 {
+    fn place(&self, handle: PageHandle) -> *mut u8 {
         if handle.is_some() { self.world.page_ptr(handle.index()) } else { zeros() }
-    }
-
-    /// Where a logical page may be read.
-    #[inline]
-    pub(crate) fn read(&self, logical: u32) -> *const u8 {
-        self.slots[logical as usize].at.get()
-    }
-
-    /// Where a logical page may be written: the first call of a tick copies it.
-    #[inline]
-    pub(crate) fn write(&self, logical: u32) -> *mut u8 {
-        let slot = &self.slots[logical as usize];
-        if !slot.private.get() {
-            self.copy(logical, slot);
-        }
-        slot.at.get()
-    }
-
-    #[cold]
-    fn copy(&self, logical: u32, slot: &Slot) {
-        let mut writer = self.writer.borrow_mut();
-        let page = if writer.fenced { None } else { writer.free.take(&self.world) };
-        let to = match page {
-            Some(index) => self.world.page_ptr(index),
-            None => {
-                writer.overflow.push(Box::new(HeapPage([0; PAGE_WORDS])));
-                writer.overflow.last_mut().expect("just pushed").0.as_mut_ptr().cast()
-            }
-        };
-        // SAFETY: the source is ZEROS, a committed page of this zone or a heap page, all PAGE_BYTES long and not written by
-        // anyone (only private pages are, and this slot has none); the target is a page that `free.take` just handed out
-        // to this zone alone, or a heap page made above, so the two do not overlap.
-        unsafe { std::ptr::copy_nonoverlapping(slot.at.get().cast_const(), to, PAGE_BYTES) };
-        slot.at.set(to);
-        slot.private.set(true);
-        let word = &self.private[logical as usize / 64];
-        word.set(word.get() | 1 << (logical % 64));
-        writer.touched.push((logical, page));
-        crate::kill_point!("page:copied");
-    }
-
-    pub(crate) fn is_private(&self, logical: u32) -> bool {
-        self.slots[logical as usize].private.get()
-    }
-
-    /// The first page at or after `from` and before `end` that this tick copied.
-    pub(crate) fn next_private(&self, from: u32, end: u32) -> Option<u32> {
-        let mut at = from;
-        while at < end {
-            let word = self.private[at as usize / 64].get() >> (at % 64);
-            if word != 0 {
-                return Some(at + word.trailing_zeros()).filter(|page| *page < end);
-            }
-            at = (at / 64 + 1) * 64;
-        }
-        None
-    }
-
-    fn settle(&self, logical: u32) -> &Slot {
-        let slot = &self.slots[logical as usize];
-        slot.private.set(false);
-        let word = &self.private[logical as usize / 64];
-        word.set(word.get() & !(1 << (logical % 64)));
-        slot
     }
 
     /// Throws the tick away: every page is the committed one again.
@@ -278,10 +205,10 @@ impl Pages {
     /// # Safety
     /// No reference into a table of this zone may be alive.
     pub unsafe fn roll_back(&self) {
-        let mut writer = self.writer.borrow_mut();
+        let mut writer = self.writer().borrow_mut();
         let writer = &mut *writer;
         for (logical, page) in writer.touched.drain(..) {
-            self.settle(logical).at.set(self.place(writer.levels[0][logical as usize]));
+            self.sheet.settle(logical).at.set(self.place(writer.levels[0][logical as usize]));
             // Of a process that was fenced off no page is free: they are its successor's.
             if let Some(index) = page.filter(|_| !writer.fenced) {
                 writer.free.put(index);
@@ -296,7 +223,7 @@ impl Pages {
     /// goes to memory of its own, and no commit succeeds.
     ///
     /// # Safety
-    /// No reference into a table of this zone and no [`Past`] of it may be alive.
+    /// No reference into a table of this zone, as it is or as it was, may be alive.
     pub unsafe fn commit(&self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: passed on to our caller.
         unsafe { self.commit_after(head, || ()) }
@@ -309,18 +236,18 @@ impl Pages {
     pub(crate) unsafe fn commit_after(&self, head: RootHead, meanwhile: impl FnOnce()) -> Result<RootHead, CommitError> {
         // SAFETY: passed on to our caller.
         unsafe { self.check_fence()? };
-        let built = self.writer.borrow_mut().build(&self.world, &self.slots);
+        let built = self.writer().borrow_mut().build(&self.world, &self.sheet.slots);
         let Some(retired) = built else {
             let extents = self.world.extents_used();
             // SAFETY: passed on to our caller.
             unsafe { self.roll_back() };
             // What this tick took in vain may be what another zone needs.
-            self.writer.borrow_mut().free.shrink(&self.world);
+            self.writer().borrow_mut().free.shrink(&self.world);
             return Err(CommitError::ArenaFull { extents });
         };
         meanwhile();
-        let mut writer = self.writer.borrow_mut();
-        let head = RootHead { logical_pages: self.slots.len() as u32, ..head };
+        let mut writer = self.writer().borrow_mut();
+        let head = RootHead { logical_pages: self.sheet.slots.len() as u32, ..head };
         let head = match writer.publish(&self.world, self.zone, head) {
             Ok(head) => head,
             Err(fenced) => {
@@ -331,8 +258,9 @@ impl Pages {
             }
         };
         for (logical, _) in writer.touched.drain(..) {
-            self.settle(logical);
+            self.sheet.settle(logical);
         }
+        self.close_pasts();
         writer.retired.push_back((head.sequence, retired));
         writer.reclaim(&self.world, head.sequence);
         crate::kill_point!("commit:reclaimed");
@@ -342,15 +270,15 @@ impl Pages {
     /// Ends the match: a last root without pages, out of every reader's window, and all extents back in the arena.
     ///
     /// # Safety
-    /// No reference into a table of this zone and no [`Past`] of it may be alive; the tables must not be used again.
+    /// No reference into a table of this zone, as it is or as it was, may be alive; the tables must not be used again.
     pub unsafe fn end(&self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: passed on to our caller.
         unsafe {
             self.roll_back();
             self.check_fence()?;
         }
-        let mut writer = self.writer.borrow_mut();
-        let logical_pages = self.slots.len() as u32;
+        let mut writer = self.writer().borrow_mut();
+        let logical_pages = self.sheet.slots.len() as u32;
         let head = RootHead { incarnation: writer.incarnation, first_sequence: writer.first_sequence, logical_pages, ..head };
         let (published, head) = match self.world.leave(self.zone, writer.published, head) {
             Ok(left) => left,
@@ -361,9 +289,10 @@ impl Pages {
                 return Err(CommitError::Fenced { zone: self.zone, epoch: now.epoch });
             }
         };
-        for slot in &self.slots {
+        for slot in &self.sheet.slots {
             slot.at.set(zeros());
         }
+        self.close_pasts();
         writer.forget(published);
         Ok(head)
     }
@@ -375,7 +304,7 @@ impl Pages {
     /// As [`Pages::roll_back`].
     unsafe fn check_fence(&self) -> Result<(), CommitError> {
         let now = self.world.published(self.zone);
-        if now == self.writer.borrow().published {
+        if now == self.writer().borrow().published {
             return Ok(());
         }
         // SAFETY: passed on to our caller.
@@ -389,20 +318,49 @@ impl Pages {
     /// # Safety
     /// As [`Pages::roll_back`].
     unsafe fn fence_off(&self) {
-        self.writer.borrow_mut().fenced = true;
+        self.writer().borrow_mut().fenced = true;
         // SAFETY: passed on to our caller.
         unsafe { self.roll_back() };
     }
 
-    /// The world as it was committed at an earlier tick; `None` when that tick is not one of the window's. The next commit needs it
-    /// gone.
-    pub fn at(&self, tick: u32) -> Option<Past<'_>> {
-        let sequence = self.writer.borrow().sequence_of(tick)?;
-        Past::new(self, self.world.root(self.zone, sequence).ok()?)
+    /// Pages that can show the zone at an earlier tick: tables are bound on them once, and [`Pages::look_back`] opens them.
+    pub fn past(&self) -> PastPages {
+        let past = PastPages::new(Rc::clone(&self.world), self.sheet.logical_pages());
+        self.pasts.borrow_mut().push(Rc::downgrade(past.sheet()));
+        past
+    }
+
+    /// Lets `past`, which is this zone's, show the commit of an earlier tick until the next commit; `false` when that tick is not one of
+    /// the window's.
+    ///
+    /// # Safety
+    /// No reference into a table on `past` may be alive.
+    pub unsafe fn look_back(&self, past: &PastPages, tick: u32) -> bool {
+        let ours = self.pasts.borrow().iter().any(|sheet| std::ptr::eq(sheet.as_ptr(), Rc::as_ptr(past.sheet())));
+        assert!(ours, "the past is one of this zone");
+        let Some(sequence) = self.writer().borrow().sequence_of(tick) else { return false };
+        self.world.root(self.zone, sequence).is_ok_and(|root| past.show(root))
+    }
+
+    /// Pages that show the commit of an earlier tick until the next commit; `None` when that tick is not one of the window's.
+    pub fn at(&self, tick: u32) -> Option<PastPages> {
+        let past = self.past();
+        // SAFETY: nothing is bound on them yet.
+        unsafe { self.look_back(&past, tick) }.then_some(past)
+    }
+
+    /// A page of the window is used again after a commit only, so before that nobody sees another's.
+    fn close_pasts(&self) {
+        self.pasts.borrow_mut().retain(|sheet| {
+            sheet.upgrade().is_some_and(|sheet| {
+                past::close(&sheet);
+                true
+            })
+        });
     }
 
     /// Extents that the zone owns.
     pub fn extents(&self) -> usize {
-        self.writer.borrow().free.extents.len()
+        self.writer().borrow().free.extents.len()
     }
 }

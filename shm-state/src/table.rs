@@ -9,9 +9,8 @@ use std::rc::Rc;
 
 use crate::layout::hash_bytes;
 use crate::limits::{MAX_LOGICAL_PAGES, PAGE_BYTES};
-use crate::pages::Pages;
-use crate::past::Past;
 use crate::plain::{Plain, clear_padding};
+use crate::sheet::{Rows, Sheet};
 
 /// Alignment of the first row of a page; no row may ask for more.
 pub(crate) const ROW_ALIGN: usize = 16;
@@ -119,9 +118,9 @@ impl Tables {
     }
 }
 
-/// A table of its zone's owner: reads go to the committed page, the first write of a tick copies it.
+/// A table on a zone's pages, or on what reads like them: reads go to the committed page, the first write of a tick copies it.
 pub struct Table<T> {
-    pages: Rc<Pages>,
+    pages: Rc<Sheet>,
     at: TableAt,
     rows: PhantomData<T>,
 }
@@ -139,11 +138,12 @@ impl<T: Plain> Table<T> {
     /// When the place was declared for rows of another size.
     ///
     /// # Safety
-    /// No other `Table` for the same place of the same zone may be used in this process, through other pages neither; the rows
-    /// there were written as `T` by this program (or not at all); and nobody stores into the zone's pages by way of their memory.
-    pub unsafe fn bind(pages: &Rc<Pages>, at: TableAt) -> Self {
+    /// No other `Table` for the same place of the same pages may be used in this process, through other pages of the same zone
+    /// neither, but for those of its past; the rows there were written as `T` by this program (or not at all); and nobody stores into
+    /// the zone's pages by way of their memory.
+    pub unsafe fn bind(pages: &impl Rows, at: TableAt) -> Self {
         assert_eq!(at.row_bytes as usize, size_of::<T>(), "the table was declared for rows of this size");
-        Self { pages: Rc::clone(pages), at, rows: PhantomData }
+        Self { pages: Rc::clone(pages.sheet()), at, rows: PhantomData }
     }
 
     /// Where it lies.
@@ -177,19 +177,6 @@ impl<T: Plain> Table<T> {
         // SAFETY: the row is present, so it was written as a `T` (contract of `bind`); it lies inside the page and is
         // aligned (`rows_per_page`, ROW_ALIGN). It is not written while `&self` is borrowed: writing takes `&mut self`, and
         // a commit or roll-back demands that no reference is alive.
-        Self::present_in(page, index).then(|| unsafe { &*Self::row_in(page, index) })
-    }
-
-    /// A row as it was at an earlier tick.
-    ///
-    /// # Panics
-    /// When the moment is another zone's.
-    pub fn get_at<'p>(&self, past: &'p Past<'_>, row: u32) -> Option<&'p T> {
-        assert!(past.is_of(&self.pages), "the moment is one of this table's zone");
-        let (page, index) = self.place(row)?;
-        let page = past.read(page);
-        // SAFETY: as in `get`; the page is a committed one of the window, which nobody writes before it has left it, and that
-        // needs a commit, which demands that no reference is alive.
         Self::present_in(page, index).then(|| unsafe { &*Self::row_in(page, index) })
     }
 
@@ -302,7 +289,7 @@ impl<T: Plain> Table<T> {
 
 /// A table for joins: hands out places row by row, without borrowing the table.
 pub struct RawTable<T> {
-    pages: Rc<Pages>,
+    pages: Rc<Sheet>,
     at: TableAt,
     rows: PhantomData<T>,
 }

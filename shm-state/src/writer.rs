@@ -7,7 +7,8 @@ use crate::hash::page_hash;
 use crate::layout::RootHead;
 use crate::limits::*;
 use crate::memory::Page;
-use crate::pages::{AdoptError, CommitError, HeapPage, Slot, zeros};
+use crate::pages::{AdoptError, CommitError};
+use crate::sheet::{Slot, zeros};
 use crate::tree::{MAX_LEVELS, Named, Tree, walk};
 use crate::world::{PageHandle, Published, Root, World, owner_word};
 
@@ -38,6 +39,10 @@ pub(crate) struct Writer {
     /// Pages that stopped being part of the world with the root of this sequence.
     pub(crate) retired: VecDeque<(u64, Vec<u32>)>,
 }
+
+/// A page outside the arena, aligned for rows as the arena's pages are.
+#[repr(align(4096))]
+pub(crate) struct HeapPage(Page);
 
 /// What becomes of a table page in a commit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +75,24 @@ impl Writer {
             free: FreePages::new(owner_word(zone, incarnation), zone * 7),
             retired: VecDeque::with_capacity(WINDOW as usize + 2),
         }
+    }
+
+    /// Copies the page that `slot` shows to one that nobody else names, in the arena if it has room.
+    pub(crate) fn copy(&mut self, world: &World, logical: u32, slot: &Slot) -> *mut u8 {
+        let page = if self.fenced { None } else { self.free.take(world) };
+        let to = match page {
+            Some(index) => world.page_ptr(index),
+            None => {
+                self.overflow.push(Box::new(HeapPage([0; PAGE_WORDS])));
+                self.overflow.last_mut().expect("just pushed").0.as_mut_ptr().cast()
+            }
+        };
+        // SAFETY: the source is the page of zeros, a committed page of this zone or a heap page, all PAGE_BYTES long and not written
+        // by anyone (only private pages are, and this slot has none); the target is a page that `free.take` just handed out
+        // to this zone alone, or a heap page made above, so the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(slot.at.get().cast_const(), to, PAGE_BYTES) };
+        self.touched.push((logical, page));
+        to
     }
 
     /// Committed handles of the logical pages.

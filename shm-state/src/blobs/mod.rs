@@ -15,8 +15,6 @@ mod slabs;
 #[cfg(test)]
 mod tests;
 
-use std::rc::Rc;
-
 use classes::Class;
 use place::Place;
 use slabs::Slabs;
@@ -26,8 +24,7 @@ pub use check::{BlobList, BlobProblem, check};
 
 use crate::layout::{BlobMeta, BlobPageRow, BlobRow};
 use crate::limits::{MAX_BLOB_BYTES, PAGE_BYTES};
-use crate::pages::Pages;
-use crate::past::Past;
+use crate::sheet::Rows;
 use crate::table::{Table, TableAt, Tables};
 
 /// Names a blob for as long as it lives. Freed indices are reused last-freed-first, with the next generation.
@@ -127,12 +124,12 @@ impl Blobs {
     /// # Safety
     /// No other `Blobs` for the same place of the same pages may exist, and the place was declared by [`BlobsAt::declare`]
     /// among the tables of these pages.
-    pub unsafe fn bind(pages: &Rc<Pages>, at: BlobsAt) -> Self {
+    pub unsafe fn bind(pages: &impl Rows, at: BlobsAt) -> Self {
         // SAFETY: the three tables are the space's own (their places are private to it), and it is the only one (our
         // contract), which wrote their rows as these types. Any bit pattern is a value of them.
         let (meta, ids, rows) =
             unsafe { (Table::bind(pages, at.meta), Table::bind(pages, at.ids), Table::bind(pages, at.pages)) };
-        Self { at, meta, ids, slabs: Slabs::new(pages, at.base, rows) }
+        Self { at, meta, ids, slabs: Slabs::new(pages.sheet(), at.base, rows) }
     }
 
     /// Where it lies.
@@ -160,13 +157,6 @@ impl Blobs {
     /// A blob's bytes; `None` when it lives no more.
     pub fn get(&self, id: BlobId) -> Option<&[u8]> {
         Some(self.slabs.bytes(&self.place(id)?))
-    }
-
-    /// A blob's bytes as they were at an earlier tick of the window; `None` when it did not live then.
-    pub fn get_at<'p>(&self, past: &'p Past<'_>, id: BlobId) -> Option<&'p [u8]> {
-        let row = self.ids.get_at(past, id.index).filter(|row| is_live(row, id))?;
-        let place = intact(Place::of(id, row, |page| self.slabs.row_at(past, page)));
-        Some(self.slabs.bytes_at(past, &place))
     }
 
     /// Stores other bytes under the same id. What a commit has published stays what it is: this tick works on copies of its pages.

@@ -11,8 +11,7 @@ use super::classes::{Class, first_free, is_taken};
 use super::place::Place;
 use crate::layout::{BlobMeta, BlobPageRow};
 use crate::limits::PAGE_BYTES;
-use crate::pages::Pages;
-use crate::past::Past;
+use crate::sheet::Sheet;
 use crate::table::Table;
 use zerocopy::FromZeros;
 
@@ -20,7 +19,7 @@ const DAMAGED: &str = "the rows of the blob space contradict each other: run `ri
 
 /// The divided pages of one blob space.
 pub(crate) struct Slabs {
-    pages: Rc<Pages>,
+    pages: Rc<Sheet>,
     /// First logical page; the rows of `rows` are the pages behind it.
     base: u32,
     rows: Table<BlobPageRow>,
@@ -28,16 +27,12 @@ pub(crate) struct Slabs {
 
 impl Slabs {
     /// The pages from `base` on, as many as `rows` has rows, which belong to the caller alone.
-    pub(crate) fn new(pages: &Rc<Pages>, base: u32, rows: Table<BlobPageRow>) -> Self {
+    pub(crate) fn new(pages: &Rc<Sheet>, base: u32, rows: Table<BlobPageRow>) -> Self {
         Self { pages: Rc::clone(pages), base, rows }
     }
 
     pub(crate) fn row(&self, page: u32) -> Option<BlobPageRow> {
         self.rows.get(page).copied()
-    }
-
-    pub(crate) fn row_at(&self, past: &Past<'_>, page: u32) -> Option<BlobPageRow> {
-        self.rows.get_at(past, page).copied()
     }
 
     #[cfg(test)]
@@ -145,16 +140,6 @@ impl Slabs {
         let page = self.pages.read(self.base + place.page);
         // SAFETY: `read` gives a page of PAGE_BYTES, and `range` checked that the range lies inside it. The space's pages are
         // written only through `write`, which takes `&mut self`, and a commit or roll-back demands that no reference is alive.
-        unsafe { std::slice::from_raw_parts(page.add(range.start), range.len()) }
-    }
-
-    /// The bytes of a blob as they were at an earlier tick, where its rows of that tick say.
-    pub(crate) fn bytes_at<'p>(&self, past: &'p Past<'_>, place: &Place) -> &'p [u8] {
-        let range = self.range(place);
-        let page = past.read(self.base + place.page);
-        // SAFETY: `read` gives a page of PAGE_BYTES, and `range` checked that the range lies inside it. It is a committed page of
-        // the window, which nobody writes before it has left it, and that needs a commit, which demands that no reference is
-        // alive.
         unsafe { std::slice::from_raw_parts(page.add(range.start), range.len()) }
     }
 

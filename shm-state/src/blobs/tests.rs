@@ -9,6 +9,7 @@ use super::*;
 use crate::layout::RootHead;
 use crate::limits::{BLOB_CLASSES, PAGE_WORDS};
 use crate::mirror::Mirror;
+use crate::pages::Pages;
 use crate::world::World;
 
 struct Zone {

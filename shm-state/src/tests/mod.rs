@@ -3,6 +3,7 @@
 mod allocator;
 mod damage;
 mod fsck;
+mod heap_pages;
 mod hostile;
 mod lock;
 mod loom;

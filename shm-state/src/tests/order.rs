@@ -146,6 +146,6 @@ fn sum(world: &World, page: u32) -> u64 {
 fn get_zeros() -> Page {
     let mut page = [1; PAGE_WORDS];
     // SAFETY: the page of zeros is PAGE_BYTES long and never written.
-    unsafe { std::ptr::copy_nonoverlapping(crate::pages::zeros().cast_const(), page.as_mut_ptr().cast::<u8>(), PAGE_BYTES) };
+    unsafe { std::ptr::copy_nonoverlapping(crate::sheet::zeros().cast_const(), page.as_mut_ptr().cast::<u8>(), PAGE_BYTES) };
     page
 }

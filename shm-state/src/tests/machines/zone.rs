@@ -9,6 +9,7 @@ use crate::hash::page_hash;
 use crate::layout::RootFlags;
 use crate::limits::{MAX_TABLES, WINDOW};
 use crate::pages::{AdoptError, CommitError};
+use crate::sheet::Rows as _;
 use crate::tree::Tree;
 use crate::world::{PageHandle, Published, Root, RootError};
 
@@ -438,11 +439,11 @@ impl Zone {
             return;
         };
         let past = pages.at(committed.tick).expect("a tick of the window");
-        assert_eq!(past.head().tick, committed.tick);
+        assert_eq!(past.head().map(|head| head.tick), Some(committed.tick));
         for logical in self.shape.written {
             let mut page: Page = [0; PAGE_WORDS];
             // SAFETY: `read` gives a page of PAGE_BYTES that nobody writes while its root is in the window.
-            unsafe { std::ptr::copy_nonoverlapping(past.read(logical), page.as_mut_ptr().cast::<u8>(), PAGE_BYTES) };
+            unsafe { std::ptr::copy_nonoverlapping(past.sheet().read(logical), page.as_mut_ptr().cast::<u8>(), PAGE_BYTES) };
             assert!(page == page_of(&committed.state, logical), "page {logical} at tick {}", committed.tick);
         }
     }
