@@ -7,20 +7,28 @@
 //! The control stream is the one stream of a connection: the client opens it, both ends write frames (see
 //! [`crate::codec`]). The driver puts frames together and hands over whole ones.
 
+mod addresses;
 mod conn;
+mod meter;
 mod report;
 mod wheel;
 
 pub use conn::{Conn, SendError, WriteError};
+pub use meter::Limits;
 pub use report::{Closed, DriverStats};
 
 use crate::control::Code;
-use crate::limits::{MAX_CLIENT_FRAME, MAX_CONNECTIONS, MAX_FRAME, MAX_GSO_SEGMENTS, MAX_HANDSHAKES};
+use crate::limits::{
+    ACCEPTS_PER_POLL, MAX_CLIENT_FRAME, MAX_CONNECTIONS, MAX_FRAME, MAX_GSO_SEGMENTS, MAX_HANDSHAKES, RETRY_SHARE,
+};
+use addresses::{Addresses, Origin, Verdict};
 use bytes::BytesMut;
 use conn::Event;
+use meter::Meter;
 use quinn_proto::{
     ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming, ServerConfig, Transmit,
 };
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -66,7 +74,12 @@ pub struct Driver<T> {
     /// Places in `slots` of connections to look at, each at most once (`Conn::dirty`).
     dirty: Vec<u32>,
     dirty_spare: Vec<u32>,
-    incoming: Vec<Incoming>,
+    /// Handshakes that were admitted and not begun yet.
+    incoming: VecDeque<(Incoming, Option<Origin>)>,
+    addresses: Addresses,
+    limits: Limits,
+    /// The beginning of the microseconds that limits are counted in.
+    epoch: Instant,
     wheel: Wheel,
     scratch: Vec<u8>,
     handshakes: usize,
@@ -96,13 +109,21 @@ impl<T> Driver<T> {
             slots: Vec::new(),
             dirty: Vec::new(),
             dirty_spare: Vec::new(),
-            incoming: Vec::new(),
+            incoming: VecDeque::new(),
+            addresses: Addresses::default(),
+            limits: Limits::NONE,
+            epoch: now,
             wheel: Wheel::new(now),
             scratch: Vec::with_capacity(MAX_GSO_SEGMENTS * 1500),
             handshakes: 0,
             max_frame,
             stats: DriverStats::default(),
         }
+    }
+
+    /// Holds peers to these limits from now on; there are none before.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Begins a connection.
@@ -115,7 +136,7 @@ impl<T> Driver<T> {
         app: T,
     ) -> Result<ConnId, quinn_proto::ConnectError> {
         let (handle, quic) = self.endpoint.connect(now, config, remote, server_name)?;
-        Ok(self.insert(handle, quic, app))
+        Ok(self.insert(now, handle, quic, app, None))
     }
 
     /// Takes in one UDP payload. What it calls for is done by the next [`Driver::poll`], except for answers to packets of
@@ -132,17 +153,39 @@ impl<T> Driver<T> {
         self.stats.udp_in += 1;
         self.stats.bytes_in += data.len() as u64;
         self.scratch.clear();
+        let (now_us, bytes) = (self.micros(now), data.len() as u32);
+        // A first packet costs a key derivation before it can be seen whose it is.
+        if is_initial(&data) && !self.addresses.hears_stranger(&self.limits, from.ip(), now_us) {
+            self.stats.strangers_limited += 1;
+            return;
+        }
         match self.endpoint.handle(now, from, local_ip, ecn, data, &mut self.scratch) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(conn) = self.slots.get_mut(handle.0).and_then(|slot| slot.conn.as_mut()) {
-                    conn.quic.handle_event(event);
-                    conn.make_dirty(&mut self.dirty);
+                let Some(conn) = self.slots.get_mut(handle.0).and_then(|slot| slot.conn.as_mut()) else { return };
+                match conn.meter.packet(&self.limits, now_us, bytes) {
+                    meter::Pass::Yes => conn.quic.handle_event(event),
+                    meter::Pass::Dropped => return self.stats.packets_limited += 1,
+                    meter::Pass::Flood => {
+                        self.stats.packets_limited += 1;
+                        conn.close(Code::Flooding, "more packets than a client may send");
+                    }
+                }
+                conn.make_dirty(&mut self.dirty);
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.consider(now_us, incoming, out),
+            Some(DatagramEvent::Response(transmit)) => {
+                if self.addresses.hears_stranger(&self.limits, from.ip(), now_us) {
+                    self.respond(&transmit, out);
+                } else {
+                    self.stats.strangers_limited += 1;
                 }
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.consider(incoming, out),
-            Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, out),
             None => {}
         }
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_micros() as u64
     }
 
     /// Lets timers go off that are due.
@@ -167,7 +210,8 @@ impl<T> Driver<T> {
 
     /// When [`Driver::handle_timeouts`] is next to be called; it may be early, never late.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        // Handshakes that wait for their turn are due at once.
+        if self.incoming.is_empty() { self.wheel.next() } else { Some(self.epoch) }
     }
 
     /// Whether [`Driver::poll`] has something to do.
@@ -178,8 +222,9 @@ impl<T> Driver<T> {
     /// Tells the handler what happened and hands out everything that is to be sent. A transmission of several segments
     /// says their size in `segment_size`; the last may be shorter.
     pub fn poll(&mut self, now: Instant, handler: &mut impl Handler<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
-        for incoming in std::mem::take(&mut self.incoming) {
-            self.accept(now, incoming, handler, out);
+        for _ in 0..ACCEPTS_PER_POLL {
+            let Some((incoming, origin)) = self.incoming.pop_front() else { break };
+            self.accept(now, incoming, origin, handler, out);
         }
         let spare = std::mem::take(&mut self.dirty_spare);
         let mut dirty = std::mem::replace(&mut self.dirty, spare);
@@ -188,6 +233,7 @@ impl<T> Driver<T> {
             let Some(mut conn) = self.slots[index as usize].conn.take() else { continue };
             conn.dirty = false;
             if self.drive(now, &mut conn, handler, out) {
+                self.addresses.release(conn.origin);
                 continue;
             }
             if let Some(deadline) = conn.quic.poll_timeout() {
@@ -240,48 +286,71 @@ impl<T> Driver<T> {
         self.stats
     }
 
-    /// Refuses a newcomer beyond the limits, and asks it to prove its address when many handshakes are under way.
-    fn consider(&mut self, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
+    /// Refuses a newcomer beyond the limits, and asks it to prove its address when it is needed to tell who it is: many handshakes
+    /// are under way, or from that address.
+    fn consider(&mut self, now_us: u64, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
         let handshakes = self.handshakes + self.incoming.len();
         let connections = self.endpoint.open_connections() + self.incoming.len();
-        self.scratch.clear();
         if handshakes >= MAX_HANDSHAKES || connections >= MAX_CONNECTIONS {
             self.stats.refused_full += 1;
-            let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
-            return self.respond(&transmit, out);
+            return self.refuse(incoming, out);
         }
-        if handshakes >= MAX_HANDSHAKES / 2 && !incoming.remote_address_validated() && incoming.may_retry() {
-            self.stats.retried += 1;
-            match self.endpoint.retry(incoming, &mut self.scratch) {
-                Ok(transmit) => self.respond(&transmit, out),
-                Err(error) => self.endpoint.ignore(error.into_incoming()),
+        let proven = incoming.remote_address_validated() || !incoming.may_retry();
+        if handshakes >= MAX_HANDSHAKES / RETRY_SHARE && !proven {
+            return self.retry(incoming, out);
+        }
+        match self.addresses.admit(&self.limits, incoming.remote_address().ip(), proven, now_us) {
+            Verdict::Admit(origin) => self.incoming.push_back((incoming, origin)),
+            Verdict::Prove => self.retry(incoming, out),
+            Verdict::TooFast => {
+                self.stats.handshakes_limited += 1;
+                self.endpoint.ignore(incoming);
             }
-            return;
+            Verdict::TooMany => {
+                self.stats.addresses_full += 1;
+                self.refuse(incoming, out);
+            }
         }
-        self.incoming.push(incoming);
+    }
+
+    fn refuse(&mut self, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.scratch.clear();
+        let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
+        self.respond(&transmit, out);
+    }
+
+    fn retry(&mut self, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.scratch.clear();
+        self.stats.retried += 1;
+        match self.endpoint.retry(incoming, &mut self.scratch) {
+            Ok(transmit) => self.respond(&transmit, out),
+            Err(error) => self.endpoint.ignore(error.into_incoming()),
+        }
     }
 
     fn accept(
         &mut self,
         now: Instant,
         incoming: Incoming,
+        origin: Option<Origin>,
         handler: &mut impl Handler<T>,
         out: &mut impl FnMut(&Transmit, &[u8]),
     ) {
-        self.scratch.clear();
         let Some(app) = handler.accepted(incoming.remote_address()) else {
             self.stats.refused_by_handler += 1;
-            let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
-            return self.respond(&transmit, out);
+            self.addresses.release(origin);
+            return self.refuse(incoming, out);
         };
+        self.scratch.clear();
         // Counted before it can fail: what is accepted less what failed or was closed is what is there.
         self.stats.accepted += 1;
         match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
             Ok((handle, quic)) => {
-                self.insert(handle, quic, app);
+                self.insert(now, handle, quic, app, origin);
             }
             Err(error) => {
                 self.stats.handshake_failed += 1;
+                self.addresses.release(origin);
                 if let Some(transmit) = error.response {
                     self.respond(&transmit, out);
                 }
@@ -289,14 +358,22 @@ impl<T> Driver<T> {
         }
     }
 
-    fn insert(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, app: T) -> ConnId {
+    fn insert(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        quic: quinn_proto::Connection,
+        app: T,
+        origin: Option<Origin>,
+    ) -> ConnId {
+        let meter = Meter::new(&self.limits, self.micros(now));
         while self.slots.len() <= handle.0 {
             self.slots.push(Slot { generation: 0, conn: None });
         }
         let slot = &mut self.slots[handle.0];
         slot.generation = slot.generation.wrapping_add(1);
         let id = ConnId { index: handle.0 as u32, generation: slot.generation };
-        let conn = slot.conn.insert(Box::new(Conn::new(id, quic, app)));
+        let conn = slot.conn.insert(Box::new(Conn::new(id, quic, app, meter, origin)));
         conn.make_dirty(&mut self.dirty);
         self.handshakes += 1;
         id
@@ -385,6 +462,11 @@ impl<T> Driver<T> {
             out(&transmit, &self.scratch[..transmit.size]);
         }
     }
+}
+
+/// Whether a packet looks like the first of a connection (RFC 9000, section 17.2.2).
+fn is_initial(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| first & 0b1011_0000 == 0b1000_0000)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 pub mod ack;
 pub mod baseline;
 pub mod bits;
+pub mod bucket;
 pub mod client_world;
 pub mod codec;
 pub mod component;

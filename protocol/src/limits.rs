@@ -53,6 +53,18 @@ pub const SENT_RECORDS: usize = 4096;
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// Connections whose handshake is not yet done.
 pub const MAX_HANDSHAKES: usize = 1_024;
+/// The share of [`MAX_HANDSHAKES`] under way from which newcomers must prove their address, as a divisor.
+pub const RETRY_SHARE: usize = 4;
+/// Handshakes that one poll of a driver begins. Each costs a signature, and those who play are not to wait for many of them.
+pub const ACCEPTS_PER_POLL: usize = 2;
+/// Source addresses of which something is known at one time; above [`MAX_CONNECTIONS`], so that open ones never fill the table.
+pub const MAX_ADDRESSES: usize = 1 << 14;
+/// Addresses that are looked at for one to be forgotten when the table is full.
+pub const ADDRESS_LOOKS: usize = 64;
+/// The share of an address's handshakes that is kept for those that have proven that they come from there, as a divisor.
+pub const PROOF_SHARE: u32 = 2;
+/// Packets of no connection, answered or looked into, for each handshake that an address may begin.
+pub const STRANGERS_PER_HANDSHAKE: u32 = 8;
 /// Datagrams in one transmission with segmentation offload.
 pub const MAX_GSO_SEGMENTS: usize = 10;
 /// Slots of the timer wheel, one millisecond each.
@@ -70,5 +82,6 @@ pub const CONNECTION_ID_BYTES: usize = 10;
 /// Slots of front-ends behind one port: the first byte of a connection id modulo this is the slot.
 pub const FRONTEND_SLOTS: u8 = 16;
 
+const _: () = assert!(MAX_ADDRESSES > MAX_CONNECTIONS);
 const _: () = assert!(MAX_CONTROL_BACKLOG >= MAX_FRAME + 2);
 const _: () = assert!(crate::input::HEADER_BYTES + MAX_INPUTS * MAX_INPUT_BYTES <= MAX_SNAPSHOT_BYTES);

@@ -1,5 +1,7 @@
 //! One connection: its datagrams, its control stream, its end.
 
+use super::addresses::Origin;
+use super::meter::Meter;
 use super::{Closed, ConnId, DriverStats};
 use crate::codec::{self, EncodeError};
 use crate::control::Code;
@@ -45,6 +47,10 @@ pub struct Conn<T> {
     pub(super) dirty: bool,
     /// The millisecond of the wheel in which its timer stands; 0 if in none.
     pub(super) armed: u64,
+    /// What is left of what its peer may send.
+    pub(super) meter: Meter,
+    /// The address that it is counted for.
+    pub(super) origin: Option<Origin>,
     id: ConnId,
     connected: bool,
     /// Set when the application, or a bound, wants it closed; taken by the next poll.
@@ -83,12 +89,14 @@ pub(super) struct Rest {
 struct StreamReset;
 
 impl<T> Conn<T> {
-    pub(super) fn new(id: ConnId, quic: Connection, app: T) -> Conn<T> {
+    pub(super) fn new(id: ConnId, quic: Connection, app: T, meter: Meter, origin: Option<Origin>) -> Conn<T> {
         Conn {
             app,
             quic,
             dirty: false,
             armed: 0,
+            meter,
+            origin,
             id,
             connected: false,
             closing: None,

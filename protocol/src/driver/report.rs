@@ -76,6 +76,14 @@ pub struct DriverStats {
     pub refused_by_handler: u64,
     /// Addresses asked to prove themselves because many handshakes were under way.
     pub retried: u64,
+    /// Handshakes not answered because their address begins too many.
+    pub handshakes_limited: u64,
+    /// Handshakes refused because their address has too many connections.
+    pub addresses_full: u64,
+    /// Packets of no connection that were dropped because their address sends too many.
+    pub strangers_limited: u64,
+    /// Packets that were dropped, not even decrypted, because their connection sends too many or too much.
+    pub packets_limited: u64,
     /// Handshakes that succeeded.
     pub connected: u64,
     /// Handshakes that failed.

@@ -8,6 +8,8 @@ use rustls::pki_types::PrivateKeyDer;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+mod limits_of_peers;
+
 #[derive(Default)]
 struct Log {
     refuse: bool,

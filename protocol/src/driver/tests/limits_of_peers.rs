@@ -1,0 +1,129 @@
+//! What a driver does about peers that send too much, too often, or in too great a number.
+
+use super::*;
+use crate::bucket::Rate;
+
+/// Limits for one subject: the others are not reached.
+const WIDE: Limits = Limits { exempt_loopback: false, connections_per_address: 1000, handshakes: TENS, ..Limits::NONE };
+const TENS: Rate = Rate { per_second: 1000, burst: 1000 };
+
+fn limited(limits: Limits) -> Pair {
+    let mut pair = Pair::new(0);
+    pair.server.limit(limits);
+    pair
+}
+
+fn datagrams(pair: &mut Pair, client: ConnId, count: u32) {
+    for _ in 0..count {
+        // What does not fit the client's own buffer is dropped there.
+        let _ = pair.client.connection(client).unwrap().send_datagram(&[5; 1000]);
+    }
+    pair.step();
+}
+
+#[test]
+fn a_flood_of_packets_is_dropped_counted_and_then_closed() {
+    let limits = Limits { packets: Rate { per_second: 100, burst: 50 }, excess: Rate { per_second: 1, burst: 30 }, ..WIDE };
+    let mut pair = limited(limits);
+    let client = pair.connect();
+    pair.run(50);
+    for _ in 0..200 {
+        if pair.client.get(client).is_some_and(|conn| conn.is_open()) {
+            datagrams(&mut pair, client, 10);
+        } else {
+            pair.step();
+        }
+    }
+    assert_eq!(pair.at_server.closed, [Closed::ByUs(Code::Flooding)]);
+    assert!(pair.at_server.datagrams.len() < 100, "{} were let through", pair.at_server.datagrams.len());
+    assert!(pair.server.stats().packets_limited > 30);
+}
+
+#[test]
+fn bytes_are_limited_as_packets_are() {
+    let limits = Limits { bytes: Rate { per_second: 1000, burst: 10_000 }, ..WIDE };
+    let mut pair = limited(limits);
+    let client = pair.connect();
+    pair.run(50);
+    (0..20).for_each(|_| datagrams(&mut pair, client, 1));
+    assert!(pair.at_server.datagrams.len() < 10, "{} were let through", pair.at_server.datagrams.len());
+    assert!(pair.server.stats().packets_limited > 10 && pair.at_server.closed.is_empty());
+}
+
+#[test]
+fn who_keeps_to_the_limits_loses_nothing() {
+    let limits = Limits { packets: Rate { per_second: 250, burst: 50 }, ..WIDE };
+    let mut pair = limited(limits);
+    let client = pair.connect();
+    pair.run(50);
+    for _ in 0..500 {
+        datagrams(&mut pair, client, 1);
+        pair.run(9);
+    }
+    pair.run(10);
+    assert_eq!((pair.at_server.datagrams.len(), pair.server.stats().packets_limited), (500, 0));
+}
+
+#[test]
+fn a_poll_begins_few_handshakes_and_the_rest_is_due_at_once() {
+    let mut pair = limited(WIDE);
+    for _ in 0..20 {
+        pair.connect();
+    }
+    for turn in 1..=10 {
+        // Sent in the first step, received in the second and in all that follow.
+        pair.run(if turn == 1 { 2 } else { 1 });
+        assert_eq!(pair.server.stats().accepted, turn * ACCEPTS_PER_POLL as u64);
+        assert_eq!(pair.server.next_timeout().is_some_and(|at| at <= pair.now), turn < 10);
+    }
+    pair.run(100);
+    assert_eq!(pair.at_server.connected.len(), 20);
+}
+
+#[test]
+fn an_address_that_connects_too_fast_proves_itself_and_then_waits() {
+    let limits = Limits { handshakes: Rate { per_second: 10, burst: 8 }, ..WIDE };
+    let mut pair = limited(limits);
+    for _ in 0..16 {
+        pair.connect();
+    }
+    pair.run(20);
+    let stats = pair.server.stats();
+    assert_eq!((stats.accepted, stats.retried), (8, 12), "four unproven, and four of those that were asked to prove themselves");
+    assert_eq!(stats.handshakes_limited, 8);
+    pair.run(8000);
+    assert_eq!(pair.at_server.connected.len(), 16, "those who were not answered came again");
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_again_as_many_when_they_are_over() {
+    let limits = Limits { connections_per_address: 2, ..WIDE };
+    let mut pair = limited(limits);
+    let first = pair.connect();
+    pair.connect();
+    pair.run(50);
+    pair.connect();
+    pair.run(50);
+    assert_eq!(pair.at_client.closed, [Closed::Refused]);
+    assert_eq!(pair.server.stats().addresses_full, 1);
+    pair.client.connection(first).unwrap().close(Code::Left, "");
+    pair.run(5000);
+    pair.connect();
+    pair.run(50);
+    assert_eq!(pair.at_server.connected.len(), 3);
+}
+
+#[test]
+fn packets_of_no_connection_are_answered_only_so_often() {
+    let limits = Limits { handshakes: Rate { per_second: 1, burst: 2 }, ..WIDE };
+    let mut pair = limited(limits);
+    let mut answers = 0;
+    for n in 0..100u8 {
+        // A short header of a connection that never was, with a connection id of this server.
+        let mut data = BytesMut::from(&[n; 60][..]);
+        (data[0], data[1]) = (0x40, 3);
+        pair.server.handle_datagram(pair.now, client_address(), None, None, data, &mut |_, _| answers += 1);
+    }
+    let allowed = 2 * limits::STRANGERS_PER_HANDSHAKE as usize;
+    assert_eq!((answers, pair.server.stats().strangers_limited), (allowed, 100 - allowed as u64));
+}
