@@ -63,6 +63,7 @@ impl Attached {
         let kind = match role {
             Role::Frontend => SegmentKind::Frontend,
             Role::Sim => SegmentKind::Sim,
+            Role::Hook => SegmentKind::Hook,
             Role::Supervisor | Role::Standby => return None,
         };
         Segment::open(&self.name, SegmentSpec::worker(kind, slot), Access::ReadOnly).ok()

@@ -4,8 +4,12 @@
 use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
-use crate::layout::{InstanceEntry, MailKind, MailRecord, WorkerEntry, ZoneEntry, ZoneState, directory as at};
-use crate::limits::{MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
+use crate::layout::{
+    AnswerPart, InstanceEntry, MailKind, MailRecord, Verdict, WorkerEntry, ZoneEntry, ZoneState, directory as at,
+};
+use crate::limits::{
+    ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES,
+};
 use crate::memory::{Memory, Words};
 use crate::segment::{Segment, cut, padded};
 
@@ -186,6 +190,29 @@ impl<'m> DirectoryWriter<'m> {
         self.memory.write(mail(zone, tail), &MailRecord { kind: kind as u32, bytes, a, b, payload });
         // SYNC POINT: mailbox-tail
         self.memory.store(mailbox(zone), tail.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// Posts an answer to a request in as many records as it takes, all of them at once: whoever sees one sees them all. What does not
+    /// leave [`MAILBOX_RESERVED`] records is refused. A text beyond [`ASK_BODY_BYTES`] is cut.
+    pub fn post_answer(&self, zone: usize, consumed: u64, ask: u64, verdict: Verdict, text: &str) -> Result<(), MailboxFull> {
+        let tail = self.reader().mail_tail(zone);
+        let bytes = cut(text, ASK_BODY_BYTES).as_bytes();
+        let parts = bytes.len().div_ceil(MAILBOX_PAYLOAD_BYTES).max(1);
+        if tail.saturating_sub(consumed) + parts as u64 + MAILBOX_RESERVED > MAILBOX_RECORDS {
+            return Err(MailboxFull);
+        }
+        for part in 0..parts {
+            let rest = &bytes[part * MAILBOX_PAYLOAD_BYTES..];
+            let rest = &rest[..rest.len().min(MAILBOX_PAYLOAD_BYTES)];
+            let mut payload = [0; MAILBOX_PAYLOAD_BYTES];
+            payload[..rest.len()].copy_from_slice(rest);
+            let b = AnswerPart { verdict, part: part as u16, parts: parts as u16 }.to_word();
+            let record = MailRecord { kind: MailKind::Answer as u32, bytes: rest.len() as u32, a: ask, b, payload };
+            self.memory.write(mail(zone, tail + part as u64), &record);
+        }
+        // SYNC POINT: mailbox-tail
+        self.memory.store(mailbox(zone), tail.wrapping_add(parts as u64), Ordering::Release);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::blobs::BlobProblem;
 use crate::entities::EntityProblem;
 use crate::hash::page_hash;
 use crate::layout::{RootFlags, ZoneEntry};
@@ -93,6 +94,26 @@ pub enum Problem {
         counted: u32,
         /// What there is.
         found: u32,
+    },
+    /// The bodies of a zone's requests to the outside contradict each other.
+    #[error("zone slot {zone}: outbox: {problem}")]
+    Outbox {
+        /// The zone slot.
+        zone: usize,
+        /// What is wrong.
+        problem: BlobProblem,
+    },
+    /// The requests of a zone are not those that it counts, or one has no body of its own.
+    #[error("zone slot {zone}: wrong requests: the outbox counts {counted}, {found} are whole, and it has {bodies} bodies")]
+    Asks {
+        /// The zone slot.
+        zone: usize,
+        /// What the counter says.
+        counted: u32,
+        /// Requests whose bodies live.
+        found: u32,
+        /// Bodies that live.
+        bodies: u32,
     },
     /// So much is wrong that the rest is not listed.
     #[error("and more: only the first problems are listed")]

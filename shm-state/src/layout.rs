@@ -117,6 +117,8 @@ pub enum SegmentKind {
     Frontend = 5,
     /// One sim's heartbeat, histograms, counters; it writes.
     Sim = 6,
+    /// The hook process's heartbeat and counters; it writes.
+    Hook = 7,
 }
 
 shared! {
@@ -151,12 +153,14 @@ pub enum Role {
     Sim = 3,
     /// Waits to take over.
     Standby = 4,
+    /// Carries requests to the author's outside world, and answers back.
+    Hook = 5,
 }
 
 impl Role {
     /// The role with a number from shared memory.
     pub fn from_u32(n: u32) -> Option<Self> {
-        [Self::Supervisor, Self::Frontend, Self::Sim, Self::Standby].into_iter().find(|r| *r as u32 == n)
+        [Self::Supervisor, Self::Frontend, Self::Sim, Self::Standby, Self::Hook].into_iter().find(|r| *r as u32 == n)
     }
 
     /// Its name on the command line and in `status`.
@@ -166,6 +170,7 @@ impl Role {
             Self::Frontend => "frontend",
             Self::Sim => "sim",
             Self::Standby => "standby",
+            Self::Hook => "hook",
         }
     }
 }
@@ -257,9 +262,9 @@ shared! {
         pub kind: u32,
         /// Bytes of payload in use.
         pub bytes: u32,
-        /// First argument: a front-end's slot, a session's id.
+        /// First argument: a front-end's slot, a session's id, a request's number.
         pub a: u64,
-        /// Second argument: an incarnation.
+        /// Second argument: an incarnation; of an answer its verdict and which part it is (`AnswerPart`).
         pub b: u64,
         /// Text, for instance a reason.
         pub payload: [u8; MAILBOX_PAYLOAD_BYTES],
@@ -274,6 +279,46 @@ pub enum MailKind {
     End = 1,
     /// Front-end `a`, incarnation `b` and older, has died: its sessions are detached.
     FrontendDied = 2,
+    /// The outside has answered request `a`; `b` is an [`AnswerPart`]. All parts of an answer are posted at once.
+    Answer = 3,
+}
+
+/// What became of a request to the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// The hook has answered: the text is its answer.
+    Answered = 1,
+    /// The hook says that it cannot: the text says why.
+    Failed = 2,
+    /// Somebody has the match's result.
+    Taken = 3,
+}
+
+/// Which part of an answer a mailbox record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerPart {
+    /// What became of the request.
+    pub verdict: Verdict,
+    /// This part, from 0.
+    pub part: u16,
+    /// How many there are.
+    pub parts: u16,
+}
+
+impl AnswerPart {
+    /// As it stands in [`MailRecord::b`].
+    pub fn to_word(self) -> u64 {
+        u64::from(self.part) | u64::from(self.parts) << 16 | (self.verdict as u64) << 32
+    }
+
+    /// From [`MailRecord::b`]; `None` when no supervisor writes that.
+    pub fn from_word(word: u64) -> Option<Self> {
+        let known = [Verdict::Answered, Verdict::Failed, Verdict::Taken];
+        let verdict = known.into_iter().find(|verdict| *verdict as u64 == word >> 32)?;
+        let (part, parts) = (word as u16, (word >> 16) as u16);
+        (part < parts).then_some(Self { verdict, part, parts })
+    }
 }
 
 /// Byte offsets in the `directory` segment.
@@ -420,6 +465,10 @@ shared! {
         pub sessions: u32,
         /// Entities alive.
         pub entities: u32,
+        /// Requests to the outside that wait for their answers, results among them.
+        pub asks: u32,
+        /// Results of the match that nobody outside has taken yet.
+        pub results: u32,
         /// When the tick was due, microseconds of CLOCK_MONOTONIC.
         pub due_us: u64,
         /// When it was published.
@@ -505,7 +554,7 @@ shared! {
     }
 }
 
-/// Byte offsets in a `frontend.N` or `sim.N` segment. All words; the worker writes, relaxed unless said.
+/// Byte offsets in a `frontend.N`, `sim.N` or `hook.N` segment. All words; the worker writes, relaxed unless said.
 pub mod worker {
     use super::*;
     /// [`WorkerSelf`].
@@ -524,7 +573,7 @@ pub mod worker {
     pub const HISTOGRAM_BYTES: usize = (HISTOGRAM_BUCKETS + 1) * 8;
     /// Bytes of a zone's pair.
     pub const HISTOGRAM_STRIDE: usize = 8 + 2 * HISTOGRAM_BYTES;
-    /// Bytes of `frontend.N`.
+    /// Bytes of `frontend.N` and `hook.N`.
     pub const FRONTEND_BYTES: usize = HISTOGRAMS.next_multiple_of(PAGE_BYTES);
     /// In `sim.N`: a word a zone slot, the incarnation of the match that the sim could not open or take over, 0 for none. Release:
     /// who sees it also sees what was given back of the match. All 0 when a process claims the segment.
@@ -663,6 +712,63 @@ shared! {
     }
 }
 
+shared! {
+    /// The counters of a zone's outbox, one row. Part of the committed world. Absent reads as zeros.
+    pub struct OutboxMeta {
+        /// Requests ever made, and so the number of the newest.
+        pub last: u64,
+        /// Requests that wait.
+        pub pending: u32,
+        /// Results among them.
+        pub results: u32,
+    }
+}
+
+shared! {
+    /// A request to the outside that waits for its answer. Part of the committed world, as is its body, a blob.
+    pub struct AskRow {
+        /// Its number in the match, from 1; never used twice.
+        pub number: u64,
+        /// The session that it is about, 0 for none.
+        pub session: u64,
+        /// Tick of the request.
+        pub tick: u32,
+        /// Tick at which it is given up; 0 for a result, which is not.
+        pub deadline: u32,
+        /// Index of its body's blob.
+        pub blob_index: u32,
+        /// Generation of its body's blob.
+        pub blob_generation: u32,
+        /// [`AskKind`] as a number.
+        pub kind: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// What it is about, zero-padded UTF-8.
+        pub topic: [u8; ASK_TOPIC_BYTES],
+        /// The session's player's name, zero-padded UTF-8.
+        pub name: [u8; PLAYER_NAME_BYTES],
+    }
+}
+
+/// What a request to the outside waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AskKind {
+    /// An answer.
+    Question = 1,
+    /// Its failure: no hook is configured.
+    Unheard = 2,
+    /// Somebody who takes it: it is the match's result.
+    Result = 3,
+}
+
+impl AskKind {
+    /// The kind with a number from shared memory.
+    pub fn from_u32(n: u32) -> Option<Self> {
+        [Self::Question, Self::Unheard, Self::Result].into_iter().find(|k| *k as u32 == n)
+    }
+}
+
 /// Who an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -761,6 +867,8 @@ pub const STRUCTS: &[StructDoc] = &[
     BlobMeta::DOC,
     BlobRow::DOC,
     BlobPageRow::DOC,
+    OutboxMeta::DOC,
+    AskRow::DOC,
 ];
 
 /// FNV-1a, 64 bits: for identities, not against attackers.

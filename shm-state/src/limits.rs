@@ -40,8 +40,15 @@ pub const ZONE_OPTIONS_BYTES: usize = 512;
 pub const SCHEMA_BYTES: usize = 64 * 1024;
 /// Operator records that a zone's mailbox holds before its sim has read them.
 pub const MAILBOX_RECORDS: u64 = 32;
-/// Payload bytes of an operator record.
-pub const MAILBOX_PAYLOAD_BYTES: usize = 40;
+/// Records of a mailbox that answers from outside leave to operator records and to news of dead front-ends.
+pub const MAILBOX_RESERVED: u64 = 8;
+/// Payload bytes of an operator record: with its head, four cache lines.
+pub const MAILBOX_PAYLOAD_BYTES: usize = 232;
+/// Bytes of a request's topic in the outbox.
+pub const ASK_TOPIC_BYTES: usize = 32;
+/// Bytes of a request to the outside, and of its answer: a mailbox that is empty holds an answer as long as this.
+pub const ASK_BODY_BYTES: usize = 2048;
+const _: () = assert!(ASK_BODY_BYTES.div_ceil(MAILBOX_PAYLOAD_BYTES) as u64 + MAILBOX_RESERVED <= MAILBOX_RECORDS);
 /// Smallest and largest data area of a zone's inbox; a power of two between them.
 pub const MIN_INBOX_BYTES: u64 = 16 * 1024;
 /// See [`MIN_INBOX_BYTES`].

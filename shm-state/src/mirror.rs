@@ -5,6 +5,8 @@
 //! starts over from the newest. The previous contents of changed pages stay available until the next refresh, so that a
 //! front-end can tell which rows changed.
 
+use std::ops::Range;
+
 use crate::hash::page_hash;
 use crate::layout::RootHead;
 use crate::limits::{MAX_REFRESH_ATTEMPTS, PAGE_WORDS};
@@ -22,6 +24,8 @@ static ZEROS: Page = [0; PAGE_WORDS];
 /// A zone as it was at one commit.
 pub struct Mirror {
     zone: usize,
+    /// The logical pages that it copies; empty for all.
+    only: Vec<Range<u32>>,
     head: Option<RootHead>,
     /// Table pages and directory pages, by level; level 0 is empty.
     tables: [Vec<Option<Held>>; MAX_LEVELS + 1],
@@ -100,6 +104,7 @@ impl Mirror {
     pub fn new(zone: usize) -> Self {
         Self {
             zone,
+            only: Vec::new(),
             head: None,
             tables: Default::default(),
             pages: Vec::new(),
@@ -108,6 +113,11 @@ impl Mirror {
             staged: Vec::new(),
             spare: Vec::new(),
         }
+    }
+
+    /// An empty mirror of some logical pages of a zone slot; all others stay zeros, and [`Mirror::state_hash`] means nothing.
+    pub fn of_pages(zone: usize, only: Vec<Range<u32>>) -> Self {
+        Self { only, ..Self::new(zone) }
     }
 
     /// The commit that it shows.
@@ -200,7 +210,7 @@ impl Mirror {
 
     /// Copies a page aside whose handle is not the one that the mirror has, and of a table page all below that has changed.
     fn stage_page<M: Words>(&mut self, world: &World<M>, tree: &Tree, named: Named, have: PageHandle) -> Result<(), Refused> {
-        if named.handle == have {
+        if named.handle == have || !self.wants(&named) {
             return Ok(());
         }
         let mut copy = None;
@@ -237,6 +247,13 @@ impl Mirror {
         result?;
         self.staged_tables.push((named, table));
         Ok(())
+    }
+
+    /// Whether a page, or some of those below a table page, are among the ones to be copied.
+    fn wants(&self, named: &Named) -> bool {
+        let span = PAGE_WORDS.pow(named.level as u32);
+        let (from, to) = (named.position * span, (named.position + 1) * span);
+        self.only.is_empty() || self.only.iter().any(|only| (only.start as usize) < to && from < only.end as usize)
     }
 
     fn take_over(&mut self, root: &Root, tree: &Tree, other: bool) {

@@ -166,7 +166,7 @@ impl SegmentSpec {
             SegmentKind::Directory => directory::BYTES,
             SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA.saturating_add(self.parameter as usize),
             SegmentKind::World => world::bytes(self.parameter as usize),
-            SegmentKind::Frontend => worker::FRONTEND_BYTES,
+            SegmentKind::Frontend | SegmentKind::Hook => worker::FRONTEND_BYTES,
             SegmentKind::Sim => worker::SIM_BYTES,
         }
     }
@@ -180,6 +180,7 @@ impl SegmentSpec {
             SegmentKind::World => "world".to_owned(),
             SegmentKind::Frontend => format!("frontend.{}", self.slot),
             SegmentKind::Sim => format!("sim.{}", self.slot),
+            SegmentKind::Hook => format!("hook.{}", self.slot),
         };
         PathBuf::from(format!("{SHM_DIR}/ringfort.{instance}.{name}"))
     }
@@ -395,7 +396,7 @@ pub fn leftovers(instance: &str) -> Vec<PathBuf> {
     let prefix = format!("ringfort.{instance}.");
     let Ok(entries) = std::fs::read_dir(SHM_DIR) else { return Vec::new() };
     let of_worker = |rest: &str| {
-        let slot = rest.strip_prefix("frontend.").or_else(|| rest.strip_prefix("sim."));
+        let slot = ["frontend.", "sim.", "hook."].into_iter().find_map(|role| rest.strip_prefix(role));
         slot.is_some_and(|slot| slot.parse::<u32>().is_ok())
     };
     let ours = |name: &str| {

@@ -96,6 +96,11 @@ impl BlobsAt {
         }
     }
 
+    /// The logical pages that it takes.
+    pub fn logical_pages(&self) -> std::ops::Range<u32> {
+        self.meta.base..self.base + self.pages.rows
+    }
+
     /// Blobs that fit.
     pub fn max_blobs(&self) -> u32 {
         self.ids.rows

@@ -33,13 +33,14 @@ pub fn segment(data: &[u8]) {
         SegmentSpec::inbox(SegmentKind::InboxSys, MIN_INBOX_BYTES),
         SegmentSpec::worker(SegmentKind::Frontend, 3),
         SegmentSpec::worker(SegmentKind::Sim, 3),
+        SegmentSpec::worker(SegmentKind::Hook, 3),
     ];
     let spec = specs[source.below(specs.len())];
     let whole = match spec.kind {
         SegmentKind::Directory => directory::BYTES,
         SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA + MIN_INBOX_BYTES as usize,
         SegmentKind::World => world::bytes(2),
-        SegmentKind::Frontend => worker::FRONTEND_BYTES,
+        SegmentKind::Frontend | SegmentKind::Hook => worker::FRONTEND_BYTES,
         SegmentKind::Sim => worker::SIM_BYTES,
     } as u64;
     let file = file(&mut source, spec, whole);
@@ -115,7 +116,7 @@ fn read(segment: Segment, spec: SegmentSpec, source: &mut Source<'_>) {
                 assert_eq!(fsck::check(&world, &[]), fsck::Report::default());
             }
         }
-        SegmentKind::Frontend | SegmentKind::Sim => {
+        SegmentKind::Frontend | SegmentKind::Sim | SegmentKind::Hook => {
             assert_eq!(WorkerPage::new(&segment).claimed_by(), ProcessId { pid: 0, start_time: 0 });
         }
     }

@@ -51,6 +51,26 @@ fn the_root_of_a_large_zone_names_directory_pages() {
     assert_eq!(world.extents_used(), 0);
 }
 
+#[test]
+fn a_mirror_of_some_pages_follows_those_and_copies_no_others() {
+    let world = world(40);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, LARGE).expect("a free slot");
+    let wanted = |edge: u32| edge == 512 || (16_384..16_386).contains(&edge);
+    let mut mirror = Mirror::of_pages(0, vec![512..513, 16_384..16_386]);
+    for round in 1..=40u64 {
+        EDGES.into_iter().for_each(|edge| set(&pages, edge, 3, if round.is_multiple_of(9) { 0 } else { round }));
+        let head = commit(&pages, round as u32);
+        mirror.refresh(&world).expect("readable");
+        assert_eq!(mirror.head().map(|held| held.sequence), Some(head.sequence));
+        let value = |edge: u32| mirror.page(edge)[3];
+        let expected = |edge: u32| if wanted(edge) { get(&pages, edge)[3] } else { 0 };
+        assert!(EDGES.into_iter().all(|edge| value(edge) == expected(edge)), "round {round}");
+        assert!(mirror.changes().iter().all(|change| wanted(change.logical)), "round {round}");
+        // Three pages, two table pages and the directory page: each, what it was before, and a spare one.
+        assert!(mirror.held_pages() <= 3 * (3 + 3), "{}", mirror.held_pages());
+    }
+}
+
 /// Two ways to the same content: other pages, another order, a detour over zeros, a take-over on the way.
 #[test]
 fn equal_worlds_have_equal_state_hashes() {

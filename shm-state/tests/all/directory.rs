@@ -1,8 +1,10 @@
 //! The directory: cells for processes and zones, the schema, and mailboxes that never overwrite what was not consumed.
 
 use ringfort_shm_state::directory::{Directory, DirectoryWriter, MailboxFull, SchemaTooLarge};
-use ringfort_shm_state::layout::{InstanceEntry, MailKind, WorkerEntry, ZoneEntry, ZoneState};
-use ringfort_shm_state::limits::{MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
+use ringfort_shm_state::layout::{AnswerPart, InstanceEntry, MailKind, Verdict, WorkerEntry, ZoneEntry, ZoneState};
+use ringfort_shm_state::limits::{
+    ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES,
+};
 use ringfort_shm_state::segment::{Access, Segment, SegmentSpec, padded, unpadded};
 use zerocopy::FromZeros;
 
@@ -85,4 +87,39 @@ fn a_text_is_cut_between_characters() {
         assert_eq!(record.bytes as usize, MAILBOX_PAYLOAD_BYTES - 1);
         assert_eq!(unpadded(&record.payload), "x".repeat(MAILBOX_PAYLOAD_BYTES - 1));
     });
+}
+
+#[test]
+fn an_answer_comes_in_parts_all_at_once_and_leaves_room_for_the_operator() {
+    with_directory(|writer, reader| {
+        let text: String = ('a'..='z').chain(['ä']).cycle().take(1800).collect();
+        assert!(text.len() < ASK_BODY_BYTES && text.len() > 7 * MAILBOX_PAYLOAD_BYTES);
+        writer.post_answer(3, 0, 41, Verdict::Answered, &text).expect("room");
+        let parts = text.len().div_ceil(MAILBOX_PAYLOAD_BYTES) as u64;
+        assert_eq!(reader.mail_tail(3), parts);
+        let mut joined = Vec::new();
+        for n in 0..parts {
+            let record = reader.mail(3, n).expect("posted");
+            let part = AnswerPart { verdict: Verdict::Answered, part: n as u16, parts: parts as u16 };
+            assert_eq!((record.kind, record.a), (MailKind::Answer as u32, 41));
+            assert_eq!(AnswerPart::from_word(record.b), Some(part));
+            joined.extend_from_slice(&record.payload[..record.bytes as usize]);
+        }
+        assert_eq!(String::from_utf8(joined).as_deref(), Ok(text.as_str()));
+        assert_eq!(writer.post_answer(3, 0, 42, Verdict::Failed, &"x".repeat(ASK_BODY_BYTES)), Ok(()));
+        let posted = reader.mail_tail(3);
+        assert!(posted + parts + MAILBOX_RESERVED > MAILBOX_RECORDS);
+        assert_eq!(writer.post_answer(3, 0, 43, Verdict::Answered, &text), Err(MailboxFull));
+        assert_eq!(reader.mail_tail(3), posted, "nothing of what was refused is there");
+        writer.post(3, 0, MailKind::End, 0, 0, "").expect("the operator has room");
+        writer.post_answer(3, posted, 43, Verdict::Taken, "").expect("both were consumed, and an empty text takes one record");
+        assert_eq!(reader.mail_tail(3), posted + 2);
+    });
+}
+
+#[test]
+fn what_is_no_part_of_an_answer_is_told_apart() {
+    for word in [0, 1 << 16, 4 << 32 | 1 << 16, 1 << 32, 1 << 32 | 2 << 16 | 2, 1 << 48 | 1 << 32 | 1 << 16] {
+        assert_eq!(AnswerPart::from_word(word), None, "{word:#x}");
+    }
 }
