@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use ringfort_protocol::AckBits;
 use ringfort_protocol::component::Input;
 use ringfort_protocol::input::{finish_inputs, push_input, start_inputs};
 use ringfort_protocol::limits::MAX_INPUTS;
-use ringfort_protocol::snapshot::{SnapshotHeader, WAITED_UNKNOWN};
+use ringfort_protocol::snapshot::SnapshotHeader;
+use ringfort_protocol::{AckBits, View};
 
 /// The newest inputs, encoded, in a ring indexed by sequence.
 pub(crate) struct Inputs<I> {
@@ -28,6 +28,7 @@ pub(crate) struct Inputs<I> {
 struct Slot {
     sequence: u32,
     sent: Option<Instant>,
+    view: View,
 }
 
 impl<I: Input> Inputs<I> {
@@ -50,8 +51,8 @@ impl<I: Input> Inputs<I> {
         self.stay
     }
 
-    /// Takes the next input and returns its sequence. A button that was held before loses its edge.
-    pub(crate) fn push(&mut self, now: Instant, mut input: I) -> u32 {
+    /// Takes the next input, given at the sight of `view`, and returns its sequence. A button that was held before loses its edge.
+    pub(crate) fn push(&mut self, now: Instant, mut input: I, view: View) -> u32 {
         input.after(&self.previous);
         input.quantise();
         self.previous = input;
@@ -59,7 +60,7 @@ impl<I: Input> Inputs<I> {
         input.to_wire(&mut self.scratch);
         self.newest += 1;
         let at = self.newest as usize % MAX_INPUTS;
-        self.ring[at] = Slot { sequence: self.newest, sent: Some(now) };
+        self.ring[at] = Slot { sequence: self.newest, sent: Some(now), view };
         self.encoded[at * self.stride..][..self.stride].copy_from_slice(&self.scratch);
         self.newest
     }
@@ -74,7 +75,7 @@ impl<I: Input> Inputs<I> {
         start_inputs(to, self.stay, self.newest, ticks);
         for sequence in (self.oldest_needed()..=self.newest).rev() {
             let at = sequence as usize % MAX_INPUTS;
-            push_input(to, &self.encoded[at * self.stride..][..self.stride]);
+            push_input(to, &self.encoded[at * self.stride..][..self.stride], self.ring[at].view);
         }
         finish_inputs(to);
     }
@@ -84,12 +85,13 @@ impl<I: Input> Inputs<I> {
     pub(crate) fn acknowledged(&mut self, now: Instant, header: &SnapshotHeader) -> Option<Duration> {
         let before = self.acked.highest;
         self.acked = header.inputs;
-        if header.inputs.highest <= before || header.waited_us == WAITED_UNKNOWN {
+        let waited = header.waited.duration()?;
+        if header.inputs.highest <= before {
             return None;
         }
         let slot = self.ring[header.inputs.highest as usize % MAX_INPUTS];
         let sent = slot.sent.filter(|_| slot.sequence == header.inputs.highest)?;
-        Some(now.saturating_duration_since(sent).saturating_sub(Duration::from_micros(header.waited_us.into())))
+        Some(now.saturating_duration_since(sent).saturating_sub(waited))
     }
 
     /// The lowest sequence to send again: unacknowledged, and young enough for a datagram to reach.

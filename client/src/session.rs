@@ -70,8 +70,8 @@ pub struct Snapshot {
     pub bytes: usize,
     /// The inputs that its tick contains.
     pub inputs: AckBits,
-    /// How long the highest of them lay at the server, in microseconds; `u32::MAX` if unknown.
-    pub waited_us: u32,
+    /// How long the highest of them lay at the server, if that is known.
+    pub waited: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -65,13 +65,14 @@ impl ClientWorld {
     /// Applies a snapshot; `cue` gets the encoding of each unreliable event. After an error the world is half changed and
     /// the connection must be closed.
     pub fn apply(&mut self, datagram: &[u8], mut cue: impl FnMut(BitReader<'_>)) -> Result<Applied, SnapshotError> {
-        let snapshot = SnapshotReader::new(datagram)?;
-        let tick = snapshot.header.tick;
-        if tick <= self.tick() {
+        let newest = self.tick();
+        let ClientWorld { layout, slots, columns, globals, globals_known, .. } = self;
+        let snapshot = SnapshotReader::new(datagram, layout)?;
+        let SnapshotHeader { tick, .. } = snapshot.header;
+        if tick <= newest {
             return Ok(Applied::Older(tick));
         }
-        let ClientWorld { layout, slots, columns, globals, globals_known, .. } = self;
-        snapshot.read(layout, self.max_entities, |item| {
+        snapshot.read(self.max_entities, |item| {
             match item {
                 Item::Global { global, row } => {
                     row.copy_to(&mut globals[global]);

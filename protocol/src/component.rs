@@ -1,5 +1,6 @@
 //! What the derives implement: how a game's types become fields of the schema and bits on the wire, at a fixed width.
 
+use crate::Entity;
 use crate::bits::{BitReader, BitWriter, Truncated};
 use crate::schema::{Coding, FieldKind, FieldSchema, Schema, VariantSchema, wire_bits};
 use std::marker::PhantomData;
@@ -97,6 +98,12 @@ pub trait Message: Copy + 'static {
 
     /// Whether this variant is kept until the client acknowledges it.
     fn reliable(&self) -> bool;
+
+    /// Which of the `#[predicted]` variants this is, and the entity whose owner may show it before the server says it: its
+    /// first `Entity` field. Nothing for any other variant.
+    fn predicted(&self) -> Option<(usize, Entity)> {
+        None
+    }
 
     /// Appends tag and fields.
     fn encode(&self, to: &mut BitWriter);

@@ -24,6 +24,8 @@ pub enum ClientMsg {
         target: JoinTarget,
         /// Chosen by the client at random; a join with the same nonce finds the same session.
         nonce: [u8; 16],
+        /// To watch only: without an entity and without inputs.
+        spectate: bool,
     },
     /// Gives the place up.
     Leave,
@@ -46,6 +48,8 @@ pub enum ClientMsg {
 pub enum Credential {
     /// Any name, believed in development.
     Name(String),
+    /// A token that the operator has signed; name, expiry and match are bound in it.
+    Token(String),
 }
 
 /// Which match to join.
@@ -55,6 +59,8 @@ pub enum JoinTarget {
     Any,
     /// The one of this name.
     Named(String),
+    /// The private one of this code.
+    Code(String),
 }
 
 /// From the server.
@@ -83,6 +89,10 @@ pub enum ServerMsg {
         tick_hz: u32,
         /// Entities that the match may have; snapshots pack an index in `bits_for(max_entities)` bits.
         max_entities: u32,
+        /// Players that the match may have.
+        capacity: u32,
+        /// Whether the client only watches.
+        spectator: bool,
         /// The tick that committed the join.
         tick: TickNo,
     },
@@ -109,7 +119,7 @@ pub enum ServerMsg {
     Error {
         /// A [`Code`].
         code: u16,
-        /// For people.
+        /// For people; of a join that the game did not admit, the game's own words.
         reason: String,
     },
 }

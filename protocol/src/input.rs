@@ -1,13 +1,17 @@
 //! The datagram up: what a player does, as often as it takes to arrive.
 //!
 //! ```text
-//! [0x02][stay u8][sequence u32][acked tick u32][acked bits u32][count u8][count inputs, newest first][zeros up to 40 bytes]
+//! [0x02][stay u8][sequence u32][acked tick u32][acked bits u32][count u8]
+//! [count x (input, view 4 bytes), newest first][zeros up to 40 bytes]
 //! ```
 //! Every datagram repeats the inputs that the server has not acknowledged. Their sequences descend by one from
 //! `sequence`. `stay` says which join of the connection it belongs to. A datagram without inputs carries the acknowledgement alone.
+//! An input goes with what the player saw when it gave it ([`crate::View`]), and stays together with it up to the tick that applies
+//! it.
 
 use crate::AckBits;
 use crate::limits::{MAX_INPUTS, MIN_CLIENT_DATAGRAM};
+use crate::view::{VIEW_BYTES, View};
 
 /// First byte of the datagram.
 pub const INPUT_TAG: u8 = 0x02;
@@ -41,11 +45,12 @@ pub struct InputDatagram<'a> {
     /// Ticks whose snapshots the client has applied.
     pub acked: AckBits,
     inputs: &'a [u8],
-    wire_bytes: usize,
+    /// Bytes of one input with its view.
+    stride: usize,
 }
 
 impl<'a> InputDatagram<'a> {
-    /// Checks a datagram whose inputs have `wire_bytes` each.
+    /// Checks a datagram whose inputs have `wire_bytes` each, their views not counted.
     pub fn parse(datagram: &'a [u8], wire_bytes: usize) -> Result<InputDatagram<'a>, InputError> {
         let (header, rest) = datagram.split_first_chunk::<HEADER_BYTES>().ok_or(InputError::Length)?;
         let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -57,7 +62,8 @@ impl<'a> InputDatagram<'a> {
         if count > MAX_INPUTS || count as u64 > u64::from(sequence) {
             return Err(InputError::Count);
         }
-        let used = count * wire_bytes;
+        let stride = wire_bytes + VIEW_BYTES;
+        let used = count * stride;
         if datagram.len() != (HEADER_BYTES + used).max(MIN_CLIENT_DATAGRAM) {
             return Err(InputError::Length);
         }
@@ -65,15 +71,13 @@ impl<'a> InputDatagram<'a> {
         if padding.iter().any(|byte| *byte != 0) {
             return Err(InputError::Trailing);
         }
-        Ok(InputDatagram { stay: header[1], sequence, acked, inputs, wire_bytes })
+        Ok(InputDatagram { stay: header[1], sequence, acked, inputs, stride })
     }
 
-    /// The inputs, newest first: sequence and encoding.
+    /// The inputs, newest first: sequence, and encoding followed by the view. Both go into the inbox as they are.
     pub fn inputs(&self) -> impl DoubleEndedIterator<Item = (u32, &'a [u8])> + ExactSizeIterator + use<'a> {
         let newest = self.sequence;
-        // An input without fields has no bytes; chunks of none don't exist, and there is nothing to apply.
-        let encoded = self.inputs.chunks_exact(self.wire_bytes.max(1));
-        encoded.enumerate().map(move |(i, input)| (newest - i as u32, input))
+        self.inputs.chunks_exact(self.stride).enumerate().map(move |(i, input)| (newest - i as u32, input))
     }
 }
 
@@ -90,10 +94,11 @@ pub fn start_inputs(to: &mut Vec<u8>, stay: u8, sequence: u32, acked: AckBits) {
 }
 
 /// Appends the next older input; the datagram must have fewer than [`MAX_INPUTS`].
-pub fn push_input(to: &mut Vec<u8>, encoded: &[u8]) {
+pub fn push_input(to: &mut Vec<u8>, encoded: &[u8], view: View) {
     debug_assert!(usize::from(to[HEADER_BYTES - 1]) < MAX_INPUTS);
     to[HEADER_BYTES - 1] += 1;
     to.extend_from_slice(encoded);
+    to.extend_from_slice(&view.to_bytes());
 }
 
 /// Pads the datagram to its least size.

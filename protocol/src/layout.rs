@@ -16,6 +16,8 @@ pub struct WireLayout {
     pub input_bytes: usize,
     /// Bits of each event's encoding, by tag; the tag is included.
     pub event_bits: Vec<u32>,
+    /// How many of the events are `#[predicted]`.
+    pub predicted: u32,
     wire_of_column: Vec<Option<u8>>,
     wire_of_global: Vec<Option<u8>>,
 }
@@ -44,6 +46,7 @@ impl WireLayout {
             globals,
             input_bytes: wire_bits(&schema.input).div_ceil(8) as usize,
             event_bits: schema.events.iter().map(|variant| variant.wire_bits()).collect(),
+            predicted: schema.events.iter().filter(|variant| variant.predicted).count() as u32,
             wire_of_column,
             wire_of_global,
         })

@@ -29,6 +29,7 @@ pub mod schema;
 pub mod snapshot;
 #[cfg(test)]
 mod test_game;
+pub mod view;
 
 pub use ack::{AckBits, Inserted};
 pub use component::{ColumnId, Component, DecodeError, Field, GlobalId, Input, Message, TimerPayload, Wire};
@@ -36,3 +37,4 @@ pub use ids::{Entity, Press, SessionId, TickNo};
 pub use layout::WireLayout;
 pub use math::Vec2;
 pub use schema::Schema;
+pub use view::View;

@@ -1,7 +1,7 @@
 //! Every bound of the wire, in one place.
 
 /// Version of the control protocol; both ends must have the same.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Columns of a state struct.
 pub const MAX_COLUMNS: usize = 64;
@@ -11,7 +11,9 @@ pub const MAX_SYNCED: usize = 32;
 pub const MAX_FIELDS: usize = 64;
 /// Variants of a message enum: the tag has 8 bits.
 pub const MAX_VARIANTS: usize = 255;
-/// Bits of one encoded row.
+/// `#[predicted]` variants of a game's event: each has a word of verdicts in every snapshot.
+pub const MAX_PREDICTED: usize = 4;
+/// Bits of one encoded row, and of the longest one of a text or of bytes.
 pub const MAX_ROW_BITS: u32 = 2048;
 /// Bytes of a game's, a column's or a field's name in a schema.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -30,6 +32,8 @@ pub const MAX_CONTROL_BACKLOG: usize = 128 * 1024;
 pub const MAX_MESSAGE_BYTES: usize = 256;
 /// Bytes of a player's name in a credential.
 pub const MAX_PLAYER_NAME_BYTES: usize = 32;
+/// Microseconds of one unit of the times in a snapshot's header.
+pub const TIME_UNIT_US: u64 = 10;
 /// Bytes of the reason in an error message or a connection close.
 pub const MAX_REASON_BYTES: usize = 200;
 
@@ -84,4 +88,5 @@ pub const FRONTEND_SLOTS: u8 = 16;
 
 const _: () = assert!(MAX_ADDRESSES > MAX_CONNECTIONS);
 const _: () = assert!(MAX_CONTROL_BACKLOG >= MAX_FRAME + 2);
-const _: () = assert!(crate::input::HEADER_BYTES + MAX_INPUTS * MAX_INPUT_BYTES <= MAX_SNAPSHOT_BYTES);
+const _: () =
+    assert!(crate::input::HEADER_BYTES + MAX_INPUTS * (MAX_INPUT_BYTES + crate::view::VIEW_BYTES) <= MAX_SNAPSHOT_BYTES);

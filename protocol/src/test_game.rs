@@ -98,7 +98,11 @@ pub(crate) fn schema() -> Schema {
         field("at", 0, FieldKind::Vec2, PLACE),
         field("aim", 0, FieldKind::F32, AIM),
     ];
-    let variant = |name: &str, reliable, fields| VariantSchema { name: name.to_owned(), reliable, predicted: false, fields };
+    let variant = |name: &str, reliable, fields: Vec<_>| {
+        // The shot names who fires it.
+        let predicted = !fields.is_empty();
+        VariantSchema { name: name.to_owned(), reliable, predicted, fields }
+    };
     Schema {
         game: "Test".to_owned(),
         hz: 60,

@@ -669,6 +669,13 @@ shared! {
         pub queued: u32,
         /// Ticks for which the last input was repeated, 0 when the last tick had a new one.
         pub repeated: u32,
+        /// What the player saw at the last input applied, as its four bytes came.
+        pub last_view: u32,
+        /// What the player saw at the input that waits.
+        pub waiting_view: u32,
+        /// For each predicted event in the order of their tags: bit 0 is `highest`, bit 1 + i is `highest - 1 - i`; set when the tick
+        /// that applied that input sent such an event of the session's own.
+        pub verdicts: [u32; MAX_PREDICTED_EVENTS],
         /// The last input applied, encoded.
         pub last: [u8; MAX_INPUT_BYTES],
         /// The input that waits, encoded.

@@ -57,6 +57,8 @@ pub const MAX_INBOX_BYTES: u64 = 4 * 1024 * 1024;
 pub const MAX_RECORD_PAYLOAD: usize = 512;
 /// Bytes of an encoded input in a session's row.
 pub const MAX_INPUT_BYTES: usize = 32;
+/// Predicted events of a game, whose verdicts stand in a session's row.
+pub const MAX_PREDICTED_EVENTS: usize = 4;
 /// Bytes of an encoded event in the log.
 pub const MAX_EVENT_BYTES: usize = 32;
 /// Bytes of an encoded timer.

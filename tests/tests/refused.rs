@@ -113,7 +113,7 @@ fn another_game_that_joins_nevertheless() {
         assert!(matches!(stranger.hear(), ServerMsg::Welcome { .. }));
         let mismatch = u16::from(Code::SchemaMismatch);
         assert!(matches!(stranger.hear(), ServerMsg::Error { code, .. } if code == mismatch));
-        stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [1; 16] });
+        stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [1; 16], spectate: false });
         assert_eq!(stranger.closed().0, Some(Code::BadMessage));
     });
 }
@@ -163,7 +163,7 @@ fn frames_that_are_no_message() {
 fn messages_out_of_their_order() {
     check("fe_bad_messages", 2, |instance| {
         let mut joins_first = connect(instance);
-        joins_first.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [2; 16] });
+        joins_first.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [2; 16], spectate: false });
         assert_eq!(joins_first.closed().0, Some(Code::BadMessage));
         let mut greets_twice = welcomed(instance);
         greets_twice.hello(Game::schema().hash());
@@ -234,7 +234,7 @@ fn a_hello_that_never_comes() {
 /// A stranger who has joined, as the server has answered.
 fn joined(instance: &Instance, nonce: u8) -> Stranger {
     let mut stranger = welcomed(instance);
-    stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [nonce; 16] });
+    stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [nonce; 16], spectate: false });
     match stranger.hear() {
         ServerMsg::Joined { .. } => stranger,
         other => panic!("not joined: {other:?}"),
@@ -251,7 +251,7 @@ fn a_second_join_ends_the_session_of_the_first() {
         for nonce in 0..3 {
             let mut stranger = joined(instance, 50 + nonce);
             instance.wait_for("three sessions", |status| sessions(status) == 3);
-            stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [9; 16] });
+            stranger.say(&ClientMsg::Join { target: JoinTarget::Any, nonce: [9; 16], spectate: false });
             assert_eq!(stranger.closed().0, Some(Code::BadMessage));
             instance.wait_for("the two that play", |status| sessions(status) == 2);
         }

@@ -10,7 +10,7 @@ use ringfort_protocol::component::{Message, Wire};
 use ringfort_protocol::control::{ClientMsg, Code, Credential, EndReason, ServerMsg};
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::schema::Schema;
-use ringfort_protocol::{AckBits, Entity, SessionId, TickNo};
+use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, View};
 
 use crate::error::Ended;
 use crate::inputs::Inputs;
@@ -99,7 +99,9 @@ impl<W: Wire> Session<W> {
     /// Takes the next input; [`Session::write_datagram`] must follow. Returns its sequence, or nothing when there is no match
     /// to play in.
     pub(crate) fn push_input(&mut self, now: Instant, input: W::Input) -> Option<u32> {
-        self.is_joined().then(|| self.inputs.push(now, input))
+        let tick = self.world.as_ref().map_or(TickNo(0), ClientWorld::tick);
+        let seen = View { tick, span: 0, alpha: 0 };
+        self.is_joined().then(|| self.inputs.push(now, input, seen))
     }
 
     /// Whether a datagram must go out although the program gives no input.
@@ -160,7 +162,7 @@ impl<W: Wire> Session<W> {
     pub(super) fn send_join(&mut self) {
         let Some((target, nonce)) = self.join.clone() else { return };
         self.phase = Phase::Joining;
-        self.write(&ClientMsg::Join { target, nonce });
+        self.write(&ClientMsg::Join { target, nonce, spectate: false });
     }
 
     fn joined(&mut self, session: SessionId, stay: u8, match_name: String, tick_hz: u32, max_entities: u32) {
@@ -197,7 +199,7 @@ impl<W: Wire> Session<W> {
             self.phase = Phase::Live;
             self.tell(Status::Live);
         }
-        Some(Snapshot { tick: header.tick, arrived: now, bytes, inputs: header.inputs, waited_us: header.waited_us })
+        Some(Snapshot { tick: header.tick, arrived: now, bytes, inputs: header.inputs, waited: header.waited.duration() })
     }
 
     /// Numbers are those of the match's log, so a session's own ascend with gaps.

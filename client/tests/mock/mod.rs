@@ -9,10 +9,11 @@ use ringfort_protocol::component::{ColumnId, Component, Input as _, Message as _
 use ringfort_protocol::control::{ClientMsg, Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
 use ringfort_protocol::input::InputDatagram;
-use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::limits::{MAX_PREDICTED, PROTOCOL_VERSION};
 use ringfort_protocol::quic;
 use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Schema, Sync};
-use ringfort_protocol::snapshot::{SnapshotHeader, SnapshotShape, SnapshotWriter};
+use ringfort_protocol::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
+use ringfort_protocol::view::VIEW_BYTES;
 use ringfort_protocol::{AckBits, DecodeError, Entity, SessionId, TickNo, WireLayout, codec};
 
 use std::sync::OnceLock;
@@ -179,7 +180,15 @@ impl State {
     fn snapshot(&mut self) -> Vec<u8> {
         self.tick += 1;
         let layout = WireLayout::new(Counting::schema()).expect("a sound schema");
-        let header = SnapshotHeader { stay: 1, tick: TickNo(self.tick), inputs: self.applied, waited_us: 0 };
+        let header = SnapshotHeader {
+            stay: 1,
+            tick: TickNo(self.tick),
+            inputs: self.applied,
+            waited: Lapse::ZERO,
+            early: Lapse::ZERO,
+            repeated: 0,
+            verdicts: [0; MAX_PREDICTED],
+        };
         let mut writer = SnapshotWriter::new();
         writer.start(&header, SnapshotShape::new(&layout, MAX_ENTITIES), 1_000);
         let (mut words, mut cue) = (Vec::new(), Vec::new());
@@ -212,6 +221,8 @@ impl State {
                     name: "arena".to_owned(),
                     tick_hz: 50,
                     max_entities: MAX_ENTITIES,
+                    capacity: 1,
+                    spectator: false,
                     tick: TickNo(self.tick),
                 })
             }
@@ -243,7 +254,8 @@ impl Handler<()> for State {
         }
         let datagram = InputDatagram::parse(bytes, Step::wire_bytes()).expect("a sound datagram");
         self.acked_ticks = datagram.acked;
-        for (sequence, encoded) in datagram.inputs().rev() {
+        for (sequence, given) in datagram.inputs().rev() {
+            let (encoded, _view) = given.split_last_chunk::<VIEW_BYTES>().expect("an input with its view");
             if self.applied.insert(sequence) == ringfort_protocol::Inserted::New {
                 self.inputs_seen += 1;
                 self.sum += u32::from(Step::from_wire(encoded).expect("a sound input").by);

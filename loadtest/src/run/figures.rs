@@ -1,9 +1,8 @@
 //! What each snapshot says about the inputs it acknowledges: the latencies of a run.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringfort_client::{Session, SessionKey, Snapshot, Watch};
-use ringfort_protocol::snapshot::WAITED_UNKNOWN;
 
 use super::bot::Game;
 use super::partial::Partial;
@@ -97,9 +96,9 @@ impl Figures {
             input.acknowledged = true;
             self.partial.acknowledged += 1;
             self.partial.input_to_snapshot.record(snapshot.arrived.saturating_duration_since(input.due));
-            if sequence == snapshot.inputs.highest && snapshot.waited_us != WAITED_UNKNOWN {
+            if let Some(waited) = snapshot.waited.filter(|_| sequence == snapshot.inputs.highest) {
                 let whole = snapshot.arrived.saturating_duration_since(input.sent);
-                self.partial.network.record(whole.saturating_sub(Duration::from_micros(snapshot.waited_us.into())));
+                self.partial.network.record(whole.saturating_sub(waited));
             }
         }
         while flight.oldest <= highest && flight.inputs[flight.oldest as usize % INPUTS_IN_FLIGHT].acknowledged {
@@ -112,6 +111,7 @@ impl Figures {
 mod tests {
     use super::*;
     use ringfort_protocol::{AckBits, TickNo};
+    use std::time::Duration;
 
     #[test]
     fn every_input_counts_at_the_first_snapshot_that_acknowledges_it() {
@@ -122,7 +122,7 @@ mod tests {
             arrived: at(ms),
             bytes: 100,
             inputs: AckBits { highest, bits },
-            waited_us: 10_000,
+            waited: Some(Duration::from_millis(10)),
         };
         let mut figures = Figures::new(1);
         for sequence in 1..=3 {

@@ -58,6 +58,11 @@ impl Field {
         }
     }
 
+    /// Whether the type is called `Entity`, whatever path it is named by.
+    pub(crate) fn is_entity(&self) -> bool {
+        matches!(&self.ty, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == "Entity"))
+    }
+
     /// A name for the field in a pattern.
     pub(crate) fn binding(&self) -> Ident {
         match &self.member {

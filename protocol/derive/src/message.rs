@@ -23,6 +23,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let schemas = variants.iter().map(Variant::schema);
     let numbers = variants.iter().map(|variant| variant.number(&usize::from(variant.tag)));
     let reliable = variants.iter().map(|variant| variant.number(&variant.reliable));
+    let predicted = predicted(&variants)?;
     let (encode, decode) = (encode(&variants), decode(&variants));
     Ok(quote! {
         #(#asserts)*
@@ -40,6 +41,8 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
             fn reliable(&self) -> bool {
                 match self { #(#reliable)* }
             }
+
+            #predicted
 
             #encode
             #decode
@@ -73,6 +76,29 @@ fn flag(attributes: &[Attribute], name: &str) -> syn::Result<bool> {
         Some(attribute) => attribute.meta.require_path_only().map(|_| true),
         None => Ok(false),
     }
+}
+
+/// The method `predicted`; a game without such variants has no use for one of its own.
+fn predicted(variants: &[Variant]) -> syn::Result<TokenStream> {
+    let mut arms = Vec::new();
+    for variant in variants.iter().filter(|variant| variant.predicted) {
+        let ident = &variant.ident;
+        let Some(subject) = variant.fields.iter().find(|field| field.is_entity()) else {
+            let message = "a #[predicted] event needs an Entity field: the owner of the first one is who predicts it";
+            return Err(syn::Error::new_spanned(ident, message));
+        };
+        let (number, member) = (arms.len(), &subject.member);
+        arms.push(quote!(Self::#ident { #member: subject, .. } => ::core::option::Option::Some((#number, *subject)),));
+    }
+    if arms.is_empty() {
+        return Ok(TokenStream::new());
+    }
+    let rest = (arms.len() < variants.len()).then(|| quote!(_ => ::core::option::Option::None,));
+    Ok(quote! {
+        fn predicted(&self) -> ::core::option::Option<(usize, ::ringfort::protocol::Entity)> {
+            match self { #(#arms)* #rest }
+        }
+    })
 }
 
 impl Variant {

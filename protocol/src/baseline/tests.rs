@@ -5,7 +5,8 @@ use super::*;
 use crate::bits::{BitWriter, Row};
 use crate::client_world::{Applied, ClientWorld};
 use crate::component::{ColumnId, Component, GlobalId};
-use crate::snapshot::{SnapshotHeader, SnapshotShape, SnapshotWriter, WAITED_UNKNOWN};
+use crate::limits::MAX_PREDICTED;
+use crate::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
 use crate::test_game::{Body, Clock, Health, Random, Tag, Wide, schema};
 use crate::{Entity, TickNo, Vec2, WireLayout};
 
@@ -201,7 +202,15 @@ impl Server {
     }
 
     fn snapshot(&mut self, budget: usize) -> Sent {
-        let header = SnapshotHeader { stay: 0, tick: TickNo(self.tick), inputs: AckBits::NONE, waited_us: WAITED_UNKNOWN };
+        let header = SnapshotHeader {
+            stay: 0,
+            tick: TickNo(self.tick),
+            inputs: AckBits::NONE,
+            waited: Lapse::UNKNOWN,
+            early: Lapse::UNKNOWN,
+            repeated: 0,
+            verdicts: [0; MAX_PREDICTED],
+        };
         self.writer.start(&header, self.shape, budget);
         self.baselines.begin(self.tick);
         let mut views: [Option<Option<View>>; MAX as usize] = [None; MAX as usize];
@@ -367,7 +376,7 @@ fn session(seed: u64, ticks: u32, budget: usize) {
     assert_eq!(client.expected, views, "seed {seed}");
     server.step(false);
     let quiet = server.snapshot(1150);
-    assert_eq!(quiet.bytes.len(), crate::snapshot::HEADER_BYTES + 1, "seed {seed}");
+    assert_eq!(quiet.bytes.len(), server.shape.header_bytes() + 1, "seed {seed}");
 }
 
 #[test]
@@ -380,7 +389,7 @@ fn a_client_sees_what_it_was_told_whatever_is_lost() {
 #[test]
 fn what_is_put_off_stays_as_it_was() {
     for seed in 0..SEEDS {
-        session(seed, 600, 30 + seed as usize % 50);
+        session(seed, 600, 36 + seed as usize % 50);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bits::{BitWriter, Row};
-use crate::snapshot::{SnapshotShape, SnapshotWriter};
+use crate::snapshot::{Lapse, SnapshotShape, SnapshotWriter};
 use crate::test_game::{AIM, Body, Clock, Health, PLACE, Random, schema};
 use crate::{Vec2, component::Field, schema::encode_row};
 use proptest::prelude::*;
@@ -16,7 +16,15 @@ fn world() -> ClientWorld {
 }
 
 fn header(tick: u32) -> SnapshotHeader {
-    SnapshotHeader { stay: 6, tick: TickNo(tick), inputs: AckBits { highest: 7, bits: 3 }, waited_us: 1000 }
+    SnapshotHeader {
+        stay: 6,
+        tick: TickNo(tick),
+        inputs: AckBits { highest: 7, bits: 3 },
+        waited: Lapse::from_us(10_009),
+        early: Lapse::UNKNOWN,
+        repeated: 4,
+        verdicts: [0x0403_0201, 0, 0, 0],
+    }
 }
 
 fn words(write: impl FnOnce(&mut BitWriter)) -> (Vec<u64>, u32) {
@@ -55,8 +63,9 @@ fn golden() {
     let golden = [
         1, 6, 9, 0, 0, 0,                       // stay, tick
         7, 0, 0, 0, 3, 0, 0, 0,                 // inputs
-        232, 3, 0, 0,                           // waited
+        232, 3, 255, 255, 4,                    // waited, early, repeated
         1, 0, 1,                                // records, cues
+        1, 2, 3, 4,                             // verdicts
         13, 16, 24, 32,      // globals, their mask, the clock
         40, 20, 0, 0, 0, 112,                   // index 5, fresh, generation 1, mine, columns
         0, 200, 0, 0, 0, 32, 3,                 // body, hp
@@ -80,6 +89,9 @@ fn a_snapshot_is_applied_once() {
     assert_eq!(world.global(GlobalId::<Clock>::new(1)), Some(Clock { ends: 0x0403_0201 }));
     assert_eq!(world.global(GlobalId::<Clock>::new(0)), None);
     assert_eq!(world.acks(), AckBits { highest: 9, bits: 0 });
+    let seen = world.header().unwrap();
+    assert_eq!(seen, header(9));
+    assert_eq!((seen.waited.duration(), seen.early.duration()), (Some(std::time::Duration::from_millis(10)), None));
 }
 
 #[test]
@@ -116,7 +128,7 @@ fn what_is_malformed_is_refused() {
 fn what_does_not_fit_leaves_no_trace() {
     let mut writer = SnapshotWriter::new();
     let shape = SnapshotShape::new(world().layout(), MAX);
-    writer.start(&header(1), shape, 30);
+    writer.start(&header(1), shape, 34);
     let mut written = 0;
     while writer.gone(written % MAX) {
         written += 1;
@@ -124,7 +136,7 @@ fn what_does_not_fit_leaves_no_trace() {
     assert_eq!(usize::from(writer.records()), written as usize);
     assert!(writer.remaining_bits() < 9 && !writer.cue(Row { words: &[0, 0], bits: 114 }));
     let bytes = writer.finish();
-    assert!(bytes.len() <= 30);
+    assert!(bytes.len() <= 34);
     assert_eq!(world().apply(bytes, |_| {}), Ok(Applied::Newer(TickNo(1))));
 }
 

@@ -30,17 +30,33 @@ fn hello() {
         0, 0, 0, 0,                             // Name
         3, 0, 0, 0, 0, 0, 0, 0, b'a', b'd', b'a',
     ]);
+    let hello = ClientMsg::Hello { version: 2, schema_hash: 0, credential: Credential::Token("t".to_owned()) };
+    #[rustfmt::skip]
+    check(&hello, &[
+        0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        1, 0, 0, 0,                             // Token
+        1, 0, 0, 0, 0, 0, 0, 0, b't',
+    ]);
 }
 
 #[test]
 fn join() {
     let nonce = std::array::from_fn(|i| i as u8);
     #[rustfmt::skip]
-    check(&ClientMsg::Join { target: JoinTarget::Named("m1".to_owned()), nonce }, &[
+    check(&ClientMsg::Join { target: JoinTarget::Named("m1".to_owned()), nonce, spectate: false }, &[
         1, 0, 0, 0,                             // Join
         1, 0, 0, 0,                             // Named
         2, 0, 0, 0, 0, 0, 0, 0, b'm', b'1',
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+        0,                                      // plays
+    ]);
+    #[rustfmt::skip]
+    check(&ClientMsg::Join { target: JoinTarget::Code("k".to_owned()), nonce, spectate: true }, &[
+        1, 0, 0, 0,                             // Join
+        2, 0, 0, 0,                             // Code
+        1, 0, 0, 0, 0, 0, 0, 0, b'k',
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+        1,                                      // watches
     ]);
 }
 
@@ -61,6 +77,8 @@ fn joined() {
         name: "m".to_owned(),
         tick_hz: 60,
         max_entities: 96,
+        capacity: 32,
+        spectator: true,
         tick: TickNo(10),
     };
     #[rustfmt::skip]
@@ -72,6 +90,8 @@ fn joined() {
         1, 0, 0, 0, 0, 0, 0, 0, b'm',
         60, 0, 0, 0,
         96, 0, 0, 0,
+        32, 0, 0, 0,
+        1,                                      // watches
         10, 0, 0, 0,
     ]);
 }

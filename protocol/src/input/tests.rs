@@ -1,26 +1,29 @@
 //! The golden datagram, and everything that is refused.
 
 use super::*;
+use crate::TickNo;
 use crate::limits::MAX_INPUT_BYTES;
 use proptest::prelude::*;
+
+const SEEN: View = View { tick: TickNo(0x0102), span: 3, alpha: 4 };
 
 fn datagram(sequence: u32, inputs: &[&[u8]]) -> Vec<u8> {
     let mut to = Vec::new();
     start_inputs(&mut to, 9, sequence, AckBits { highest: 0x11, bits: 0x22 });
-    inputs.iter().for_each(|input| push_input(&mut to, input));
+    inputs.iter().for_each(|input| push_input(&mut to, input, SEEN));
     finish_inputs(&mut to);
     to
 }
 
 #[test]
 fn golden() {
-    let mut golden = vec![2, 9, 9, 0, 0, 0, 0x11, 0, 0, 0, 0x22, 0, 0, 0, 2, 0xa1, 0xa2, 0xb1, 0xb2];
+    let mut golden = vec![2, 9, 9, 0, 0, 0, 0x11, 0, 0, 0, 0x22, 0, 0, 0, 2, 0xa1, 0xa2, 2, 1, 3, 4, 0xb1, 0xb2, 2, 1, 3, 4];
     golden.resize(40, 0);
     assert_eq!(datagram(9, &[&[0xa1, 0xa2], &[0xb1, 0xb2]]), golden);
     let read = InputDatagram::parse(&golden, 2).unwrap();
     assert_eq!((read.stay, read.sequence, read.acked), (9, 9, AckBits { highest: 0x11, bits: 0x22 }));
     let inputs: Vec<(u32, &[u8])> = read.inputs().collect();
-    assert_eq!(inputs, [(9, &[0xa1, 0xa2][..]), (8, &[0xb1, 0xb2][..])]);
+    assert_eq!(inputs, [(9, &[0xa1, 0xa2, 2, 1, 3, 4][..]), (8, &[0xb1, 0xb2, 2, 1, 3, 4][..])]);
 }
 
 #[test]
@@ -61,7 +64,7 @@ proptest! {
     #[test]
     fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), wire_bytes in 0..70usize) {
         if let Ok(read) = InputDatagram::parse(&bytes, wire_bytes) {
-            prop_assert!(read.inputs().all(|(sequence, input)| sequence > 0 && input.len() == wire_bytes));
+            prop_assert!(read.inputs().all(|(sequence, input)| sequence > 0 && input.len() == wire_bytes + VIEW_BYTES));
         }
     }
 }

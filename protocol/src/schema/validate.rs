@@ -1,6 +1,6 @@
 //! The bounds of a schema, checked before anything is allocated by it or read with it.
 
-use super::{ColumnSchema, FieldSchema, Schema, Sync, VariantSchema, wire_bits};
+use super::{ColumnSchema, FieldKind, FieldSchema, Schema, Sync, VariantSchema, wire_bits};
 use crate::limits;
 
 /// Why a schema can't be used. From a peer: the connection is closed with `BadMessage`. Of our own: a mistake in the
@@ -26,6 +26,9 @@ pub enum SchemaError {
     /// A field lies outside of its row.
     #[error("field `{0}` lies outside of its row")]
     Offset(String),
+    /// A predicted event names no entity, so it is not known whose it is.
+    #[error("the event `{0}` is #[predicted] and names no entity: give it an Entity field, whose owner predicts it")]
+    NoSubject(String),
     /// A row, an input or a message is too large.
     #[error("`{name}` takes {bits} bits on the wire, at most {max} are allowed")]
     TooLarge {
@@ -52,7 +55,12 @@ pub(super) fn schema(schema: &Schema) -> Result<(), SchemaError> {
         at_most("variants", list.len(), limits::MAX_VARIANTS)?;
         list.iter().try_for_each(variant)?;
     }
-    Ok(())
+    let predicted = schema.events.iter().filter(|event| event.predicted);
+    at_most("#[predicted] events", predicted.clone().count(), limits::MAX_PREDICTED)?;
+    match predicted.into_iter().find(|event| !event.fields.iter().any(|field| field.kind == FieldKind::Entity)) {
+        Some(event) => Err(SchemaError::NoSubject(event.name.clone())),
+        None => Ok(()),
+    }
 }
 
 fn column(column: &ColumnSchema) -> Result<(), SchemaError> {

@@ -1,8 +1,10 @@
 //! Unpacking, with every bound checked: the bytes come from outside.
 
-use super::{GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
+use super::{COUNTS_AT, GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE};
+use super::{Lapse, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
 use crate::bits::{BitReader, Truncated};
 use crate::layout::WireColumn;
+use crate::limits::MAX_PREDICTED;
 use crate::schema::TAG_BITS;
 use crate::snapshot::write::set_bits;
 use crate::{AckBits, TickNo, WireLayout};
@@ -93,6 +95,7 @@ pub enum Item<'a> {
 pub struct SnapshotReader<'a> {
     /// The header.
     pub header: SnapshotHeader,
+    layout: &'a WireLayout,
     records: u16,
     cues: u8,
     body: &'a [u8],
@@ -100,21 +103,31 @@ pub struct SnapshotReader<'a> {
 
 impl<'a> SnapshotReader<'a> {
     /// Reads the header, which is enough to drop a snapshot that is out of date.
-    pub fn new(datagram: &'a [u8]) -> Result<SnapshotReader<'a>, SnapshotError> {
-        let (header, body) = datagram.split_first_chunk::<HEADER_BYTES>().ok_or(SnapshotError::Truncated)?;
+    pub fn new(datagram: &'a [u8], layout: &'a WireLayout) -> Result<SnapshotReader<'a>, SnapshotError> {
+        let (header, rest) = datagram.split_first_chunk::<HEADER_BYTES>().ok_or(SnapshotError::Truncated)?;
         if header[0] != SNAPSHOT_TAG {
             return Err(SnapshotError::Tag);
         }
+        let half = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
         let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let (words, body) = rest.split_at_checked(4 * layout.predicted as usize).ok_or(SnapshotError::Truncated)?;
+        let mut verdicts = [0; MAX_PREDICTED];
+        for (to, word) in verdicts.iter_mut().zip(words.as_chunks::<4>().0) {
+            *to = u32::from_le_bytes(*word);
+        }
         Ok(SnapshotReader {
             header: SnapshotHeader {
                 stay: header[1],
                 tick: TickNo(word(2)),
                 inputs: AckBits { highest: word(6), bits: word(10) },
-                waited_us: word(14),
+                waited: Lapse(half(14)),
+                early: Lapse(half(16)),
+                repeated: header[18],
+                verdicts,
             },
-            records: u16::from_le_bytes([header[18], header[19]]),
-            cues: header[20],
+            layout,
+            records: half(COUNTS_AT),
+            cues: header[COUNTS_AT + 2],
             body,
         })
     }
@@ -123,10 +136,10 @@ impl<'a> SnapshotReader<'a> {
     /// before is then not to be trusted.
     pub fn read(
         &self,
-        layout: &WireLayout,
         max_entities: u32,
         mut each: impl FnMut(Item<'a>) -> Result<(), SnapshotError>,
     ) -> Result<(), SnapshotError> {
+        let layout = self.layout;
         let shape = SnapshotShape::new(layout, max_entities);
         let mut from = BitReader::new(self.body);
         if from.read_bool()? {

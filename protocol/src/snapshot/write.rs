@@ -1,6 +1,6 @@
 //! Packing: one writer per front-end, used for one client after the other.
 
-use super::{GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
+use super::{COUNTS_AT, GENERATION_BITS, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
 use crate::bits::{BitWriter, Mark, Row};
 use crate::limits::MAX_SNAPSHOT_BYTES;
 
@@ -23,7 +23,7 @@ impl SnapshotWriter {
     pub fn new() -> SnapshotWriter {
         SnapshotWriter {
             bits: BitWriter::new(Vec::with_capacity(MAX_SNAPSHOT_BYTES + 64)),
-            shape: SnapshotShape { index_bits: 0, columns: 0, globals: 0 },
+            shape: SnapshotShape { index_bits: 0, columns: 0, globals: 0, predicted: 0 },
             budget_bits: 0,
             records: 0,
             cues: 0,
@@ -44,10 +44,16 @@ impl SnapshotWriter {
         self.bits.write(u64::from(header.tick.0), 32);
         self.bits.write(u64::from(header.inputs.highest), 32);
         self.bits.write(u64::from(header.inputs.bits), 32);
-        self.bits.write(u64::from(header.waited_us), 32);
+        self.bits.write(u64::from(header.waited.0), 16);
+        self.bits.write(u64::from(header.early.0), 16);
+        self.bits.write(u64::from(header.repeated), 8);
+        debug_assert_eq!(self.bits.bit_len(), COUNTS_AT * 8);
         // The counts of records and cues are patched in at the end.
         self.bits.write(0, 24);
-        debug_assert_eq!(self.bits.bit_len(), HEADER_BYTES * 8);
+        for verdicts in &header.verdicts[..shape.predicted as usize] {
+            self.bits.write(u64::from(*verdicts), 32);
+        }
+        debug_assert_eq!(self.bits.bit_len(), shape.header_bytes() * 8);
     }
 
     /// Writes the globals in `mask`; `row` gives the row of a wire global. Called at most once, before all records; not
@@ -142,8 +148,8 @@ impl SnapshotWriter {
         self.close_globals();
         let (records, cues) = (self.records, self.cues);
         let bytes = self.bits.flush();
-        bytes[HEADER_BYTES - 3..HEADER_BYTES - 1].copy_from_slice(&records.to_le_bytes());
-        bytes[HEADER_BYTES - 1] = cues;
+        bytes[COUNTS_AT..COUNTS_AT + 2].copy_from_slice(&records.to_le_bytes());
+        bytes[COUNTS_AT + 2] = cues;
         bytes
     }
 

@@ -175,7 +175,6 @@ impl Clients {
     }
 
     fn hello(&mut self, conn: &mut Conn<App>, version: u16, schema_hash: u64, credential: Credential) -> Handled {
-        let Credential::Name(name) = credential;
         if version != PROTOCOL_VERSION {
             self.counts.one(count::HELLOS_REFUSED);
             return Err(Refusal(
@@ -183,6 +182,10 @@ impl Clients {
                 "the protocol's version is another one here: update the older of the two",
             ));
         }
+        let Credential::Name(name) = credential else {
+            self.counts.one(count::HELLOS_REFUSED);
+            return Err(Refusal(Code::Refused, "this server takes names, not tokens"));
+        };
         if name.is_empty() || name.len() > MAX_PLAYER_NAME_BYTES || name.chars().any(char::is_control) {
             self.counts.one(count::HELLOS_REFUSED);
             return Err(Refusal(Code::Refused, "a name has 1 to 32 bytes and no control characters"));
@@ -220,6 +223,7 @@ impl Clients {
         let found = match &target {
             JoinTarget::Any => self.any_zone(&joining.tried),
             JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| unpadded(&z.name) == *wanted).ok_or(Code::NoSuchMatch),
+            JoinTarget::Code(_) => Err(Code::NoSuchMatch),
         };
         match found {
             Ok((slot, entry)) => {
@@ -449,7 +453,7 @@ impl Handler<App> for Clients {
                 self.hello(conn, version, schema_hash, credential)
             }
             Ok(ClientMsg::Hello { .. }) => Err(Refusal(Code::BadMessage, "a second hello")),
-            Ok(ClientMsg::Join { target, nonce }) => self.join(conn, target, nonce),
+            Ok(ClientMsg::Join { target, nonce, .. }) => self.join(conn, target, nonce),
             // The session may have ended while these were under way.
             Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
             Ok(ClientMsg::Leave) => self.leave(conn),

@@ -161,6 +161,8 @@ impl Clients {
             name: unpadded(&link.entry.name),
             tick_hz: link.entry.tick_hz,
             max_entities: link.entry.max_entities,
+            capacity: link.entry.capacity,
+            spectator: false,
             tick: TickNo(head.tick),
         };
         let _ = conn.send_control(&joined);

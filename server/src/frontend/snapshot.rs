@@ -6,9 +6,10 @@
 use ringfort_protocol::baseline::{Baselines, Need, Seen};
 use ringfort_protocol::bits::Row;
 use ringfort_protocol::limits::MAX_SNAPSHOT_BYTES;
-use ringfort_protocol::snapshot::{SnapshotHeader, SnapshotWriter, WAITED_UNKNOWN};
+use ringfort_protocol::snapshot::{Lapse, SnapshotHeader, SnapshotWriter};
 use ringfort_protocol::{AckBits, TickNo, Vec2};
-use ringfort_shm_state::layout::{Audience, EventRow, SessionInput, SessionRow};
+use ringfort_shm_state::layout::{Audience, EventRow, RootHead, SessionInput, SessionRow};
+use zerocopy::FromZeros;
 
 use super::counters::{self as count, Counters};
 use super::session::Live;
@@ -61,18 +62,9 @@ impl SnapshotBuilder {
         now_us: u64,
         counts: &mut Counters,
     ) -> &[u8] {
-        let tick = view.head().map_or(0, |h| h.tick);
-        let inputs = acked_inputs(view, live);
-        let waited_us = match live.receipt(inputs.highest) {
-            Some(at) => u32::try_from(now_us.saturating_sub(at)).unwrap_or(WAITED_UNKNOWN - 1),
-            None => WAITED_UNKNOWN,
-        };
-        self.writer.start(
-            &SnapshotHeader { stay: live.stay, tick: TickNo(tick), inputs, waited_us },
-            view.shape,
-            budget.min(MAX_SNAPSHOT_BYTES),
-        );
-        live.baselines.begin(tick);
+        let header = header(view, live, now_us);
+        self.writer.start(&header, view.shape, budget.min(MAX_SNAPSHOT_BYTES));
+        live.baselines.begin(header.tick.0);
         self.globals(view, &mut live.baselines);
         follow_entity(view, live, row);
         let bits = self.collect(view, live);
@@ -199,9 +191,23 @@ fn follow_entity(view: &ZoneView, live: &mut Live, row: &SessionRow) {
     }
 }
 
-fn acked_inputs(view: &ZoneView, live: &Live) -> AckBits {
+/// What the view's commit says of the client's inputs, and how they came to it.
+fn header(view: &ZoneView, live: &Live, now_us: u64) -> SnapshotHeader {
     let row: Option<SessionInput> = view.mirror().get(&view.description().engine.inputs, live.session as u32);
-    row.map_or(AckBits::NONE, |row| AckBits { highest: row.highest, bits: row.bits })
+    let row = row.unwrap_or_else(SessionInput::new_zeroed);
+    let inputs = AckBits { highest: row.highest, bits: row.bits };
+    let received = live.receipt(inputs.highest);
+    let since = |then_us: u64| received.map_or(Lapse::UNKNOWN, |at| Lapse::from_us(then_us.saturating_sub(at)));
+    let began_us = |head: &RootHead| head.published_us.saturating_sub(u64::from(head.took_us));
+    SnapshotHeader {
+        stay: live.stay,
+        tick: TickNo(view.head().map_or(0, |head| head.tick)),
+        inputs,
+        waited: since(now_us),
+        early: view.head().map_or(Lapse::UNKNOWN, |head| since(began_us(head))),
+        repeated: u8::try_from(row.repeated).unwrap_or(u8::MAX),
+        verdicts: row.verdicts,
+    }
 }
 
 /// Whether an event is for a session.

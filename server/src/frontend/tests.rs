@@ -4,6 +4,7 @@ use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::bits::{BitReader, BitWriter};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::schema::{Sync, encode_row};
+use ringfort_protocol::view::VIEW_BYTES;
 use ringfort_protocol::{AckBits, Component, Input, Vec2};
 use ringfort_shm_state::layout::{EntityRow, RecordKind, SessionRow};
 
@@ -82,6 +83,7 @@ fn run(seed: u64, budget: usize, loss: u64) {
             cmd.wish = Vec2 { x: (random(&mut rng) % 3) as f32 - 1.0, y: (random(&mut rng) % 3) as f32 - 1.0 };
             let mut bytes = Vec::new();
             cmd.to_wire(&mut bytes);
+            bytes.extend_from_slice(&[0; VIEW_BYTES]);
             bench.push(RecordKind::Input, player.row.id, sequence, &bytes);
         }
         bench.flush();

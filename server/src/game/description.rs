@@ -6,15 +6,18 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use ringfort_protocol::layout::WireLayout;
+use ringfort_protocol::limits::MAX_PREDICTED;
 use ringfort_protocol::schema::{Schema, SchemaError, Sync};
 use ringfort_protocol::{Input, Message};
 use ringfort_shm_state::layout::{EntityRow, EventRow, SessionInput, SessionRow, ZoneMeta, hash_bytes};
-use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_SESSIONS};
+use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_PREDICTED_EVENTS, MAX_SESSIONS};
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
 
 use super::Game;
 use super::state::{Declare, Declared, Place};
 use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, TIMERS_PER_ENTITY};
+
+const _: () = assert!(MAX_PREDICTED == MAX_PREDICTED_EVENTS, "a session's row has a word for each predicted event");
 
 /// The size of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -112,9 +112,13 @@ impl<G: Game> Bench<G> {
     }
 
     pub(crate) fn acked(&self, row: &SessionRow) -> ringfort_protocol::AckBits {
-        let (mirror, is) = self.mirror();
-        let input: ringfort_shm_state::layout::SessionInput = mirror.get(&is.engine.inputs, row.id as u32).unwrap();
+        let input = self.inputs(row);
         ringfort_protocol::AckBits { highest: input.highest, bits: input.bits }
+    }
+
+    pub(crate) fn inputs(&self, row: &SessionRow) -> ringfort_shm_state::layout::SessionInput {
+        let (mirror, is) = self.mirror();
+        mirror.get(&is.engine.inputs, row.id as u32).unwrap()
     }
 
     pub(crate) fn check(&self) {

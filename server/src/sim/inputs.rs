@@ -1,6 +1,7 @@
 //! From inputs that arrived to inputs that are applied: each exactly once, evened out over ticks, kept in the session's row.
 
 use ringfort_protocol::ack::{AckBits, Inserted};
+use ringfort_protocol::view::VIEW_BYTES;
 use ringfort_protocol::{Input, SessionId};
 use ringfort_shm_state::layout::{SessionInput, SessionRow};
 use ringfort_shm_state::limits::MAX_INPUT_BYTES;
@@ -13,6 +14,16 @@ use crate::limits::INPUTS_PER_TICK;
 #[derive(Default)]
 pub struct Arrivals {
     list: Vec<Arrived>,
+    /// What was applied in this tick, in the order of the sessions' slots.
+    applied: Vec<Applied>,
+}
+
+/// Inputs of a session that were applied in one tick.
+#[derive(Clone, Copy)]
+struct Applied {
+    slot: u32,
+    /// Bit 0 is the highest input applied so far, bit `1 + i` the input `highest - 1 - i`.
+    mask: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -21,18 +32,27 @@ struct Arrived {
     /// Position among the arrivals of its tick.
     order: u32,
     sequence: u32,
+    given: Given,
+}
+
+/// An input as its player gave it: encoded, and what the player saw.
+#[derive(Clone, Copy)]
+struct Given {
     bytes: [u8; MAX_INPUT_BYTES],
+    view: u32,
 }
 
 impl Arrivals {
-    /// Takes an input from the inbox; `false` when it cannot be one.
+    /// Takes an input and the view behind it from the inbox; `false` when it cannot be one.
     pub fn push(&mut self, slot: u32, sequence: u32, payload: &[u8]) -> bool {
-        let mut bytes = [0; MAX_INPUT_BYTES];
-        let fits = sequence != 0 && payload.len() <= MAX_INPUT_BYTES;
+        let Some((encoded, view)) = payload.split_last_chunk::<VIEW_BYTES>() else { return false };
+        let fits = sequence != 0 && encoded.len() <= MAX_INPUT_BYTES;
         if fits {
-            bytes[..payload.len()].copy_from_slice(payload);
+            let mut bytes = [0; MAX_INPUT_BYTES];
+            bytes[..encoded.len()].copy_from_slice(encoded);
+            let given = Given { bytes, view: u32::from_le_bytes(*view) };
             let order = self.list.len() as u32;
-            self.list.push(Arrived { slot, order, sequence, bytes });
+            self.list.push(Arrived { slot, order, sequence, given });
         }
         fits
     }
@@ -45,6 +65,15 @@ impl Arrivals {
     /// Drops everything.
     pub fn clear(&mut self) {
         self.list.clear();
+        self.applied.clear();
+    }
+
+    /// Notes in a session's row that the tick has sent a predicted event of its own: a verdict on the inputs applied in it.
+    pub fn confirm(&self, slot: u32, event: usize, inputs: &mut Table<SessionInput>) {
+        let Ok(at) = self.applied.binary_search_by_key(&slot, |applied| applied.slot) else { return };
+        if let Some(verdicts) = inputs.get_mut(slot).and_then(|row| row.verdicts.get_mut(event)) {
+            *verdicts |= self.applied[at].mask;
+        }
     }
 
     /// Fills `players` with the inputs of this tick and notes them as applied. Returns how many were refused.
@@ -59,6 +88,7 @@ impl Arrivals {
         players: &mut Vec<(SessionId, G::Input, Arrival)>,
     ) -> u64 {
         players.clear();
+        self.applied.clear();
         // A session's inputs keep the order of the inbox; a stable sort would do that too, but allocates.
         self.list.sort_unstable_by_key(|a| (a.slot, a.order));
         let bytes = <G::Input as Input>::wire_bytes();
@@ -72,9 +102,12 @@ impl Arrivals {
                 at += 1;
             }
             let Some(row) = inputs.get(slot).copied() else { continue };
-            let mut apply = Apply::<G> { who: SessionId(session.id), row, bytes, players, refused: 0 };
+            let mut apply = Apply::<G> { who: SessionId(session.id), row, bytes, players, refused: 0, applied: 0 };
             apply.session(&self.list[first..at]);
             refused += apply.refused;
+            if apply.applied != 0 {
+                self.applied.push(Applied { slot, mask: apply.applied });
+            }
             let row = apply.row;
             if let Some(place) = inputs.get_mut(slot) {
                 *place = row;
@@ -92,6 +125,8 @@ struct Apply<'p, G: Game> {
     bytes: usize,
     players: &'p mut Vec<(SessionId, G::Input, Arrival)>,
     refused: u64,
+    /// As [`Applied::mask`].
+    applied: u32,
 }
 
 impl<G: Game> Apply<'_, G> {
@@ -99,41 +134,47 @@ impl<G: Game> Apply<'_, G> {
         let skip = arrived.len().saturating_sub(INPUTS_PER_TICK);
         self.refused += skip as u64;
         let mut pending = 0;
-        let queued = (self.row.queued != 0).then_some((self.row.queued, self.row.waiting));
-        self.row.queued = 0;
-        for (sequence, bytes) in queued.into_iter().chain(arrived[skip..].iter().map(|a| (a.sequence, a.bytes))) {
+        let queued = self.replace_waiting(0, Given { bytes: [0; MAX_INPUT_BYTES], view: 0 });
+        for (sequence, given) in queued.into_iter().chain(arrived[skip..].iter().map(|a| (a.sequence, a.given))) {
             pending += 1;
             // The newest so far waits; the one that waited before it is applied.
-            if let Some((sequence, bytes)) = self.replace_waiting(sequence, bytes) {
-                self.apply(sequence, &bytes);
+            if let Some((sequence, given)) = self.replace_waiting(sequence, given) {
+                self.apply(sequence, &given);
             }
         }
         match pending {
             0 => self.repeat(),
             1 => {
-                let (sequence, bytes) = (std::mem::take(&mut self.row.queued), self.row.waiting);
-                self.row.waiting = [0; MAX_INPUT_BYTES];
-                self.apply(sequence, &bytes);
+                if let Some((sequence, given)) = self.replace_waiting(0, Given { bytes: [0; MAX_INPUT_BYTES], view: 0 }) {
+                    self.apply(sequence, &given);
+                }
             }
             _ => {}
         }
     }
 
-    fn replace_waiting(&mut self, sequence: u32, bytes: [u8; MAX_INPUT_BYTES]) -> Option<(u32, [u8; MAX_INPUT_BYTES])> {
-        let before = (self.row.queued, self.row.waiting);
-        (self.row.queued, self.row.waiting) = (sequence, bytes);
+    /// Lets another input wait, or none with sequence 0. Returns the one that waited.
+    fn replace_waiting(&mut self, sequence: u32, given: Given) -> Option<(u32, Given)> {
+        let row = &mut self.row;
+        let before = (row.queued, Given { bytes: row.waiting, view: row.waiting_view });
+        (row.queued, row.waiting, row.waiting_view) = (sequence, given.bytes, given.view);
         (before.0 != 0).then_some(before)
     }
 
-    fn apply(&mut self, sequence: u32, bytes: &[u8; MAX_INPUT_BYTES]) {
+    fn apply(&mut self, sequence: u32, given: &Given) {
+        let Given { bytes, view } = given;
         let mut acks = AckBits { highest: self.row.highest, bits: self.row.bits };
         let input = <G::Input as Input>::from_wire(&bytes[..self.bytes]);
         let (Ok(input), Inserted::New) = (input, acks.insert(sequence)) else {
             self.refused += 1;
             return;
         };
+        let ahead = acks.highest - self.row.highest;
+        let shift = |bits: &mut u32| *bits = bits.checked_shl(ahead).unwrap_or(0);
+        self.row.verdicts.iter_mut().chain([&mut self.applied]).for_each(shift);
+        self.applied |= 1u32.checked_shl(acks.highest - sequence).unwrap_or(0);
         (self.row.highest, self.row.bits) = (acks.highest, acks.bits);
-        (self.row.last, self.row.repeated) = (*bytes, 0);
+        (self.row.last, self.row.last_view, self.row.repeated) = (*bytes, *view, 0);
         self.players.push((self.who, input, Arrival::OnTime));
     }
 

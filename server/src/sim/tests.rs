@@ -52,6 +52,10 @@ enum Tell {
     Noise {
         n: u32,
     },
+    #[predicted]
+    Odd {
+        of: Entity,
+    },
 }
 
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
@@ -112,15 +116,20 @@ impl Game for Counting {
             let tally = &mut self.tally[e];
             tally.count += 1;
             tally.sum += p.input.value;
+            if p.input.value % 2 == 1 {
+                t.send(To::All, Tell::Odd { of: e });
+            }
         }
         t.send(To::All, Tell::Noise { n: t.now().0 });
     }
 }
 
 impl Bench<Counting> {
+    /// An input whose view is its sequence.
     fn input(&mut self, session: u64, sequence: u32, value: u32) {
         let mut bytes = Vec::new();
         ringfort_protocol::Input::to_wire(&Value { value }, &mut bytes);
+        bytes.extend_from_slice(&sequence.to_le_bytes());
         self.push(RecordKind::Input, session, sequence, &bytes);
     }
 
@@ -186,6 +195,37 @@ fn a_lost_input_is_never_acknowledged_and_a_late_one_still_counts() {
     let has: Vec<u32> = (1..=6).filter(|n| acked.contains(*n)).collect();
     assert_eq!(has, [1, 2, 4, 5, 6]);
     assert_eq!(bench.tally(&row).count, 5);
+}
+
+#[test]
+fn a_predicted_event_is_a_verdict_on_the_inputs_of_its_tick() {
+    let mut bench = Bench::<Counting>::new(4, 64);
+    let mut zone = bench.start();
+    bench.join(1);
+    bench.join(2);
+    bench.flush();
+    bench.step(&mut zone);
+    let (row, other) = (bench.sessions()[&1], bench.sessions()[&2]);
+    // Sequences and values of each tick. 8 and 9 come together, 9 waits and is applied with 10, and the late 7 after 11.
+    let ticks: [&[(u32, u32)]; 7] = [&[(1, 1)], &[(2, 2)], &[(3, 3)], &[(8, 4), (9, 6)], &[(10, 5), (11, 8)], &[], &[(7, 7)]];
+    for inputs in ticks {
+        for (sequence, value) in inputs {
+            bench.input(row.id, *sequence, *value);
+        }
+        bench.flush();
+        bench.step(&mut zone);
+        zone = bench.restart(zone);
+    }
+    let inputs = bench.inputs(&row);
+    let confirmed: Vec<u32> = (1..=inputs.highest).filter(|n| inputs.verdicts[0] >> (inputs.highest - n) & 1 == 1).collect();
+    assert_eq!((inputs.highest, confirmed), (11, vec![1, 3, 7, 9, 10]));
+    assert_eq!((inputs.last_view, inputs.waiting_view, inputs.verdicts[1]), (7, 0, 0));
+    assert_eq!(bench.inputs(&other).verdicts, [0; 4], "another's event is no verdict");
+    // What is too long ago is forgotten.
+    bench.input(row.id, 43, 2);
+    bench.flush();
+    bench.step(&mut zone);
+    assert_eq!(bench.inputs(&row).verdicts, [0; 4]);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use ringfort_protocol::SessionId;
 use ringfort_protocol::bits::BitWriter;
+use ringfort_protocol::{Message, SessionId};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::{Inbox, Record};
 use ringfort_shm_state::layout::{
@@ -459,6 +459,7 @@ impl<G: Game> Zone<G> {
         let mut cues = 0;
         // Sessions that end because their log is full may have the game send more: until nothing is left.
         while let Some(out) = self.next_outgoing() {
+            self.give_verdict(&out.event);
             let reliable = Tick::<G>::is_reliable(&out.event);
             let Some(row) = super::events::row(&out, self.tick.now.0, &mut self.bits) else {
                 self.counters.cues_dropped += 1;
@@ -473,6 +474,15 @@ impl<G: Game> Zone<G> {
             }
         }
         self.bound.shared.with_meta(|meta| meta.cues = cues);
+    }
+
+    /// A predicted event confirms what its owner's client has shown already.
+    fn give_verdict(&mut self, event: &G::Event) {
+        let Some((number, subject)) = event.predicted() else { return };
+        let owner = self.bound.shared.entities.borrow().owner_in_tick(subject.index, subject.generation);
+        if let Some(session) = owner.filter(|id| self.bound.sessions.get(*id as u32).is_some_and(|row| row.id == *id)) {
+            self.arrivals.confirm(session as u32, number, &mut self.bound.inputs);
+        }
     }
 
     fn next_outgoing(&mut self) -> Option<Outgoing<G::Event>> {

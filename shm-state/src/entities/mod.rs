@@ -58,7 +58,8 @@ impl EntityTable {
         }
         meta.entities_alive = meta.entities_alive.saturating_sub(1);
         if let Some(row) = self.rows.get_mut(index) {
-            *row = EntityRow { owner: 0, generation, alive: KILLED, next_free: 0, reserved: 0 };
+            // The owner stays until the index is freed: what the entity did in this tick is still its owner's doing.
+            *row = EntityRow { owner: row.owner, generation, alive: KILLED, next_free: 0, reserved: 0 };
         }
         true
     }
@@ -67,7 +68,7 @@ impl EntityTable {
     /// that is not a killed entity's is left alone: on the list it would be handed out while it lives, or twice.
     pub fn free(&mut self, meta: &mut ZoneMeta, index: u32) {
         let Some(row) = self.rows.get_mut(index).filter(|row| row.alive == KILLED) else { return };
-        row.alive = FREE;
+        (row.alive, row.owner) = (FREE, 0);
         row.next_free = std::mem::replace(&mut meta.entity_free, index + 1);
     }
 
@@ -85,6 +86,11 @@ impl EntityTable {
     /// The session that owns an entity; 0 for none.
     pub fn owner(&self, index: u32, generation: u32) -> Option<u64> {
         self.rows.get(index).filter(|row| row.alive == ALIVE && row.generation == generation).map(|row| row.owner)
+    }
+
+    /// The session that owns an entity which lives, or was killed and whose index is not freed yet; 0 for none.
+    pub fn owner_in_tick(&self, index: u32, generation: u32) -> Option<u64> {
+        self.rows.get(index).filter(|row| row.alive != FREE && row.generation == generation).map(|row| row.owner)
     }
 
     /// The generation that lives at an index.
