@@ -100,7 +100,7 @@ impl Unnamed {
     /// # Panics
     /// When it cannot be attached, with the reason.
     pub fn attach(&self, access: Access) -> Segment {
-        let descriptor = self.segment.file().try_clone().expect("a descriptor is left");
+        let descriptor = self.segment.file().expect("a file is behind it").try_clone().expect("a descriptor is left");
         let attached = Segment::from_fd(&self.instance, self.spec, descriptor.into(), access);
         attached.unwrap_or_else(|error| panic!("{error}"))
     }

@@ -31,9 +31,10 @@ use ringfort_protocol::control::{Code, JoinTarget};
 use ringfort_protocol::quic::Trust;
 
 use crate::error::{CommandError, Ended, Error};
-use crate::hub::{Hub, Net, SessionKey};
+use crate::hub::Hub;
 use crate::limits;
 use crate::session::{Event, Session, Status};
+use crate::sessions::{Net, SessionKey};
 use crate::view::View;
 
 /// Which match to join.

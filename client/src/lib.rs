@@ -12,13 +12,15 @@ pub mod hub;
 mod inputs;
 pub mod limits;
 pub mod session;
+pub mod sessions;
 pub mod udp;
 pub mod view;
 
 pub use client::{Builder, Client, Join};
 pub use error::{CommandError, Ended, Error};
-pub use hub::{Hub, Net, SessionKey, Watch};
+pub use hub::Hub;
 pub use session::{Event, Session, Snapshot, Status};
+pub use sessions::{Net, SessionKey, Sessions, Watch};
 pub use view::View;
 
 pub use ringfort_protocol::component::Wire;

@@ -9,7 +9,10 @@
 
 mod addresses;
 mod conn;
+mod link;
 mod meter;
+#[cfg(feature = "plain")]
+pub mod plain;
 mod report;
 mod wheel;
 
@@ -24,6 +27,7 @@ use crate::limits::{
 use addresses::{Addresses, Origin, Verdict};
 use bytes::BytesMut;
 use conn::Event;
+use link::Link;
 use meter::Meter;
 use quinn_proto::{
     ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming, ServerConfig, Transmit,
@@ -85,6 +89,8 @@ pub struct Driver<T> {
     handshakes: usize,
     max_frame: usize,
     stats: DriverStats,
+    #[cfg(feature = "plain")]
+    plain: Option<plain::Table>,
 }
 
 struct Slot<T> {
@@ -118,6 +124,8 @@ impl<T> Driver<T> {
             handshakes: 0,
             max_frame,
             stats: DriverStats::default(),
+            #[cfg(feature = "plain")]
+            plain: None,
         }
     }
 
@@ -152,6 +160,10 @@ impl<T> Driver<T> {
     ) {
         self.stats.udp_in += 1;
         self.stats.bytes_in += data.len() as u64;
+        #[cfg(feature = "plain")]
+        if self.plain.is_some() {
+            return self.handle_plain(now, from, &data, out);
+        }
         self.scratch.clear();
         let (now_us, bytes) = (self.micros(now), data.len() as u32);
         // A first packet costs a key derivation before it can be seen whose it is.
@@ -163,7 +175,11 @@ impl<T> Driver<T> {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let Some(conn) = self.slots.get_mut(handle.0).and_then(|slot| slot.conn.as_mut()) else { return };
                 match conn.meter.packet(&self.limits, now_us, bytes) {
-                    meter::Pass::Yes => conn.quic.handle_event(event),
+                    meter::Pass::Yes => {
+                        if let Some(quic) = conn.link.quic() {
+                            quic.handle_event(event);
+                        }
+                    }
                     meter::Pass::Dropped => return self.stats.packets_limited += 1,
                     meter::Pass::Flood => {
                         self.stats.packets_limited += 1;
@@ -196,10 +212,10 @@ impl<T> Driver<T> {
                 continue;
             }
             conn.armed = 0;
-            match conn.quic.poll_timeout() {
+            match conn.link.poll_timeout() {
                 Some(deadline) if deadline <= now => {
                     self.stats.timeouts += 1;
-                    conn.quic.handle_timeout(now);
+                    conn.link.handle_timeout(now);
                     conn.make_dirty(&mut self.dirty);
                 }
                 Some(deadline) => self.wheel.arm(index, &mut conn.armed, deadline),
@@ -216,6 +232,10 @@ impl<T> Driver<T> {
 
     /// Whether [`Driver::poll`] has something to do.
     pub fn has_work(&self) -> bool {
+        #[cfg(feature = "plain")]
+        if self.plain.as_ref().is_some_and(|plain| !plain.incoming.is_empty()) {
+            return true;
+        }
         !self.dirty.is_empty() || !self.incoming.is_empty()
     }
 
@@ -226,6 +246,8 @@ impl<T> Driver<T> {
             let Some((incoming, origin)) = self.incoming.pop_front() else { break };
             self.accept(now, incoming, origin, handler, out);
         }
+        #[cfg(feature = "plain")]
+        self.accept_plain(now, handler, out);
         let spare = std::mem::take(&mut self.dirty_spare);
         let mut dirty = std::mem::replace(&mut self.dirty, spare);
         for index in dirty.drain(..) {
@@ -236,7 +258,7 @@ impl<T> Driver<T> {
                 self.addresses.release(conn.origin);
                 continue;
             }
-            if let Some(deadline) = conn.quic.poll_timeout() {
+            if let Some(deadline) = conn.link.poll_timeout() {
                 self.wheel.arm(index, &mut conn.armed, deadline);
             }
             self.slots[index as usize].conn = Some(conn);
@@ -278,6 +300,10 @@ impl<T> Driver<T> {
 
     /// Connections that aren't forgotten yet, closed ones included.
     pub fn open_connections(&self) -> usize {
+        #[cfg(feature = "plain")]
+        if let Some(plain) = &self.plain {
+            return plain.connections();
+        }
         self.endpoint.open_connections()
     }
 
@@ -366,14 +392,19 @@ impl<T> Driver<T> {
         app: T,
         origin: Option<Origin>,
     ) -> ConnId {
-        let meter = Meter::new(&self.limits, self.micros(now));
         while self.slots.len() <= handle.0 {
             self.slots.push(Slot { generation: 0, conn: None });
         }
-        let slot = &mut self.slots[handle.0];
+        self.fill(now, handle.0 as u32, Link::Quic(quic), app, origin)
+    }
+
+    /// Puts a new connection into its place.
+    fn fill(&mut self, now: Instant, index: u32, link: Link, app: T, origin: Option<Origin>) -> ConnId {
+        let meter = Meter::new(&self.limits, self.micros(now));
+        let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        let id = ConnId { index: handle.0 as u32, generation: slot.generation };
-        let conn = slot.conn.insert(Box::new(Conn::new(id, quic, app, meter, origin)));
+        let id = ConnId { index, generation: slot.generation };
+        let conn = slot.conn.insert(Box::new(Conn::new(id, link, app, meter, origin)));
         conn.make_dirty(&mut self.dirty);
         self.handshakes += 1;
         id
@@ -404,15 +435,21 @@ impl<T> Driver<T> {
                 self.tell(conn, Event::Closed(why), handler);
             }
             self.transmit(now, conn, out);
+            #[cfg(feature = "plain")]
+            if self.forget_plain(conn) {
+                return true;
+            }
             let mut again = false;
-            while let Some(event) = conn.quic.poll_endpoint_events() {
+            while let Some((quic, event)) =
+                conn.link.quic().and_then(|quic| quic.poll_endpoint_events().map(|event| (quic, event)))
+            {
                 let drained = event.is_drained();
                 let answer = self.endpoint.handle_event(handle, event);
                 if drained {
                     return true;
                 }
                 if let Some(answer) = answer {
-                    conn.quic.handle_event(answer);
+                    quic.handle_event(answer);
                     again = true;
                 }
             }
@@ -455,7 +492,7 @@ impl<T> Driver<T> {
     fn transmit(&mut self, now: Instant, conn: &mut Conn<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
         loop {
             self.scratch.clear();
-            let Some(transmit) = conn.quic.poll_transmit(now, MAX_GSO_SEGMENTS, &mut self.scratch) else { return };
+            let Some(transmit) = conn.link.poll_transmit(now, MAX_GSO_SEGMENTS, &mut self.scratch) else { return };
             let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
             self.stats.udp_out += transmit.size.div_ceil(segment) as u64;
             self.stats.bytes_out += transmit.size as u64;

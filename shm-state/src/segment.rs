@@ -128,7 +128,7 @@ pub enum Access {
 pub struct Segment {
     memory: Memory,
     header: Header,
-    file: File,
+    file: Option<File>,
 }
 
 /// What is to be created.
@@ -220,13 +220,27 @@ impl Segment {
         crate::kill_point!("segment:allocated");
         let map = MmapOptions::new().map_raw(&file).map_err(io)?;
         let memory = Memory::mapped(map, true);
+        let header = Self::lay_out(&memory, instance, spec, MAX_ZONES)?;
+        Ok(Self { memory, header, file: Some(file) })
+    }
+
+    /// A segment in memory of this process alone, without a file: for tests, simulations and worlds without processes. Of an
+    /// inbox, the locks of the first `zones` slots are made; the others are not to be used.
+    pub fn private(spec: SegmentSpec, zones: usize) -> Result<Self, SegmentError> {
+        let memory = Memory::heap(spec.bytes());
+        let header = Self::lay_out(&memory, "", spec, zones)?;
+        Ok(Self { memory, header, file: None })
+    }
+
+    /// Writes what every segment begins with, and makes the locks of an inbox.
+    fn lay_out(memory: &Memory, instance: &str, spec: SegmentSpec, zones: usize) -> Result<Header, SegmentError> {
         let creator = ProcessId::current();
         let mut header = Header {
             magic: MAGIC,
             version: VERSION,
             kind: spec.kind as u32,
             layout_hash: layout_hash(),
-            bytes,
+            bytes: spec.bytes() as u64,
             instance: padded(instance),
             creator_start: creator.start_time,
             creator_pid: creator.pid,
@@ -237,15 +251,15 @@ impl Segment {
         memory.write(0, &header);
         crate::kill_point!("segment:header_written");
         if matches!(spec.kind, SegmentKind::InboxNet | SegmentKind::InboxSys) {
-            for zone in 0..MAX_ZONES {
-                RobustLock::at(inbox::CONTROLS + zone * InboxControl::BYTES).initialise(&memory)?;
+            for zone in 0..zones.min(MAX_ZONES) {
+                RobustLock::at(inbox::CONTROLS + zone * InboxControl::BYTES).initialise(memory)?;
             }
         }
         // SYNC POINT: segment-ready
         memory.store(std::mem::offset_of!(Header, ready), 1, Ordering::Release);
         crate::kill_point!("segment:ready");
         header.ready = 1;
-        Ok(Self { memory, header, file })
+        Ok(header)
     }
 
     /// Opens a segment by name.
@@ -303,7 +317,7 @@ impl Segment {
                 return Err(mismatch(what, found, expected));
             }
         }
-        Ok(Self { memory, header, file })
+        Ok(Self { memory, header, file: Some(file) })
     }
 
     /// Its bytes.
@@ -321,9 +335,9 @@ impl Segment {
         &self.header
     }
 
-    /// Its descriptor, to be passed to a child. Opened as it was attached.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// Its descriptor, to be passed to a child. Opened as it was attached; a private segment has none.
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref()
     }
 
     /// A second descriptor of the same segment that cannot be used for writing.

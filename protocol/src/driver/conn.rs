@@ -1,13 +1,14 @@
 //! One connection: its datagrams, its control stream, its end.
 
 use super::addresses::Origin;
+use super::link::Link;
 use super::meter::Meter;
 use super::{Closed, ConnId, DriverStats};
 use crate::codec::{self, EncodeError};
 use crate::control::Code;
 use crate::limits::{MAX_CONTROL_BACKLOG, MAX_REASON_BYTES, MAX_STRAY_STREAMS};
 use bytes::Bytes;
-use quinn_proto::{Connection, Dir, ReadError, Side, StreamEvent, StreamId};
+use quinn_proto::{Dir, ReadError, Side, StreamEvent, StreamId};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub enum WriteError {
 pub struct Conn<T> {
     /// The application's.
     pub app: T,
-    pub(super) quic: Connection,
+    pub(super) link: Link,
     /// Whether it stands in the driver's list.
     pub(super) dirty: bool,
     /// The millisecond of the wheel in which its timer stands; 0 if in none.
@@ -57,7 +58,7 @@ pub struct Conn<T> {
     closing: Option<(Code, Bytes)>,
     over: bool,
     stream: Option<StreamId>,
-    readable: bool,
+    pub(super) readable: bool,
     /// The peer has written its last.
     ended: bool,
     incoming: Vec<u8>,
@@ -89,10 +90,10 @@ pub(super) struct Rest {
 struct StreamReset;
 
 impl<T> Conn<T> {
-    pub(super) fn new(id: ConnId, quic: Connection, app: T, meter: Meter, origin: Option<Origin>) -> Conn<T> {
+    pub(super) fn new(id: ConnId, link: Link, app: T, meter: Meter, origin: Option<Origin>) -> Conn<T> {
         Conn {
             app,
-            quic,
+            link,
             dirty: false,
             armed: 0,
             meter,
@@ -119,7 +120,7 @@ impl<T> Conn<T> {
 
     /// The peer's address, which may change.
     pub fn remote(&self) -> SocketAddr {
-        self.quic.remote_address()
+        self.link.remote()
     }
 
     /// Whether neither end has closed it.
@@ -134,17 +135,17 @@ impl<T> Conn<T> {
 
     /// quinn's estimate of the round trip, acknowledgement delays left out.
     pub fn rtt(&self) -> Duration {
-        self.quic.rtt()
+        self.link.rtt()
     }
 
     /// quinn's counters.
     pub fn stats(&self) -> quinn_proto::ConnectionStats {
-        self.quic.stats()
+        self.link.stats()
     }
 
     /// Bytes of the longest datagram that [`Conn::send_datagram`] takes; 0 if none.
     pub fn max_datagram(&mut self) -> usize {
-        if self.connected && self.is_open() { self.quic.datagrams().max_size().unwrap_or(0) } else { 0 }
+        if self.connected && self.is_open() { self.link.max_datagram() } else { 0 }
     }
 
     /// Queues a datagram. If the network is slower than we are, the oldest queued ones are dropped: they are stale.
@@ -152,7 +153,7 @@ impl<T> Conn<T> {
         if !self.connected || !self.is_open() {
             return Err(SendError::NotReady);
         }
-        self.quic.datagrams().send(Bytes::copy_from_slice(bytes), true).map_err(|error| match error {
+        self.link.send_datagram(Bytes::copy_from_slice(bytes)).map_err(|error| match error {
             quinn_proto::SendDatagramError::TooLarge => SendError::TooLong,
             _ => SendError::NotReady,
         })
@@ -197,18 +198,18 @@ impl<T> Conn<T> {
     pub(super) fn next_event(&mut self, max_frame: usize, stats: &mut DriverStats) -> Option<Event> {
         loop {
             if self.is_open() {
-                if let Some(bytes) = self.quic.datagrams().recv() {
+                if let Some(bytes) = self.link.receive_datagram() {
                     return Some(Event::Datagram(bytes));
                 }
                 if let Some(frames) = self.read_control(max_frame, stats) {
                     return Some(Event::Frames(frames));
                 }
             }
-            match self.quic.poll()? {
+            match self.link.poll()? {
                 quinn_proto::Event::Connected => {
                     self.connected = true;
-                    if self.quic.side() == Side::Client {
-                        self.stream = self.quic.streams().open(Dir::Bi);
+                    if let Some(quic) = self.link.quic().filter(|quic| quic.side() == Side::Client) {
+                        self.stream = quic.streams().open(Dir::Bi);
                     }
                     return Some(Event::Connected);
                 }
@@ -230,7 +231,7 @@ impl<T> Conn<T> {
             return None;
         }
         self.over = true;
-        self.quic.close(now, code.into(), reason);
+        self.link.close(now, code.into(), reason);
         Some(Closed::ByUs(code))
     }
 
@@ -240,9 +241,11 @@ impl<T> Conn<T> {
             self.backlog_overflow = false;
             stats.backlog_overflow += 1;
         }
-        let Some(stream) = self.stream.filter(|_| self.is_open()) else { return };
+        if !self.is_open() {
+            return;
+        }
         while self.written < self.outgoing.len() {
-            match self.quic.send_stream(stream).write(&self.outgoing[self.written..]) {
+            match self.link.write_stream(self.stream, &self.outgoing[self.written..]) {
                 Ok(bytes) => self.written += bytes,
                 Err(quinn_proto::WriteError::Blocked) => break,
                 Err(_) => return self.bad_control(stats, "the control stream was stopped"),
@@ -276,7 +279,7 @@ impl<T> Conn<T> {
     fn stream_event(&mut self, event: StreamEvent, stats: &mut DriverStats) {
         match event {
             StreamEvent::Opened { dir } => {
-                while let Some(id) = self.quic.streams().accept(dir) {
+                while let Some(id) = self.link.quic().and_then(|quic| quic.streams().accept(dir)) {
                     self.opened(id, stats);
                 }
             }
@@ -291,7 +294,8 @@ impl<T> Conn<T> {
 
     /// The first bidirectional stream is the control stream; there are no others.
     fn opened(&mut self, id: StreamId, stats: &mut DriverStats) {
-        if id.dir() == Dir::Bi && self.stream.is_none() && self.quic.side() == Side::Server {
+        let Some(quic) = self.link.quic() else { return };
+        if id.dir() == Dir::Bi && self.stream.is_none() && quic.side() == Side::Server {
             self.stream = Some(id);
             self.readable = true;
             return;
@@ -299,9 +303,9 @@ impl<T> Conn<T> {
         stats.stray_streams += 1;
         self.stray_streams += 1;
         // A stream that is closed already needs neither.
-        let _ = self.quic.recv_stream(id).stop(Code::StrayStream.into());
+        let _ = quic.recv_stream(id).stop(Code::StrayStream.into());
         if id.dir() == Dir::Bi {
-            let _ = self.quic.send_stream(id).reset(Code::StrayStream.into());
+            let _ = quic.send_stream(id).reset(Code::StrayStream.into());
         }
         if self.stray_streams > MAX_STRAY_STREAMS {
             self.close(Code::Flooding, "too many streams");
@@ -310,9 +314,11 @@ impl<T> Conn<T> {
 
     /// Reads until there is a whole frame, or nothing more.
     fn read_control(&mut self, max_frame: usize, stats: &mut DriverStats) -> Option<Frames> {
-        let stream = self.stream.filter(|_| self.readable)?;
+        if !self.readable {
+            return None;
+        }
         self.readable = false;
-        if self.read_stream(stream, codec::FRAME_HEADER_BYTES + max_frame).is_err() {
+        if self.read_stream(codec::FRAME_HEADER_BYTES + max_frame).is_err() {
             self.bad_control(stats, "the control stream was reset");
             return None;
         }
@@ -328,8 +334,14 @@ impl<T> Conn<T> {
     }
 
     /// Fills `incoming` up to `room` bytes.
-    fn read_stream(&mut self, stream: StreamId, room: usize) -> Result<(), StreamReset> {
-        let mut receive = self.quic.recv_stream(stream);
+    fn read_stream(&mut self, room: usize) -> Result<(), StreamReset> {
+        #[cfg(feature = "plain")]
+        if let Link::Plain(plain) = &mut self.link {
+            plain.read_stream(&mut self.incoming, room);
+            return Ok(());
+        }
+        let (Some(stream), Some(quic)) = (self.stream, self.link.quic()) else { return Ok(()) };
+        let mut receive = quic.recv_stream(stream);
         // A stream that was read to its end is no longer there.
         let Ok(mut chunks) = receive.read(true) else { return Ok(()) };
         while self.incoming.len() < room {

@@ -2,6 +2,7 @@
 //! with one clear answer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringfort_protocol::control::{ClientMsg, Code, Credential, JoinTarget, ServerMsg};
@@ -33,20 +34,20 @@ use crate::udp::UdpCounters;
 pub(super) struct Clients {
     pub(super) slot: u32,
     pub(super) incarnation: u32,
-    pub(super) world: World,
+    pub(super) world: Rc<World>,
     pub(super) zones: BTreeMap<usize, ZoneLink>,
     pub(super) counts: Counters,
     pub(super) builder: SnapshotBuilder,
     pub(super) now: Instant,
     pub(super) now_us: u64,
-    pub(super) directory: Segment,
+    pub(super) directory: Rc<Segment>,
     pub(super) generation: u64,
     pub(super) refreshed_at: Instant,
     /// Slots of zones to be served, between two uses.
     pub(super) stale: Vec<usize>,
     /// Clients that want any match, while all are full.
     waiting: VecDeque<(ConnId, Instant)>,
-    inbox: Segment,
+    inbox: Rc<Segment>,
     own: Segment,
     describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
     schema_hash: u64,
@@ -69,17 +70,17 @@ impl Clients {
     pub(super) fn new(
         slot: u32,
         incarnation: u32,
-        world: World,
-        directory: Segment,
-        inbox: Segment,
+        world: Rc<World>,
+        directory: Rc<Segment>,
+        inbox: Rc<Segment>,
         own: Segment,
         describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
         schema: &Schema,
+        now: Instant,
     ) -> Self {
         let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema: schema.clone() };
         let mut frame = Vec::new();
         codec::encode_frame(&welcome, &mut frame).expect("the supervisor checked that the schema fits");
-        let now = Instant::now();
         Self {
             slot,
             incarnation,

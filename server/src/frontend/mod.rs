@@ -6,6 +6,7 @@
 
 mod clients;
 pub mod counters;
+mod desk;
 mod serve;
 mod session;
 mod snapshot;
@@ -16,6 +17,7 @@ mod zones;
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -41,7 +43,7 @@ use crate::supervisor::spawn::{FD_DIRECTORY, FD_SOCKET, FD_WAKE, FD_WORLD, Missi
 use crate::udp::UdpBatch;
 use clients::Clients;
 use counters as count;
-use session::App;
+use desk::Desk;
 
 /// A front-end could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +76,7 @@ pub enum FrontendError {
 
 /// A front-end process's whole state.
 struct Frontend {
-    driver: Driver<App>,
-    clients: Clients,
+    desk: Desk,
     udp: UdpBatch,
     socket: OwnedFd,
     wake: OwnedFd,
@@ -101,17 +102,20 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let incarnation = await_entry(&directory, slot).ok_or(FrontendError::NotEntered { slot })?;
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
     let mut frontend = Frontend {
-        driver: Driver::server(Instant::now(), server_endpoint(slot as u8, &keys.reset), quic),
-        clients: Clients::new(
-            slot,
-            incarnation,
-            World::new(world),
-            directory,
-            inbox,
-            own,
-            describe,
-            Description::schema_of::<G>(),
-        ),
+        desk: Desk {
+            driver: Driver::server(Instant::now(), server_endpoint(slot as u8, &keys.reset), quic),
+            clients: Clients::new(
+                slot,
+                incarnation,
+                Rc::new(World::new(world)),
+                Rc::new(directory),
+                Rc::new(inbox),
+                own,
+                describe,
+                Description::schema_of::<G>(),
+                Instant::now(),
+            ),
+        },
         udp: UdpBatch::new(std::os::fd::AsFd::as_fd(&socket))?,
         wake: FD_WAKE.take()?,
         block: BytesMut::with_capacity(RECEIVE_BLOCK_BYTES),
@@ -145,31 +149,18 @@ impl Frontend {
     fn turn(&mut self, stopping: bool) -> Result<(), FrontendError> {
         let woken = self.wait();
         self.receive()?;
-        let now = Instant::now();
-        self.clients.now = now;
-        self.clients.now_us = now_us();
-        self.driver.handle_timeouts(now);
-        self.poll();
-        self.clients.flush();
-        if !stopping {
-            self.clients.end_overdue(&mut self.driver);
-            self.clients.follow_directory(&mut self.driver);
-            if woken || self.clients.refresh_is_due() {
-                self.clients.serve(&mut self.driver);
-                self.clients.retry_waiting(&mut self.driver);
-            }
-        }
-        self.poll();
-        self.udp.sender.flush();
-        self.clients.publish_counters(self.driver.stats(), self.udp.counters());
+        let sender = &mut self.udp.sender;
+        self.desk.turn(Instant::now(), now_us(), woken, stopping, &mut |t, b| sender.push(t, b));
+        sender.flush();
+        self.desk.clients.publish_counters(self.desk.driver.stats(), self.udp.counters());
         Ok(())
     }
 
     /// Waits for a packet, a commit or a timer. `true` when a sim has committed.
     fn wait(&mut self) -> bool {
         let now = Instant::now();
-        let most = Duration::from_millis(if self.clients.has_backlog() { 1 } else { LOOP_SLEEP_MAX_MS });
-        let timer = self.driver.next_timeout().map_or(most, |at| at.saturating_duration_since(now).min(most));
+        let most = Duration::from_millis(if self.desk.clients.has_backlog() { 1 } else { LOOP_SLEEP_MAX_MS });
+        let timer = self.desk.driver.next_timeout().map_or(most, |at| at.saturating_duration_since(now).min(most));
         // Packets that come one by one are taken together: a wake-up costs more than handling one. A commit cuts this short.
         let gather = Duration::from_micros(GATHER_US).saturating_sub(now.duration_since(self.received_at));
         let mut woken = !gather.is_zero() && self.poll_fds(gather, false);
@@ -194,7 +185,7 @@ impl Frontend {
     }
 
     fn receive(&mut self) -> Result<(), FrontendError> {
-        let (driver, block, UdpBatch { receiver, sender }) = (&mut self.driver, &mut self.block, &mut self.udp);
+        let (driver, block, UdpBatch { receiver, sender }) = (&mut self.desk.driver, &mut self.block, &mut self.udp);
         for _ in 0..RECEIVE_BATCHES_PER_LOOP {
             let received = receiver.receive()?;
             let now = Instant::now();
@@ -212,15 +203,10 @@ impl Frontend {
         Ok(())
     }
 
-    fn poll(&mut self) {
-        let sender = &mut self.udp.sender;
-        self.driver.poll(self.clients.now, &mut self.clients, &mut |t, b| sender.push(t, b));
-    }
-
     /// Tells every client that the server stops, gives the packets time to leave, and ends the process.
     fn say_goodbye(&mut self) -> ! {
-        info!("stopping: telling {} clients", self.driver.open_connections());
-        self.driver.close_all(Code::ServerStopping, "the server is stopping");
+        info!("stopping: telling {} clients", self.desk.driver.open_connections());
+        self.desk.driver.close_all(Code::ServerStopping, "the server is stopping");
         let until = Instant::now() + Duration::from_millis(GOODBYE_MS);
         while Instant::now() < until && self.turn(true).is_ok() {}
         std::process::exit(0)

@@ -185,7 +185,7 @@ impl<G: Game> Zone<G> {
         self.tick.now.0 = 1;
         self.bound.game.open(&self.tick);
         self.finish_tick();
-        self.commit(now_us, now_us).map(drop)
+        self.commit(now_us, now_us, now_us).map(drop)
     }
 
     /// The match.
@@ -234,7 +234,7 @@ impl<G: Game> Zone<G> {
             self.arrivals.clear();
         }
         self.finish_tick();
-        match self.commit(due_us, started) {
+        match self.commit(due_us, started, now()) {
             Ok(frontends) => Outcome::Committed { frontends },
             Err(CommitError::Fenced { .. }) => Outcome::Fenced,
             Err(CommitError::ArenaFull { .. }) => {
@@ -506,9 +506,8 @@ impl<G: Game> Zone<G> {
         self.bound.events.insert(at, EventRow { number, ..row });
     }
 
-    fn commit(&mut self, due_us: u64, started_us: u64) -> Result<u64, CommitError> {
+    fn commit(&mut self, due_us: u64, started_us: u64, published_us: u64) -> Result<u64, CommitError> {
         let meta = self.bound.meta();
-        let published_us = crate::clock::now_us();
         let head = RootHead {
             tick: self.tick.now.0,
             flags: if meta.closed_at != 0 { RootFlags::CLOSING } else { 0 },

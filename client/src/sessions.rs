@@ -1,0 +1,328 @@
+//! Many sessions over one driver, without a socket or a clock: what arrives is given in, what is to be sent comes out.
+//!
+//! [`crate::Hub`] puts a socket under it; a simulation puts a network of its own there.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use quinn_proto::{ClientConfig, EcnCodepoint, Transmit};
+use ringfort_protocol::WireLayout;
+use ringfort_protocol::component::Wire;
+use ringfort_protocol::control::{Code, JoinTarget};
+use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
+use ringfort_protocol::limits::{IDLE_SECONDS, MAX_PLAYER_NAME_BYTES};
+
+use crate::error::{Ended, Error};
+use crate::limits;
+use crate::session::{Session, Snapshot};
+
+/// Names a session of a hub.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionKey(u32);
+
+impl SessionKey {
+    /// Its place, from 0 on in the order of [`Hub::connect`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Told of every snapshot at the moment it is applied, for programs that measure. `()` watches nothing.
+pub trait Watch<W: Wire> {
+    /// `session` has just applied `snapshot`.
+    fn snapshot(&mut self, key: SessionKey, session: &Session<W>, snapshot: &Snapshot);
+}
+
+impl<W: Wire> Watch<W> for () {
+    fn snapshot(&mut self, _key: SessionKey, _session: &Session<W>, _snapshot: &Snapshot) {}
+}
+
+/// What is known of a connection's quality.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Net {
+    /// Smoothed round trip without the wait for the tick; nothing before the first acknowledged input.
+    pub rtt: Option<Duration>,
+    /// Age of the newest snapshot; nothing before the first.
+    pub snapshot_age: Option<Duration>,
+    /// Share of our packets that were lost, 0.0 to 1.0.
+    pub loss: f32,
+}
+
+/// A driver and its sessions. Sessions stay until this is dropped, ended ones too.
+pub struct Sessions<W: Wire> {
+    driver: Driver<SessionKey>,
+    layout: WireLayout,
+    seats: Vec<Seat<W>>,
+    /// Sessions that may have something to say, each at most once.
+    touched: Vec<SessionKey>,
+    timers: BinaryHeap<Reverse<(Instant, SessionKey)>>,
+    scratch: Vec<u8>,
+}
+
+struct Seat<W: Wire> {
+    session: Session<W>,
+    connection: ConnId,
+    touched: bool,
+    armed: Option<Instant>,
+}
+
+impl<W: Wire> Sessions<W> {
+    /// No sessions yet, over this driver.
+    pub fn new(driver: Driver<SessionKey>) -> Result<Sessions<W>, Error> {
+        Ok(Sessions {
+            driver,
+            layout: WireLayout::new(W::schema())?,
+            seats: Vec::new(),
+            touched: Vec::new(),
+            timers: BinaryHeap::new(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Starts a session: connection and hello. `server_name` is what the server's certificate must be made out to.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        config: ClientConfig,
+        server: SocketAddr,
+        server_name: &str,
+        name: &str,
+    ) -> Result<SessionKey, Error> {
+        let key = self.next_key(name)?;
+        let connection = self.driver.connect(now, config, server, server_name, key)?;
+        Ok(self.seat(key, connection, name))
+    }
+
+    /// Starts a session over a plain connection, for simulations.
+    #[cfg(feature = "plain")]
+    pub fn connect_plain(&mut self, now: Instant, server: SocketAddr, name: &str) -> Result<SessionKey, Error> {
+        let key = self.next_key(name)?;
+        let connection = self.driver.connect_plain(now, server, key);
+        Ok(self.seat(key, connection, name))
+    }
+
+    fn next_key(&self, name: &str) -> Result<SessionKey, Error> {
+        if name.len() > MAX_PLAYER_NAME_BYTES {
+            return Err(Error::NameTooLong);
+        }
+        if self.seats.len() >= limits::SESSIONS_MAX {
+            return Err(Error::TooManySessions);
+        }
+        Ok(SessionKey(self.seats.len() as u32))
+    }
+
+    fn seat(&mut self, key: SessionKey, connection: ConnId, name: &str) -> SessionKey {
+        let session = Session::new(name.to_owned(), self.layout.clone());
+        self.seats.push(Seat { session, connection, touched: false, armed: None });
+        key
+    }
+
+    /// Asks for a place in a match, now or as soon as the server has welcomed the session. `nonce` is random.
+    pub fn join(&mut self, key: SessionKey, target: JoinTarget, nonce: [u8; 16]) {
+        self.session_mut(key).join(target, nonce);
+    }
+
+    /// A session, to look at.
+    pub fn session(&self, key: SessionKey) -> &Session<W> {
+        &self.seats[key.index()].session
+    }
+
+    /// A session, to take its events or tell it something; what it has to say goes out with the next poll or flush.
+    pub fn session_mut(&mut self, key: SessionKey) -> &mut Session<W> {
+        let seat = &mut self.seats[key.index()];
+        touch(&mut self.touched, seat, key);
+        &mut seat.session
+    }
+
+    /// Sends a session's next input, with those before it that the server lacks. It leaves with the next poll or flush.
+    /// Returns its sequence; nothing when the session is in no match.
+    pub fn send(&mut self, now: Instant, key: SessionKey, input: W::Input) -> Option<u32> {
+        let seat = &mut self.seats[key.index()];
+        let sequence = seat.session.push_input(now, input)?;
+        send_datagram(&mut self.driver, &mut self.scratch, seat, now);
+        touch(&mut self.touched, seat, key);
+        Some(sequence)
+    }
+
+    /// Takes in one UDP payload; [`Sessions::poll`] must follow.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local_ip: Option<IpAddr>,
+        ecn: Option<EcnCodepoint>,
+        data: BytesMut,
+        out: &mut impl FnMut(&Transmit, &[u8]),
+    ) {
+        self.driver.handle_datagram(now, from, local_ip, ecn, data, out);
+    }
+
+    /// Handles everything that has arrived or is due, and hands out what there is to send.
+    pub fn poll(&mut self, now: Instant, watch: &mut impl Watch<W>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.driver.handle_timeouts(now);
+        self.drive(now, watch, out);
+        self.fire_timers(now);
+        self.flush(now, watch, out);
+    }
+
+    /// Hands out what there is to send since the last poll.
+    pub fn flush(&mut self, now: Instant, watch: &mut impl Watch<W>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.settle(now);
+        if self.driver.has_work() {
+            self.drive(now, watch, out);
+        }
+    }
+
+    /// When the next poll is due although nothing arrives.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let own = self.timers.peek().map(|Reverse((at, _))| *at);
+        own.into_iter().chain(self.driver.next_timeout()).min()
+    }
+
+    /// Closes all connections, so that the server need not wait for their time-out.
+    pub fn close_all(&mut self, now: Instant, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.driver.close_all(Code::Left, "");
+        self.drive(now, &mut (), out);
+    }
+
+    /// Figures of a session's connection.
+    pub fn net(&self, now: Instant, key: SessionKey) -> Net {
+        let seat = &self.seats[key.index()];
+        let path = self.driver.get(seat.connection).map(|connection| connection.stats().path);
+        let age = seat.session.snapshot_at().map(|at| now.saturating_duration_since(at));
+        Net {
+            rtt: seat.session.rtt(),
+            snapshot_age: age,
+            loss: path.map_or(0.0, |path| path.lost_packets as f32 / path.sent_packets.max(1) as f32),
+        }
+    }
+
+    fn drive(&mut self, now: Instant, watch: &mut impl Watch<W>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        let Sessions { driver, seats, touched, .. } = self;
+        driver.poll(now, &mut Router { now, seats, touched, watch }, out);
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        while let Some(&Reverse((at, key))) = self.timers.peek() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            let seat = &mut self.seats[key.index()];
+            if seat.armed == Some(at) {
+                seat.armed = None;
+                touch(&mut self.touched, seat, key);
+            }
+        }
+    }
+
+    /// Hands the driver what the touched sessions have to say.
+    fn settle(&mut self, now: Instant) {
+        while let Some(key) = self.touched.pop() {
+            let seat = &mut self.seats[key.index()];
+            seat.touched = false;
+            seat.session.handle_timeout(now);
+            if seat.session.datagram_due(now) {
+                send_datagram(&mut self.driver, &mut self.scratch, seat, now);
+            }
+            write_control(&mut self.driver, seat);
+            if let Some(at) = seat.session.next_timeout()
+                && seat.armed.is_none_or(|armed| at < armed)
+            {
+                seat.armed = Some(at);
+                self.timers.push(Reverse((at, key)));
+            }
+        }
+    }
+}
+
+/// Brings what the driver tells to the session that it concerns.
+struct Router<'a, W: Wire, V> {
+    now: Instant,
+    seats: &'a mut [Seat<W>],
+    touched: &'a mut Vec<SessionKey>,
+    watch: &'a mut V,
+}
+
+impl<W: Wire, V> Router<'_, W, V> {
+    fn session(&mut self, key: SessionKey) -> &mut Session<W> {
+        let seat = &mut self.seats[key.index()];
+        touch(self.touched, seat, key);
+        &mut seat.session
+    }
+}
+
+impl<W: Wire, V: Watch<W>> Handler<SessionKey> for Router<'_, W, V> {
+    fn connected(&mut self, conn: &mut Conn<SessionKey>) {
+        self.session(conn.app).handle_connected();
+    }
+
+    fn datagram(&mut self, conn: &mut Conn<SessionKey>, bytes: &[u8]) {
+        let now = self.now;
+        if let Some(snapshot) = self.session(conn.app).handle_datagram(now, bytes) {
+            self.watch.snapshot(conn.app, &self.seats[conn.app.index()].session, &snapshot);
+        }
+    }
+
+    fn frame(&mut self, conn: &mut Conn<SessionKey>, body: &[u8]) {
+        let now = self.now;
+        self.session(conn.app).handle_control(now, body);
+    }
+
+    fn closed(&mut self, conn: &mut Conn<SessionKey>, why: &Closed) {
+        self.session(conn.app).handle_closed(ended(why));
+    }
+}
+
+fn touch<W: Wire>(touched: &mut Vec<SessionKey>, seat: &mut Seat<W>, key: SessionKey) {
+    if !seat.touched {
+        seat.touched = true;
+        touched.push(key);
+    }
+}
+
+/// A datagram that the connection does not take is lost as on the wire: the next one repeats its inputs.
+fn send_datagram<W: Wire>(driver: &mut Driver<SessionKey>, scratch: &mut Vec<u8>, seat: &mut Seat<W>, now: Instant) {
+    seat.session.write_datagram(now, scratch);
+    if let Some(connection) = driver.connection(seat.connection) {
+        let _ = connection.send_datagram(scratch);
+    }
+}
+
+/// Frames, then the close; both only if there is something, because looking up a connection makes the driver poll it.
+fn write_control<W: Wire>(driver: &mut Driver<SessionKey>, seat: &mut Seat<W>) {
+    let closing = seat.session.poll_close();
+    if seat.session.control().is_empty() && closing.is_none() {
+        return;
+    }
+    if let Some(connection) = driver.connection(seat.connection) {
+        // An overflow closes the connection by itself, and `closed` tells.
+        let _ = connection.write_control(seat.session.control());
+        if let Some((code, reason)) = closing {
+            connection.close(code, &reason);
+        }
+    }
+    seat.session.control().clear();
+}
+
+fn ended(why: &Closed) -> Ended {
+    let lost = |reason: String| Ended::Lost { reason };
+    match why {
+        Closed::ByUs(code) => Ended::Closed { code: *code, reason: "closed by us".to_owned() },
+        Closed::ByPeer { code, reason } => {
+            let reason = String::from_utf8_lossy(reason).into_owned();
+            match Code::from_u64(*code) {
+                Some(Code::SchemaMismatch) => Ended::SchemaMismatch { first: reason },
+                Some(code) => Ended::Closed { code, reason },
+                None => lost(format!("closed with the unknown code {code}")),
+            }
+        }
+        Closed::Refused => Ended::Closed { code: Code::NoRoom, reason: "the server takes no more connections".to_owned() },
+        Closed::TimedOut => lost(format!("nothing was heard for {IDLE_SECONDS} s")),
+        Closed::Reset => lost("the server has forgotten the connection".to_owned()),
+        Closed::Broken(error) => lost(error.to_string()),
+    }
+}

@@ -1,0 +1,108 @@
+//! What carries a connection: QUIC, or, for simulations, packets as they are.
+
+#[cfg(feature = "plain")]
+use super::plain::Plain;
+use bytes::Bytes;
+use quinn_proto::{Connection, SendDatagramError, StreamId, Transmit, VarInt, WriteError};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// What carries a connection.
+#[cfg_attr(
+    feature = "plain",
+    expect(clippy::large_enum_variant, reason = "a connection is boxed, and the larger one is the usual one")
+)]
+pub(super) enum Link {
+    /// QUIC.
+    Quic(Connection),
+    /// Datagrams and an ordered stream as they are, for simulations.
+    #[cfg(feature = "plain")]
+    Plain(Plain),
+}
+
+/// Calls the same on either.
+macro_rules! either {
+    ($link:expr, $carrier:ident => $quic:expr, $plain:expr) => {
+        match $link {
+            Link::Quic($carrier) => $quic,
+            #[cfg(feature = "plain")]
+            Link::Plain($carrier) => $plain,
+        }
+    };
+}
+
+impl Link {
+    pub(super) fn remote(&self) -> SocketAddr {
+        either!(self, link => link.remote_address(), link.remote())
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        either!(self, link => link.rtt(), link.rtt())
+    }
+
+    pub(super) fn stats(&self) -> quinn_proto::ConnectionStats {
+        either!(self, link => link.stats(), link.stats())
+    }
+
+    pub(super) fn max_datagram(&mut self) -> usize {
+        either!(self, link => link.datagrams().max_size().unwrap_or(0), link.max_datagram())
+    }
+
+    #[inline]
+    pub(super) fn send_datagram(&mut self, bytes: Bytes) -> Result<(), SendDatagramError> {
+        either!(self, link => link.datagrams().send(bytes, true), link.send_datagram(&bytes))
+    }
+
+    #[inline]
+    pub(super) fn receive_datagram(&mut self) -> Option<Bytes> {
+        either!(self, link => link.datagrams().recv(), link.receive_datagram())
+    }
+
+    /// Writes to the control stream; a stream that is not open yet takes nothing.
+    pub(super) fn write_stream(&mut self, stream: Option<StreamId>, bytes: &[u8]) -> Result<usize, WriteError> {
+        either!(self, link => stream.map_or(Err(WriteError::Blocked), |id| link.send_stream(id).write(bytes)), {
+            let _ = stream;
+            link.write_stream(bytes)
+        })
+    }
+
+    #[inline]
+    pub(super) fn quic(&mut self) -> Option<&mut Connection> {
+        either!(self, link => Some(link), {
+            let _ = link;
+            None
+        })
+    }
+
+    #[inline]
+    pub(super) fn poll(&mut self) -> Option<quinn_proto::Event> {
+        either!(self, link => link.poll(), link.poll())
+    }
+
+    pub(super) fn close(&mut self, now: Instant, code: VarInt, reason: Bytes) {
+        either!(self, link => link.close(now, code, reason), {
+            let _ = now;
+            link.close(code, &reason);
+        })
+    }
+
+    #[inline]
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
+        either!(self, link => link.poll_timeout(), link.poll_timeout())
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        either!(self, link => link.handle_timeout(now), {
+            let _ = now;
+            link.lose(quinn_proto::ConnectionError::TimedOut);
+        })
+    }
+
+    #[inline]
+    pub(super) fn poll_transmit(&mut self, now: Instant, most: usize, to: &mut Vec<u8>) -> Option<Transmit> {
+        either!(self, link => link.poll_transmit(now, most, to), {
+            let _ = (now, most);
+            link.poll_transmit(to)
+        })
+    }
+}
