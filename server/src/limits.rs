@@ -112,6 +112,12 @@ pub const CUES_MAX: u32 = 4096;
 pub const RECORDS_PER_TICK: usize = 65_536;
 /// Inputs of one session that are applied in one tick; older ones of a longer burst are dropped and never acknowledged.
 pub const INPUTS_PER_TICK: usize = 16;
+/// What one applied input costs its session. The unit is a fraction of an input, so that a tick can bring a little more than one.
+pub const INPUT_COST: u32 = 32;
+/// What each tick brings a session: 3 % more than an input costs, so that a client whose clock is fast never loses one.
+pub const INPUT_CREDIT_PER_TICK: u32 = 33;
+/// The most that a session saves up: twice the inputs of one datagram, as all of them may come at once after a loss.
+pub const INPUT_CREDIT_MAX: u32 = 2 * ringfort_protocol::limits::MAX_INPUTS as u32 * INPUT_COST;
 /// Ticks that a late zone runs back to back; then it skips ahead and counts what it skipped.
 pub const CATCH_UP_TICKS: u32 = 3;
 /// Slots into which the zones' ticks of one period are spread.

@@ -680,6 +680,10 @@ shared! {
         pub last: [u8; MAX_INPUT_BYTES],
         /// The input that waits, encoded.
         pub waiting: [u8; MAX_INPUT_BYTES],
+        /// What is left of the inputs that it may have applied, in the engine's fractions of one.
+        pub credit: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 }
 

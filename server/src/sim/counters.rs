@@ -21,6 +21,7 @@ crate::counters::words! {
     ZONES_ENDED = "sim_zones_ended",
     ZONES_FAILED = "sim_zones_failed",
     WAKES_SENT = "sim_wakes_sent",
+    INPUTS_OVER_CREDIT = "sim_inputs_over_credit",
 }
 
 /// Adds what a zone counted.
@@ -28,6 +29,7 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
     let ZoneCounters {
         records_ignored,
         inputs_refused,
+        inputs_over_credit,
         commands_refused,
         joins_refused,
         cues_dropped,
@@ -38,6 +40,7 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
     for (counter, n) in [
         (RECORDS_IGNORED, records_ignored),
         (INPUTS_REFUSED, inputs_refused),
+        (INPUTS_OVER_CREDIT, inputs_over_credit),
         (COMMANDS_REFUSED, commands_refused),
         (JOINS_REFUSED, joins_refused),
         (CUES_DROPPED, cues_dropped),

@@ -8,7 +8,7 @@ use ringfort_shm_state::limits::MAX_INPUT_BYTES;
 use ringfort_shm_state::table::Table;
 
 use crate::game::{Arrival, Game};
-use crate::limits::INPUTS_PER_TICK;
+use crate::limits::{INPUT_COST, INPUT_CREDIT_MAX, INPUT_CREDIT_PER_TICK, INPUTS_PER_TICK};
 
 /// Inputs of one tick, in the order of their arrival; reused.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub struct Arrivals {
     list: Vec<Arrived>,
     /// What was applied in this tick, in the order of the sessions' slots.
     applied: Vec<Applied>,
+    /// Inputs that were refused because their sessions had sent more than time allows, until somebody takes the figure.
+    pub over_credit: u64,
 }
 
 /// Inputs of a session that were applied in one tick.
@@ -102,9 +104,11 @@ impl Arrivals {
                 at += 1;
             }
             let Some(row) = inputs.get(slot).copied() else { continue };
-            let mut apply = Apply::<G> { who: SessionId(session.id), row, bytes, players, refused: 0, applied: 0 };
+            let mut apply =
+                Apply::<G> { who: SessionId(session.id), row, bytes, players, refused: 0, over_credit: 0, applied: 0 };
             apply.session(&self.list[first..at]);
             refused += apply.refused;
+            self.over_credit += apply.over_credit;
             if apply.applied != 0 {
                 self.applied.push(Applied { slot, mask: apply.applied });
             }
@@ -127,10 +131,12 @@ struct Apply<'p, G: Game> {
     refused: u64,
     /// As [`Applied::mask`].
     applied: u32,
+    over_credit: u64,
 }
 
 impl<G: Game> Apply<'_, G> {
     fn session(&mut self, arrived: &[Arrived]) {
+        self.row.credit = (self.row.credit + INPUT_CREDIT_PER_TICK).min(INPUT_CREDIT_MAX);
         let skip = arrived.len().saturating_sub(INPUTS_PER_TICK);
         self.refused += skip as u64;
         let mut pending = 0;
@@ -162,6 +168,11 @@ impl<G: Game> Apply<'_, G> {
     }
 
     fn apply(&mut self, sequence: u32, given: &Given) {
+        // Over any time a session has as many inputs applied as there were ticks, and a burst: whoever sends more gains nothing.
+        let Some(credit) = self.row.credit.checked_sub(INPUT_COST) else {
+            self.over_credit += 1;
+            return;
+        };
         let Given { bytes, view } = given;
         let mut acks = AckBits { highest: self.row.highest, bits: self.row.bits };
         let input = <G::Input as Input>::from_wire(&bytes[..self.bytes]);
@@ -174,7 +185,7 @@ impl<G: Game> Apply<'_, G> {
         self.row.verdicts.iter_mut().chain([&mut self.applied]).for_each(shift);
         self.applied |= 1u32.checked_shl(acks.highest - sequence).unwrap_or(0);
         (self.row.highest, self.row.bits) = (acks.highest, acks.bits);
-        (self.row.last, self.row.last_view, self.row.repeated) = (*bytes, *view, 0);
+        (self.row.last, self.row.last_view, self.row.repeated, self.row.credit) = (*bytes, *view, 0, credit);
         self.players.push((self.who, input, Arrival::OnTime));
     }
 

@@ -22,7 +22,7 @@ use zerocopy::{FromBytes, FromZeros};
 
 use super::inputs::Arrivals;
 use crate::game::{Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
-use crate::limits::{LINGER_MS, RECORDS_PER_TICK};
+use crate::limits::{INPUT_CREDIT_MAX, LINGER_MS, RECORDS_PER_TICK};
 
 /// What a zone did, for the sim's counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct ZoneCounters {
     pub records_ignored: u64,
     /// Inputs that did not decode, or were too many for a tick.
     pub inputs_refused: u64,
+    /// Inputs of sessions that send more than one a tick for long.
+    pub inputs_over_credit: u64,
     /// Commands that did not decode or came out of order.
     pub commands_refused: u64,
     /// Joins beyond capacity.
@@ -365,7 +367,7 @@ impl<G: Game> Zone<G> {
         };
         self.index.add(slot, &row);
         self.bound.sessions.insert(slot, row);
-        self.bound.inputs.insert(slot, SessionInput::new_zeroed());
+        self.bound.inputs.insert(slot, SessionInput { credit: INPUT_CREDIT_MAX, ..SessionInput::new_zeroed() });
         let name = unpadded(&join.name[..PLAYER_NAME_BYTES]);
         self.bound.game.join(&self.tick, id, &Hello { name: &name });
         self.note_spawned();
@@ -414,6 +416,7 @@ impl<G: Game> Zone<G> {
         let now = self.tick.now;
         let refused = self.arrivals.distribute::<G>(&self.bound.sessions, &mut self.bound.inputs, &mut self.tick.players);
         self.counters.inputs_refused += refused;
+        self.counters.inputs_over_credit += std::mem::take(&mut self.arrivals.over_credit);
         self.bound.game.hook(Hook::CollectTimers(now));
         let due: Vec<_> = self.bound.shared.due.borrow_mut().drain(..).collect();
         for timer in due {
