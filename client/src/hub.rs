@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use quinn_proto::ClientConfig;
+use ringfort_protocol::View;
 use ringfort_protocol::component::Wire;
 use ringfort_protocol::control::JoinTarget;
 use ringfort_protocol::driver::Driver;
@@ -59,6 +60,11 @@ impl<W: Wire> Hub<W> {
     /// Returns its sequence; nothing when the session is in no match.
     pub fn send(&mut self, now: Instant, key: SessionKey, input: W::Input) -> Option<u32> {
         self.sessions.send(now, key, input)
+    }
+
+    /// [`Sessions::send_seen`].
+    pub fn send_seen(&mut self, now: Instant, key: SessionKey, input: W::Input, seen: View) -> Option<(u32, W::Input)> {
+        self.sessions.send_seen(now, key, input, seen)
     }
 
     /// Handles everything that has arrived or is due and sends what there is to send. Never blocks.

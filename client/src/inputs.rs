@@ -51,8 +51,9 @@ impl<I: Input> Inputs<I> {
         self.stay
     }
 
-    /// Takes the next input, given at the sight of `view`, and returns its sequence. A button that was held before loses its edge.
-    pub(crate) fn push(&mut self, now: Instant, mut input: I, view: View) -> u32 {
+    /// Takes the next input, given at the sight of `view`, and returns its sequence and what is sent: rounded to what the wire
+    /// carries, and a button that was held before without its edge.
+    pub(crate) fn push(&mut self, now: Instant, mut input: I, view: View) -> (u32, I) {
         input.after(&self.previous);
         input.quantise();
         self.previous = input;
@@ -62,7 +63,7 @@ impl<I: Input> Inputs<I> {
         let at = self.newest as usize % MAX_INPUTS;
         self.ring[at] = Slot { sequence: self.newest, sent: Some(now), view };
         self.encoded[at * self.stride..][..self.stride].copy_from_slice(&self.scratch);
-        self.newest
+        (self.newest, input)
     }
 
     /// Whether the server still lacks an input that a datagram can carry.

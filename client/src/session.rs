@@ -212,6 +212,16 @@ impl<W: Wire> Session<W> {
         View::new(self.world.as_ref(), self.mine)
     }
 
+    /// The same, encoded; nothing before we joined. After a match its last snapshot stays until the next join.
+    pub fn world(&self) -> Option<&ClientWorld> {
+        self.world.as_ref()
+    }
+
+    /// Ends the session over bytes of the server that make no sense to the program.
+    pub fn refuse(&mut self, reason: &str) {
+        self.close(Code::BadMessage, reason);
+    }
+
     /// Our session; nobody before we joined.
     pub fn id(&self) -> SessionId {
         self.id

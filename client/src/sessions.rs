@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use quinn_proto::{ClientConfig, EcnCodepoint, Transmit};
-use ringfort_protocol::WireLayout;
 use ringfort_protocol::component::Wire;
 use ringfort_protocol::control::{Code, JoinTarget};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
 use ringfort_protocol::limits::{IDLE_SECONDS, MAX_PLAYER_NAME_BYTES};
+use ringfort_protocol::{View, WireLayout};
 
 use crate::error::{Ended, Error};
 use crate::limits;
@@ -140,11 +140,18 @@ impl<W: Wire> Sessions<W> {
     /// Sends a session's next input, with those before it that the server lacks. It leaves with the next poll or flush.
     /// Returns its sequence; nothing when the session is in no match.
     pub fn send(&mut self, now: Instant, key: SessionKey, input: W::Input) -> Option<u32> {
+        let seen = View { tick: self.session(key).view().tick(), span: 0, alpha: 0 };
+        self.send_seen(now, key, input, seen).map(|(sequence, _)| sequence)
+    }
+
+    /// [`Sessions::send`] of an input that was given at the sight of a moment other than the newest snapshot. Returns the input, too,
+    /// as it is sent: rounded, and a button that was held before without its edge.
+    pub fn send_seen(&mut self, now: Instant, key: SessionKey, input: W::Input, seen: View) -> Option<(u32, W::Input)> {
         let seat = &mut self.seats[key.index()];
-        let sequence = seat.session.push_input(now, input)?;
+        let sent = seat.session.push_input(now, input, seen)?;
         send_datagram(&mut self.driver, &mut self.scratch, seat, now);
         touch(&mut self.touched, seat, key);
-        Some(sequence)
+        Some(sent)
     }
 
     /// Takes in one UDP payload; [`Sessions::poll`] must follow.

@@ -25,6 +25,8 @@ pub enum Inserted {
 impl AckBits {
     /// Nothing received.
     pub const NONE: AckBits = AckBits { highest: 0, bits: 0 };
+    /// Numbers that the field reaches below the highest.
+    pub const FIELD: u32 = u32::BITS;
 
     /// Notes that `number` was received.
     pub fn insert(&mut self, number: u32) -> Inserted {

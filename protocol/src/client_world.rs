@@ -20,6 +20,17 @@ pub struct ClientWorld {
     globals_known: u32,
     acks: AckBits,
     header: Option<SnapshotHeader>,
+    touched: Vec<Touched>,
+    globals_touched: u32,
+}
+
+/// A record of the newest snapshot, for whoever keeps a copy of the world in another form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Touched {
+    /// The entity's index.
+    pub index: u32,
+    /// The wire columns that may differ from before, a bit each; all when the entity itself came or went.
+    pub columns: u32,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -57,6 +68,8 @@ impl ClientWorld {
             slots: Vec::new(),
             acks: AckBits::NONE,
             header: None,
+            touched: Vec::new(),
+            globals_touched: 0,
             max_entities,
             layout,
         }
@@ -66,30 +79,41 @@ impl ClientWorld {
     /// the connection must be closed.
     pub fn apply(&mut self, datagram: &[u8], mut cue: impl FnMut(BitReader<'_>)) -> Result<Applied, SnapshotError> {
         let newest = self.tick();
-        let ClientWorld { layout, slots, columns, globals, globals_known, .. } = self;
+        let ClientWorld { layout, slots, columns, globals, globals_known, touched, globals_touched, .. } = self;
         let snapshot = SnapshotReader::new(datagram, layout)?;
         let SnapshotHeader { tick, .. } = snapshot.header;
         if tick <= newest {
             return Ok(Applied::Older(tick));
         }
+        touched.clear();
+        *globals_touched = 0;
         snapshot.read(self.max_entities, |item| {
             match item {
                 Item::Global { global, row } => {
                     row.copy_to(&mut globals[global]);
                     *globals_known |= 1 << global;
+                    *globals_touched |= 1 << global;
                 }
-                Item::Update { index } => known(slots, index)?,
+                Item::Update { index } => {
+                    known(slots, index)?;
+                    touched.push(Touched { index, columns: 0 });
+                }
                 Item::Fresh { index, generation, mine } => {
                     grow(slots, columns, index);
                     slots[index as usize] = Slot { generation, mine, present: 0 };
+                    touched.push(Touched { index, columns: u32::MAX });
                 }
                 Item::Gone { index } => {
                     if let Some(slot) = slots.get_mut(index as usize) {
                         *slot = Slot::default();
+                        touched.push(Touched { index, columns: u32::MAX });
                     }
                 }
                 Item::Column { index, column, row } => {
                     let slot = &mut slots[index as usize];
+                    if let Some(touched) = touched.last_mut() {
+                        touched.columns |= 1 << column;
+                    }
                     match row {
                         Some(row) => {
                             row.copy_to(columns[column].row_mut(index));
@@ -110,6 +134,27 @@ impl ClientWorld {
     /// The tick of the newest snapshot; 0 before the first.
     pub fn tick(&self) -> TickNo {
         self.header.map_or(TickNo(0), |header| header.tick)
+    }
+
+    /// What the newest snapshot had records of.
+    pub fn touched(&self) -> &[Touched] {
+        &self.touched
+    }
+
+    /// The wire globals that the newest snapshot had, a bit each.
+    pub fn globals_touched(&self) -> u32 {
+        self.globals_touched
+    }
+
+    /// The visible entity at an index, and whether it belongs to our own session.
+    pub fn entity_at(&self, index: u32) -> Option<(Entity, bool)> {
+        let slot = self.slots.get(index as usize).filter(|slot| slot.generation != 0)?;
+        Some((Entity { index, generation: slot.generation }, slot.mine))
+    }
+
+    /// The encoded row of a wire global, once the server has sent it.
+    pub fn encoded_global(&self, wire: usize) -> Option<&[u8]> {
+        (self.globals_known >> wire & 1 == 1).then(|| &self.globals[wire][..])
     }
 
     /// The ticks to acknowledge: exactly those that were applied.

@@ -96,11 +96,9 @@ impl<W: Wire> Session<W> {
         self.end(ended);
     }
 
-    /// Takes the next input; [`Session::write_datagram`] must follow. Returns its sequence, or nothing when there is no match
-    /// to play in.
-    pub(crate) fn push_input(&mut self, now: Instant, input: W::Input) -> Option<u32> {
-        let tick = self.world.as_ref().map_or(TickNo(0), ClientWorld::tick);
-        let seen = View { tick, span: 0, alpha: 0 };
+    /// Takes the next input, given at the sight of `seen`; [`Session::write_datagram`] must follow. Returns its sequence and the
+    /// input as it is sent, or nothing when there is no match to play in.
+    pub(crate) fn push_input(&mut self, now: Instant, input: W::Input, seen: View) -> Option<(u32, W::Input)> {
         self.is_joined().then(|| self.inputs.push(now, input, seen))
     }
 

@@ -89,6 +89,9 @@ fn a_snapshot_is_applied_once() {
     assert_eq!(world.global(GlobalId::<Clock>::new(1)), Some(Clock { ends: 0x0403_0201 }));
     assert_eq!(world.global(GlobalId::<Clock>::new(0)), None);
     assert_eq!(world.acks(), AckBits { highest: 9, bits: 0 });
+    assert_eq!((world.touched(), world.globals_touched()), (&[Touched { index: 5, columns: u32::MAX }][..], 0b10));
+    assert_eq!((world.entity_at(5), world.entity_at(4)), (Some((entity, true)), None));
+    assert!(world.encoded_global(1).is_some() && world.encoded_global(0).is_none());
     let seen = world.header().unwrap();
     assert_eq!(seen, header(9));
     assert_eq!((seen.waited.duration(), seen.early.duration()), (Some(std::time::Duration::from_millis(10)), None));
