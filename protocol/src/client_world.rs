@@ -5,7 +5,8 @@
 
 use crate::bits::BitReader;
 use crate::component::{ColumnId, Component, GlobalId};
-use crate::layout::{WireColumn, WireLayout};
+use crate::layout::{WireBlob, WireColumn, WireLayout};
+use crate::schema::length_bits;
 use crate::snapshot::{Item, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::{AckBits, Entity, TickNo};
 
@@ -41,12 +42,16 @@ struct Slot {
     present: u32,
 }
 
-/// The encoded rows of one column, a whole number of bytes each.
+/// The encoded rows of one column, a whole number of bytes each; of a text or bytes the length in two bytes and the content.
 #[derive(Debug)]
 struct Rows {
     stride: usize,
+    blob: Option<WireBlob>,
     bytes: Vec<u8>,
 }
+
+/// Bytes of a blob's length in front of its content.
+const LENGTH_BYTES: usize = 2;
 
 /// What became of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +65,10 @@ pub enum Applied {
 impl ClientWorld {
     /// An empty world of a match that said `max_entities` when we joined.
     pub fn new(layout: WireLayout, max_entities: u32) -> ClientWorld {
-        let rows = |column: &WireColumn| Rows { stride: column.bytes as usize, bytes: Vec::new() };
+        let rows = |column: &WireColumn| {
+            let stride = column.blob.map_or(column.bytes as usize, |blob| LENGTH_BYTES + usize::from(blob.max));
+            Rows { stride, blob: column.blob, bytes: Vec::new() }
+        };
         ClientWorld {
             columns: layout.columns.iter().map(rows).collect(),
             globals: layout.globals.iter().map(|global| vec![0; global.bytes as usize]).collect(),
@@ -116,7 +124,7 @@ impl ClientWorld {
                     }
                     match row {
                         Some(row) => {
-                            row.copy_to(columns[column].row_mut(index));
+                            columns[column].store(index, row)?;
                             slot.present |= 1 << column;
                         }
                         None => slot.present &= !(1 << column),
@@ -211,10 +219,18 @@ impl ClientWorld {
         entity.generation != 0 && self.slots.get(entity.index as usize).is_some_and(|s| s.generation == entity.generation)
     }
 
-    /// The encoded row of an entity in a wire column, for whoever knows the schema but not the types.
+    /// The content of a visible entity's row in a column of text or bytes, by the column's place in the schema.
+    pub fn blob(&self, entity: Entity, schema_index: u16) -> Option<&[u8]> {
+        let wire = self.layout.wire_column(schema_index)?;
+        self.columns[wire].blob?;
+        self.encoded(entity, wire)
+    }
+
+    /// The encoded row of an entity in a wire column, for whoever knows the schema but not the types; of a text or bytes the
+    /// content.
     pub fn encoded(&self, entity: Entity, wire: usize) -> Option<&[u8]> {
         let slot = self.slots.get(entity.index as usize).filter(|slot| slot.generation == entity.generation)?;
-        (entity.generation != 0 && slot.present >> wire & 1 == 1).then(|| self.columns[wire].row(entity.index))
+        (entity.generation != 0 && slot.present >> wire & 1 == 1).then(|| self.columns[wire].content(entity.index))
     }
 
     fn alive(&self) -> impl Iterator<Item = (Entity, &Slot)> {
@@ -234,6 +250,29 @@ impl Rows {
     fn row(&self, index: u32) -> &[u8] {
         let start = index as usize * self.stride;
         &self.bytes[start..start + self.stride]
+    }
+
+    /// The row, or what it holds if it is a text or bytes.
+    fn content(&self, index: u32) -> &[u8] {
+        let row = self.row(index);
+        let Some((length, content)) = row.split_first_chunk::<LENGTH_BYTES>().filter(|_| self.blob.is_some()) else { return row };
+        &content[..usize::from(u16::from_le_bytes(*length))]
+    }
+
+    /// Takes in a row that has the width of one of this column.
+    fn store(&mut self, index: u32, mut row: BitReader<'_>) -> Result<(), SnapshotError> {
+        let blob = self.blob;
+        let place = self.row_mut(index);
+        let Some(WireBlob { max, text }) = blob else {
+            row.copy_to(place);
+            return Ok(());
+        };
+        let length = row.read(length_bits(max))? as u16;
+        let (head, content) = place.split_at_mut(LENGTH_BYTES);
+        head.copy_from_slice(&length.to_le_bytes());
+        row.copy_to(content);
+        let sound = !text || std::str::from_utf8(&content[..usize::from(length)]).is_ok();
+        if sound { Ok(()) } else { Err(SnapshotError::Blob(index)) }
     }
 
     fn row_mut(&mut self, index: u32) -> &mut [u8] {

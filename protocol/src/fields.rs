@@ -3,7 +3,7 @@
 use crate::bits::{BitReader, BitWriter};
 use crate::component::{DecodeError, Field};
 use crate::quantise::{clamp_unsigned, decode_f32, encode_f32, f32_bits};
-use crate::schema::{Coding, FieldKind, FieldSchema};
+use crate::schema::{Coding, FieldKind, FieldSchema, length_bits};
 use crate::{Entity, Press, SessionId, TickNo, Vec2};
 
 /// Encodes one field from its bytes in memory.
@@ -33,6 +33,11 @@ pub(crate) fn encode_memory(field: &FieldSchema, bytes: &[u8], to: &mut BitWrite
         FieldKind::Session => SessionId(u64::from_ne_bytes(array(bytes))).encode(coding, to),
         FieldKind::Press => Press::from_bits(bytes[0]).encode(coding, to),
         FieldKind::Enum { .. } => to.write(u64::from(bytes[0]), field.kind.wire_bits(coding)),
+        FieldKind::Text { max } | FieldKind::Bytes { max } => {
+            let content = &bytes[..bytes.len().min(usize::from(max))];
+            to.write(content.len() as u64, length_bits(max));
+            content.iter().for_each(|byte| to.write(u64::from(*byte), 8));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A schema boiled down to what a reader of snapshots needs: which columns are sent and how many bits a row has.
 
 use crate::limits;
-use crate::schema::{ColumnSchema, Schema, SchemaError, Sync, wire_bits};
+use crate::schema::{ColumnSchema, FieldKind, Schema, SchemaError, Sync, wire_bits};
 
 /// Sizes of everything on the wire, computed once from a valid schema.
 ///
@@ -27,12 +27,23 @@ pub struct WireLayout {
 pub struct WireColumn {
     /// Index in the schema's list.
     pub schema_index: u16,
-    /// Bits of a row.
+    /// Bits of a row; of a text or bytes the most that it may take.
     pub bits: u32,
     /// Words that hold a row.
     pub words: u32,
     /// Bytes that hold a row.
     pub bytes: u32,
+    /// What makes the width differ from row to row.
+    pub blob: Option<WireBlob>,
+}
+
+/// A text or bytes: its length comes first and says how many bits the row has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WireBlob {
+    /// Bytes that it may have.
+    pub max: u16,
+    /// Whether it is UTF-8.
+    pub text: bool,
 }
 
 impl WireLayout {
@@ -76,7 +87,14 @@ fn measure(columns: &[ColumnSchema]) -> (Vec<WireColumn>, Vec<Option<u8>>) {
         debug_assert!(wire.len() < limits::MAX_SYNCED);
         positions.push(Some(wire.len() as u8));
         let bits = column.wire_bits();
-        wire.push(WireColumn { schema_index: schema_index as u16, bits, words: bits.div_ceil(64), bytes: bits.div_ceil(8) });
+        let blob = column.blob().and_then(|kind| Some((kind, kind.blob_max()?)));
+        wire.push(WireColumn {
+            schema_index: schema_index as u16,
+            bits,
+            words: bits.div_ceil(64),
+            bytes: bits.div_ceil(8),
+            blob: blob.map(|(kind, max)| WireBlob { max, text: matches!(kind, FieldKind::Text { .. }) }),
+        });
     }
     (wire, positions)
 }

@@ -42,9 +42,13 @@ pub struct ColumnSchema {
     pub component: String,
     /// Who sees it.
     pub sync: Sync,
-    /// Size of a row in memory.
+    /// Whether a client is sent a row but once, when it comes to see the entity; later changes don't reach it.
+    pub once: bool,
+    /// Times a second that a change is sent at most; 0 is every tick.
+    pub rate: u32,
+    /// Size of a row in memory; 0 of a text or bytes, which lie elsewhere.
     pub row_bytes: u32,
-    /// The component's fields in order.
+    /// The component's fields in order; of a text or bytes that alone.
     pub fields: Vec<FieldSchema>,
 }
 
@@ -99,6 +103,14 @@ pub enum FieldKind {
     /// A fieldless enum of one byte, its values `0..variants`.
     Enum {
         variants: u8,
+    },
+    /// UTF-8 of at most `max` bytes, whatever its length; the only field of its column.
+    Text {
+        max: u16,
+    },
+    /// At most `max` bytes, as [`FieldKind::Text`].
+    Bytes {
+        max: u16,
     },
 }
 
@@ -177,9 +189,14 @@ impl Schema {
 }
 
 impl ColumnSchema {
-    /// Bits of a row on the wire: those of its synced fields.
+    /// Bits of a row on the wire: those of its synced fields, and of a text or bytes the most that it may take.
     pub fn wire_bits(&self) -> u32 {
         wire_bits(&self.fields)
+    }
+
+    /// What the column holds if it is a text or bytes of any length.
+    pub fn blob(&self) -> Option<FieldKind> {
+        self.fields.first().map(|field| field.kind).filter(|kind| kind.blob_max().is_some())
     }
 }
 
@@ -200,13 +217,18 @@ impl VariantSchema {
 /// Bits of a message's tag.
 pub const TAG_BITS: u32 = 8;
 
+/// Bits that say how long a text or bytes of at most `max` bytes is.
+pub const fn length_bits(max: u16) -> u32 {
+    crate::bits::bits_for(max as u64 + 1)
+}
+
 /// Bits of `fields` on the wire.
 pub fn wire_bits(fields: &[FieldSchema]) -> u32 {
     fields.iter().map(FieldSchema::wire_bits).sum()
 }
 
 impl FieldKind {
-    /// Bits on the wire in `coding`.
+    /// Bits on the wire in `coding`; of a text or bytes the most that it may take.
     pub const fn wire_bits(self, coding: Coding) -> u32 {
         match self {
             FieldKind::U8 => quantise::unsigned_bits(8, coding),
@@ -222,6 +244,15 @@ impl FieldKind {
             FieldKind::Bool => 1,
             FieldKind::Press => 2,
             FieldKind::Enum { variants } => crate::bits::bits_for(variants as u64),
+            FieldKind::Text { max } | FieldKind::Bytes { max } => length_bits(max) + 8 * max as u32,
+        }
+    }
+
+    /// Bytes that a text or bytes may have; nothing of any other kind, whose width is fixed.
+    pub const fn blob_max(self) -> Option<u16> {
+        match self {
+            FieldKind::Text { max } | FieldKind::Bytes { max } => Some(max),
+            _ => None,
         }
     }
 
@@ -232,6 +263,7 @@ impl FieldKind {
             FieldKind::U16 | FieldKind::I16 => 2,
             FieldKind::U32 | FieldKind::I32 | FieldKind::F32 | FieldKind::Tick => 4,
             FieldKind::U64 | FieldKind::I64 | FieldKind::Vec2 | FieldKind::Entity | FieldKind::Session => 8,
+            FieldKind::Text { .. } | FieldKind::Bytes { .. } => 0,
         }
     }
 
@@ -269,7 +301,8 @@ const fn range_is_sound(min: f32, max: f32, step: f32) -> bool {
 
 /// Encodes a row from its bytes in memory (native byte order), as the component's own `encode` would.
 ///
-/// `row` has at least `row_bytes` bytes. Front-ends use it: they know rows, not types.
+/// `row` has at least `row_bytes` bytes; of a text or bytes it is the content itself, which is cut off at its greatest length.
+/// Front-ends use it: they know rows, not types.
 pub fn encode_row(column: &ColumnSchema, row: &[u8], to: &mut BitWriter) {
     for field in column.fields.iter().filter(|field| field.synced) {
         fields::encode_memory(field, &row[field.offset as usize..], to);

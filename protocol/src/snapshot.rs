@@ -11,6 +11,8 @@
 //!   each cue: the event's encoding
 //! zero bits up to a whole byte
 //! ```
+//! A row is as wide as the schema says; one of a text or bytes is its length in `bits_for(max + 1)` bits and then so many bytes.
+//!
 //! The writer appends rows that are encoded already and knows no types; neither does the reader, which hands out rows as
 //! bit strings. [`crate::baseline`] decides what is written, [`crate::client_world`] applies what is read.
 

@@ -79,9 +79,17 @@ fn column<T: Component>(name: &str, sync: Sync) -> ColumnSchema {
         name: name.to_owned(),
         component: T::NAME.to_owned(),
         sync,
+        once: false,
+        rate: 0,
         row_bytes: size_of::<T>() as u32,
         fields: T::fields(),
     }
+}
+
+/// A column of texts or bytes.
+pub(crate) fn blobs(name: &str, kind: FieldKind) -> ColumnSchema {
+    let fields = vec![field("content", 0, kind, Coding::Raw)];
+    ColumnSchema { row_bytes: 0, fields, component: "Blob".to_owned(), ..column::<Tag>(name, Sync::All) }
 }
 
 /// A server-only column stands in between, so that schema and wire positions differ.
@@ -92,6 +100,7 @@ pub(crate) fn schema() -> Schema {
         column::<Health>("hp", Sync::All),
         column::<Wide>("wide", Sync::Owner),
         column::<Tag>("tag", Sync::All),
+        blobs("name", FieldKind::Text { max: 20 }),
     ];
     let shot = vec![
         field("by", 0, FieldKind::Entity, Coding::Raw),

@@ -241,6 +241,8 @@ fn messages_pass_the_wire() {
     assert_eq!(Ev::from_wire(&[3]), Err(DecodeError::UnknownVariant));
     let predicted: Vec<_> = Ev::variants().iter().map(|variant| variant.predicted).collect();
     assert_eq!(predicted, [true, false, false]);
+    assert_eq!(Ev::Shot { by: a, at: Vec2::ZERO }.predicted(), Some((0, a)), "the first predicted one, of its first entity");
+    assert_eq!((Ev::Kill(a, b).predicted(), Ask::Suicide.predicted()), (None, None));
     assert_eq!(Ask::from_wire(&[0]), Ok(Ask::Suicide));
 }
 

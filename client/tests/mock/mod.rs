@@ -89,6 +89,8 @@ impl Wire for Counting {
                 name: "count".to_owned(),
                 component: Count::NAME.to_owned(),
                 sync: Sync::All,
+                once: false,
+                rate: 0,
                 row_bytes: 4,
                 fields: Count::fields(),
             }],

@@ -6,6 +6,8 @@ use quote::quote;
 use syn::{Attribute, Data, DeriveInput, Ident, ext::IdentExt};
 
 const MAX_VARIANTS: usize = u8::MAX as usize;
+/// As in the protocol's `limits`, where a schema is checked against it.
+const MAX_PREDICTED: usize = 4;
 
 /// A variant with its attributes read.
 pub(crate) struct Variant {
@@ -87,6 +89,10 @@ fn predicted(variants: &[Variant]) -> syn::Result<TokenStream> {
             let message = "a #[predicted] event needs an Entity field: the owner of the first one is who predicts it";
             return Err(syn::Error::new_spanned(ident, message));
         };
+        if arms.len() == MAX_PREDICTED {
+            let message = format!("at most {MAX_PREDICTED} events are #[predicted]: each costs four bytes of every snapshot");
+            return Err(syn::Error::new_spanned(ident, message));
+        }
         let (number, member) = (arms.len(), &subject.member);
         arms.push(quote!(Self::#ident { #member: subject, .. } => ::core::option::Option::Some((#number, *subject)),));
     }

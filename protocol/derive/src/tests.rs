@@ -216,6 +216,34 @@ fn messages_and_timers() {
         ),
     );
     check(
+        message::derive,
+        "a #[predicted] event needs an Entity field",
+        parse_quote!(
+            enum Ev {
+                #[predicted]
+                Shot { at: Vec2 },
+            }
+        ),
+    );
+    check(
+        message::derive,
+        "at most 4 events are #[predicted]",
+        parse_quote!(
+            enum Ev {
+                #[predicted]
+                A(Entity),
+                #[predicted]
+                B(Entity),
+                #[predicted]
+                C(Entity),
+                #[predicted]
+                D(Entity),
+                #[predicted]
+                E(Entity),
+            }
+        ),
+    );
+    check(
         timer::derive,
         "no meaning here",
         parse_quote!(

@@ -6,12 +6,13 @@ use crate::bits::{BitWriter, Row};
 use crate::client_world::{Applied, ClientWorld};
 use crate::component::{ColumnId, Component, GlobalId};
 use crate::limits::MAX_PREDICTED;
+use crate::schema::encode_row;
 use crate::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
 use crate::test_game::{Body, Clock, Health, Random, Tag, Wide, schema};
 use crate::{Entity, TickNo, Vec2, WireLayout};
 
 const MAX: u32 = 13;
-const COLUMNS: usize = 4;
+const COLUMNS: usize = 5;
 const GLOBALS: usize = 2;
 /// Few values, so that a column often changes and changes back.
 const VALUES: u64 = 3;
@@ -58,8 +59,8 @@ struct Server {
     baselines: Baselines,
     writer: SnapshotWriter,
     shape: SnapshotShape,
-    rows: Vec<[Vec<u64>; COLUMNS]>,
-    bits: [u32; COLUMNS],
+    /// Words and bits, by number and column.
+    rows: Vec<[(Vec<u64>, u32); COLUMNS]>,
 }
 
 /// A snapshot under way, and what the server means by it: the view of everything that is up to date, nothing for what
@@ -86,8 +87,20 @@ fn encode(column: usize, n: u64) -> (Vec<u64>, u32) {
         0 => row(&body(n)),
         1 => row(&Health { hp: n as u8 }),
         2 => row(&wide(n)),
-        _ => row(&Tag {}),
+        3 => row(&Tag {}),
+        _ => {
+            let mut bits = BitWriter::default();
+            encode_row(&schema().columns[5], name(n).as_bytes(), &mut bits);
+            let mut words = Vec::new();
+            let length = bits.copy_words(&mut words);
+            (words, length)
+        }
     }
+}
+
+/// Shorter and longer than a word, and nothing.
+fn name(n: u64) -> &'static str {
+    ["", "ada", "a name of 20 byte é"][n as usize]
 }
 
 fn body(n: u64) -> Body {
@@ -112,18 +125,15 @@ impl Server {
             baselines: Baselines::new(COLUMNS, GLOBALS),
             writer: SnapshotWriter::new(),
             shape: SnapshotShape::new(layout, MAX),
-            rows: vec![Default::default(); VALUES as usize + 1],
-            bits: [0; COLUMNS],
+            rows: vec![Default::default(); VALUES as usize],
         }
     }
 
     /// Rows are encoded once; a tag has but one value.
     fn encode_rows(&mut self) {
-        for n in 0..=VALUES {
+        for n in 0..VALUES {
             for column in 0..COLUMNS {
-                let (words, bits) = encode(column, n);
-                self.rows[n as usize][column] = words;
-                self.bits[column] = bits;
+                self.rows[n as usize][column] = encode(column, n);
             }
         }
     }
@@ -249,8 +259,8 @@ impl Server {
         let visible = thing.mask();
         let seen = Seen { generation: thing.generation, visible, newest, changed: &thing.changed };
         let row = |column: usize| {
-            let words = &self.rows[thing.rows[column].unwrap() as usize][column];
-            Row { words, bits: self.bits[column] }
+            let (words, bits) = &self.rows[thing.rows[column].unwrap() as usize][column];
+            Row { words, bits: *bits }
         };
         let written = match self.baselines.need(index, &seen) {
             Need::Nothing => return true,
@@ -315,6 +325,7 @@ impl Client {
             self.world.get(entity, ColumnId::<Health>::new(2)).map(|seen| u64::from(seen.hp)),
             wide_seen.map(|seen| numbers.clone().find(|n| wide(*n) == seen).unwrap()),
             self.world.get(entity, ColumnId::<Tag>::new(4)).map(|_| 0),
+            self.world.blob(entity, 5).map(|seen| numbers.clone().find(|n| name(*n).as_bytes() == seen).unwrap()),
         ];
         assert!(self.world.get(entity, ColumnId::<Clock>::new(1)).is_none(), "the server-only column is never there");
         let mine = self.world.mine().any(|mine| mine == entity);

@@ -68,8 +68,8 @@ fn golden() {
         1, 2, 3, 4,                             // verdicts
         13, 16, 24, 32,      // globals, their mask, the clock
         40, 20, 0, 0, 0, 112,                   // index 5, fresh, generation 1, mine, columns
-        0, 200, 0, 0, 0, 32, 3,                 // body, hp
-        20, 0, 0, 0, 4, 0, 0, 0, 0, 144, 1, 144, 1, 0,
+        0, 144, 1, 0, 0, 64, 6,                 // body, hp
+        40, 0, 0, 0, 8, 0, 0, 0, 0, 32, 3, 32, 3, 0,
     ];
     assert_eq!(first(), golden);
 }
@@ -95,6 +95,30 @@ fn a_snapshot_is_applied_once() {
     let seen = world.header().unwrap();
     assert_eq!(seen, header(9));
     assert_eq!((seen.waited.duration(), seen.early.duration()), (Some(std::time::Duration::from_millis(10)), None));
+}
+
+#[test]
+fn a_text_is_as_long_as_it_is() {
+    let mut world = world();
+    let mut writer = SnapshotWriter::new();
+    let shape = SnapshotShape::new(world.layout(), MAX);
+    let entity = Entity { index: 7, generation: 3 };
+    let column = schema().columns[5].clone();
+    assert_eq!(
+        world.layout().columns[4],
+        WireColumn { schema_index: 5, bits: 5 + 160, words: 3, bytes: 21, blob: Some(WireBlob { max: 20, text: true }) }
+    );
+    for (tick, name) in (1..).zip(["a name of 20 byte é", "", "ada"]) {
+        let (words, bits) = words(|to| encode_row(&column, name.as_bytes(), to));
+        assert_eq!(bits as usize, 5 + 8 * name.len());
+        writer.start(&header(tick), shape, 1150);
+        assert!(writer.fresh(7, 3, false, 0b10000, |_| Row { words: &words, bits }));
+        assert_eq!(world.apply(writer.finish(), |_| {}), Ok(Applied::Newer(TickNo(tick))));
+        assert_eq!(world.blob(entity, 5), Some(name.as_bytes()));
+    }
+    assert_eq!((world.blob(entity, 0), world.blob(Entity { index: 7, generation: 4 }, 5)), (None, None));
+    // What is too long is cut off, so that no row is wider than its column says.
+    assert_eq!(words(|to| encode_row(&column, &[b'x'; 30], to)).1, 165);
 }
 
 #[test]
@@ -125,6 +149,17 @@ fn what_is_malformed_is_refused() {
     writer.start(&header(1), shape, 1150);
     writer.cue(Row { words: &[2], bits: 8 });
     assert_eq!(world().apply(writer.finish(), |_| {}), Err(SnapshotError::Cue));
+    // A name of 21 bytes, one that ends in the middle of a letter, and one that ends with the datagram.
+    for (word, bits, error) in [
+        (21, 5 + 21 * 8, SnapshotError::Blob(5)),
+        (1 | 0xc3 << 5, 5 + 8, SnapshotError::Blob(5)),
+        (20 | 0x61 << 5, 5 + 8, SnapshotError::Truncated),
+    ] {
+        writer.start(&header(1), shape, 1150);
+        let words = [word, 0, 0];
+        writer.fresh(5, 1, false, 0b10000, |_| Row { words: &words, bits });
+        assert_eq!(world().apply(writer.finish(), |_| {}), Err(error));
+    }
 }
 
 #[test]

@@ -139,6 +139,8 @@ fn delivery(variant: &VariantSchema) -> &'static str {
 fn kind_name(kind: FieldKind) -> String {
     match kind {
         FieldKind::Enum { variants } => format!("enum of {variants}"),
+        FieldKind::Text { max } => format!("text of at most {max} bytes"),
+        FieldKind::Bytes { max } => format!("at most {max} bytes"),
         kind => format!("{kind:?}").to_lowercase(),
     }
 }

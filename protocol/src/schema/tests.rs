@@ -22,6 +22,8 @@ fn the_first_difference_is_named() {
     check(|theirs| theirs.columns[2].sync = Sync::Owner, Some("hp: seen by all here, owner there"));
     check(|theirs| theirs.columns.swap(2, 3), Some("column: hp here, wide there"));
     check(|theirs| theirs.columns.truncate(4), Some("column: tag here, no more there"));
+    let text = Some("Blob.content: text of at most 20 bytes here, at most 20 bytes there");
+    check(|theirs| theirs.columns[5].fields[0].kind = FieldKind::Bytes { max: 20 }, text);
     check(|theirs| theirs.input.push(field("more", 0, FieldKind::U8, Coding::Raw)), Some("input: no more here, more there"));
     check(|theirs| theirs.events[1].reliable = false, Some("Over: reliable here, unreliable there"));
 }
@@ -31,6 +33,7 @@ fn what_stays_on_the_server_makes_no_difference() {
     check(|theirs| theirs.columns[1].name = "renamed".to_owned(), None);
     check(|theirs| drop(theirs.columns.remove(1)), None);
     check(|theirs| theirs.columns[0].sync = Sync::Near(5.0), None);
+    check(|theirs| (theirs.columns[0].once, theirs.columns[0].rate) = (true, 10), None);
     check(|theirs| theirs.columns[0].fields[0].offset = 4, None);
     check(|theirs| theirs.hz = 5, None);
 }
@@ -41,7 +44,7 @@ fn the_hash_is_stable() {
 }
 
 /// Changing it locks out every client that is not built again.
-const GOLDEN_HASH: u64 = 5_358_313_434_776_233_646;
+const GOLDEN_HASH: u64 = 15_618_292_535_064_296_968;
 
 #[test]
 fn bounds_are_checked() {
@@ -63,6 +66,16 @@ fn bounds_are_checked() {
     check(&|schema| schema.columns[0].name.clear(), "name");
     check(&|schema| schema.columns[0].fields = vec![schema.columns[0].fields[0].clone(); 65], "fields");
     check(&|schema| schema.columns = vec![schema.columns[2].clone(); 33], "synced columns");
+    let name = field("letters", 0, FieldKind::Text { max: 5 }, Coding::Raw);
+    check(&|schema| schema.columns[5].fields[0].kind = FieldKind::Text { max: 0 }, "content");
+    check(&|schema| schema.columns[5].fields[0].kind = FieldKind::Text { max: 256 }, "2048");
+    check(&|schema| schema.columns[5].fields.push(name.clone()), "content");
+    check(&|schema| schema.columns[0].fields.push(name.clone()), "letters");
+    check(&|schema| schema.globals[0].fields = vec![name.clone()], "letters");
+    check(&|schema| schema.input = vec![name.clone()], "letters");
+    check(&|schema| schema.commands[0].fields = vec![name.clone()], "letters");
+    check(&|schema| schema.events = vec![schema.events[0].clone(); 5], "predicted");
+    check(&|schema| schema.events[0].fields.remove(0).name.clear(), "names no entity");
     check(&|schema| schema.input = vec![field("x", 0, FieldKind::U64, Coding::Raw); 9], "input");
 }
 

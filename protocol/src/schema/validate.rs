@@ -26,6 +26,9 @@ pub enum SchemaError {
     /// A field lies outside of its row.
     #[error("field `{0}` lies outside of its row")]
     Offset(String),
+    /// A text or bytes that is not a column of its own, or has no room for a single byte.
+    #[error("`{0}` is a text or bytes of any length, which only a column of its own can be, with room for one byte at least")]
+    Blob(String),
     /// A predicted event names no entity, so it is not known whose it is.
     #[error("the event `{0}` is #[predicted] and names no entity: give it an Entity field, whose owner predicts it")]
     NoSubject(String),
@@ -49,6 +52,7 @@ pub(super) fn schema(schema: &Schema) -> Result<(), SchemaError> {
         at_most("synced columns", synced, limits::MAX_SYNCED)?;
         list.iter().try_for_each(column)?;
     }
+    schema.globals.iter().try_for_each(|global| without_blobs(&global.fields))?;
     fields(&schema.input)?;
     size("input", wire_bits(&schema.input), limits::MAX_INPUT_BYTES as u32 * 8)?;
     for list in [&schema.commands, &schema.events] {
@@ -66,7 +70,11 @@ pub(super) fn schema(schema: &Schema) -> Result<(), SchemaError> {
 fn column(column: &ColumnSchema) -> Result<(), SchemaError> {
     name(&column.name)?;
     name(&column.component)?;
-    fields(&column.fields)?;
+    match column.fields.as_slice() {
+        [alone] if alone.kind.blob_max().is_some_and(|max| max > 0) && alone.synced => {}
+        several => without_blobs(several)?,
+    }
+    column_fields(&column.fields)?;
     for field in &column.fields {
         let end = field.offset as usize + field.kind.memory_bytes();
         if end > column.row_bytes as usize {
@@ -82,7 +90,19 @@ fn variant(variant: &VariantSchema) -> Result<(), SchemaError> {
     size(&variant.name, variant.wire_bits(), limits::MAX_MESSAGE_BYTES as u32 * 8)
 }
 
+fn without_blobs(fields: &[FieldSchema]) -> Result<(), SchemaError> {
+    match fields.iter().find(|field| field.kind.blob_max().is_some()) {
+        Some(field) => Err(SchemaError::Blob(field.name.clone())),
+        None => Ok(()),
+    }
+}
+
 fn fields(fields: &[FieldSchema]) -> Result<(), SchemaError> {
+    without_blobs(fields)?;
+    column_fields(fields)
+}
+
+fn column_fields(fields: &[FieldSchema]) -> Result<(), SchemaError> {
     at_most("fields", fields.len(), limits::MAX_FIELDS)?;
     for field in fields {
         name(&field.name)?;

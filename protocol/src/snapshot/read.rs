@@ -3,9 +3,9 @@
 use super::{COUNTS_AT, GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE};
 use super::{Lapse, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
 use crate::bits::{BitReader, Truncated};
-use crate::layout::WireColumn;
+use crate::layout::{WireBlob, WireColumn};
 use crate::limits::MAX_PREDICTED;
-use crate::schema::TAG_BITS;
+use crate::schema::{TAG_BITS, length_bits};
 use crate::snapshot::write::set_bits;
 use crate::{AckBits, TickNo, WireLayout};
 
@@ -34,6 +34,9 @@ pub enum SnapshotError {
     /// More than padding after the last cue.
     #[error("there is something behind the snapshot")]
     Trailing,
+    /// A text or bytes longer than its column allows, or a text that is no UTF-8.
+    #[error("the snapshot has a text or bytes for entity {0} that its column does not allow")]
+    Blob(u32),
     /// An update of an entity that the client doesn't have; only [`crate::client_world`] can tell.
     #[error("the snapshot changes entity {0}, which was never sent")]
     Unknown(u32),
@@ -174,7 +177,7 @@ fn record<'a>(
         OP_UPDATE => {
             each(Item::Update { index })?;
             for column in set_bits(from.read(mask_bits)? as u32) {
-                let row = if from.read_bool()? { Some(from.split(columns[column].bits)?) } else { None };
+                let row = if from.read_bool()? { Some(row(from, index, &columns[column])?) } else { None };
                 each(Item::Column { index, column, row })?;
             }
         }
@@ -185,7 +188,7 @@ fn record<'a>(
             }
             each(Item::Fresh { index, generation, mine: from.read_bool()? })?;
             for column in set_bits(from.read(mask_bits)? as u32) {
-                let row = Some(from.split(columns[column].bits)?);
+                let row = Some(row(from, index, &columns[column])?);
                 each(Item::Column { index, column, row })?;
             }
         }
@@ -193,6 +196,15 @@ fn record<'a>(
         _ => return Err(SnapshotError::Op),
     }
     Ok(())
+}
+
+fn row<'a>(from: &mut BitReader<'a>, index: u32, column: &WireColumn) -> Result<BitReader<'a>, SnapshotError> {
+    let Some(WireBlob { max, .. }) = column.blob else { return Ok(from.split(column.bits)?) };
+    let length = { *from }.read(length_bits(max))?;
+    if length > u64::from(max) {
+        return Err(SnapshotError::Blob(index));
+    }
+    Ok(from.split(length_bits(max) + 8 * length as u32)?)
 }
 
 fn cue<'a>(from: &mut BitReader<'a>, layout: &WireLayout) -> Result<BitReader<'a>, SnapshotError> {

@@ -104,6 +104,8 @@ impl Declare {
             name: options.name.to_owned(),
             component: T::NAME.to_owned(),
             sync: options.sync,
+            once: false,
+            rate: 0,
             row_bytes: size_of::<T>() as u32,
             fields: T::fields(),
         };
