@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_protocol::SessionId;
 use ringfort_protocol::component::Wire;
-use ringfort_protocol::control::{Code, JoinTarget};
+use ringfort_protocol::control::{Code, Credential, JoinTarget};
 use ringfort_protocol::quic::Trust;
 
 use crate::error::{CommandError, Ended, Error};
@@ -49,7 +49,7 @@ pub enum Join<'a> {
 /// How a client introduces itself, and whom it believes.
 #[derive(Clone, Debug)]
 pub struct Builder<W> {
-    name: String,
+    credential: Credential,
     trust: Trust,
     game: std::marker::PhantomData<fn() -> W>,
 }
@@ -58,7 +58,14 @@ impl<W: Wire> Builder<W> {
     /// The player's name.
     #[must_use]
     pub fn name(mut self, name: &str) -> Builder<W> {
-        self.name = name.to_owned();
+        self.credential = Credential::Name(name.to_owned());
+        self
+    }
+
+    /// The token that says who the player is, for a server that wants one. It takes the name's place.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Builder<W> {
+        self.credential = Credential::Token(token.to_owned());
         self
     }
 
@@ -97,7 +104,7 @@ impl<W: Wire> Builder<W> {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let mut hub = Hub::bind(local, self.trust)?;
-        let key = hub.connect(Instant::now(), server, &host, &self.name)?;
+        let key = hub.connect_with(Instant::now(), server, &host, self.credential)?;
         hub.flush(Instant::now());
         Ok(Client { hub, key, next_slot: None })
     }
@@ -115,7 +122,7 @@ impl<W: Wire> Client<W> {
     /// Says who we are before we connect.
     pub fn builder() -> Builder<W> {
         let trust = Trust::Roots(Vec::new());
-        Builder { name: "player".to_owned(), trust, game: std::marker::PhantomData }
+        Builder { credential: Credential::Name("player".to_owned()), trust, game: std::marker::PhantomData }
     }
 
     /// Asks for a place in a match. [`Status::Joined`] or [`Status::Refused`] follows.

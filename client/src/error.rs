@@ -22,6 +22,9 @@ pub enum Error {
     /// The name is too long for the wire.
     #[error("a player's name may have {} bytes", ringfort_protocol::limits::MAX_PLAYER_NAME_BYTES)]
     NameTooLong,
+    /// The token is too long for the wire.
+    #[error("a token may have {} bytes", ringfort_protocol::limits::MAX_TOKEN_BYTES)]
+    TokenTooLong,
     /// The game's own schema breaks a bound of the wire.
     #[error("the game's schema cannot be sent: {0}")]
     Schema(#[from] ringfort_protocol::schema::SchemaError),

@@ -10,7 +10,7 @@ use std::time::Instant;
 use quinn_proto::ClientConfig;
 use ringfort_protocol::View;
 use ringfort_protocol::component::Wire;
-use ringfort_protocol::control::JoinTarget;
+use ringfort_protocol::control::{Credential, JoinTarget};
 use ringfort_protocol::driver::Driver;
 use ringfort_protocol::quic::{self, Trust};
 
@@ -38,7 +38,18 @@ impl<W: Wire> Hub<W> {
 
     /// Starts a session: connection and hello. `server_name` is what the server's certificate must be made out to.
     pub fn connect(&mut self, now: Instant, server: SocketAddr, server_name: &str, name: &str) -> Result<SessionKey, Error> {
-        self.sessions.connect(now, self.config.clone(), server, server_name, name)
+        self.connect_with(now, server, server_name, Credential::Name(name.to_owned()))
+    }
+
+    /// [`Hub::connect`] with a credential of any kind.
+    pub fn connect_with(
+        &mut self,
+        now: Instant,
+        server: SocketAddr,
+        server_name: &str,
+        credential: Credential,
+    ) -> Result<SessionKey, Error> {
+        self.sessions.connect(now, self.config.clone(), server, server_name, credential)
     }
 
     /// Asks for a place in a match, now or as soon as the server has welcomed the session.

@@ -24,5 +24,5 @@ pub use sessions::{Net, SessionKey, Sessions, Watch};
 pub use view::View;
 
 pub use ringfort_protocol::component::Wire;
-pub use ringfort_protocol::control::{Code, EndReason, JoinTarget};
+pub use ringfort_protocol::control::{Code, Credential, EndReason, JoinTarget};
 pub use ringfort_protocol::quic::Trust;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::{Message, Wire};
-use ringfort_protocol::control::{ClientMsg, Code, JoinTarget};
+use ringfort_protocol::control::{ClientMsg, Code, Credential, JoinTarget};
 use ringfort_protocol::limits::MAX_MESSAGE_BYTES;
 use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, WireLayout};
 
@@ -95,7 +95,7 @@ enum Phase {
 /// The state of one client.
 pub struct Session<W: Wire> {
     phase: Phase,
-    name: String,
+    credential: Credential,
     join: Option<(JoinTarget, [u8; 16])>,
     id: SessionId,
     tick_hz: u32,
@@ -125,11 +125,11 @@ pub struct Session<W: Wire> {
 }
 
 impl<W: Wire> Session<W> {
-    /// A session that says hello as `name` when the connection stands.
-    pub(crate) fn new(name: String, layout: WireLayout) -> Session<W> {
+    /// A session that says hello with `credential` when the connection stands.
+    pub(crate) fn new(credential: Credential, layout: WireLayout) -> Session<W> {
         Session {
             phase: Phase::Connecting,
-            name,
+            credential,
             join: None,
             id: SessionId::NOBODY,
             tick_hz: 0,

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use quinn_proto::{ClientConfig, EcnCodepoint, Transmit};
 use ringfort_protocol::component::Wire;
-use ringfort_protocol::control::{Code, JoinTarget};
+use ringfort_protocol::control::{Code, Credential, JoinTarget};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
-use ringfort_protocol::limits::{IDLE_SECONDS, MAX_PLAYER_NAME_BYTES};
+use ringfort_protocol::limits::{IDLE_SECONDS, MAX_PLAYER_NAME_BYTES, MAX_TOKEN_BYTES};
 use ringfort_protocol::{View, WireLayout};
 
 use crate::error::{Ended, Error};
@@ -89,24 +89,27 @@ impl<W: Wire> Sessions<W> {
         config: ClientConfig,
         server: SocketAddr,
         server_name: &str,
-        name: &str,
+        credential: Credential,
     ) -> Result<SessionKey, Error> {
-        let key = self.next_key(name)?;
+        let key = self.next_key(&credential)?;
         let connection = self.driver.connect(now, config, server, server_name, key)?;
-        Ok(self.seat(key, connection, name))
+        Ok(self.seat(key, connection, credential))
     }
 
     /// Starts a session over a plain connection, for simulations.
     #[cfg(feature = "plain")]
     pub fn connect_plain(&mut self, now: Instant, server: SocketAddr, name: &str) -> Result<SessionKey, Error> {
-        let key = self.next_key(name)?;
+        let credential = Credential::Name(name.to_owned());
+        let key = self.next_key(&credential)?;
         let connection = self.driver.connect_plain(now, server, key);
-        Ok(self.seat(key, connection, name))
+        Ok(self.seat(key, connection, credential))
     }
 
-    fn next_key(&self, name: &str) -> Result<SessionKey, Error> {
-        if name.len() > MAX_PLAYER_NAME_BYTES {
-            return Err(Error::NameTooLong);
+    fn next_key(&self, credential: &Credential) -> Result<SessionKey, Error> {
+        match credential {
+            Credential::Name(name) if name.len() > MAX_PLAYER_NAME_BYTES => return Err(Error::NameTooLong),
+            Credential::Token(token) if token.len() > MAX_TOKEN_BYTES => return Err(Error::TokenTooLong),
+            Credential::Name(_) | Credential::Token(_) => {}
         }
         if self.seats.len() >= limits::SESSIONS_MAX {
             return Err(Error::TooManySessions);
@@ -114,8 +117,8 @@ impl<W: Wire> Sessions<W> {
         Ok(SessionKey(self.seats.len() as u32))
     }
 
-    fn seat(&mut self, key: SessionKey, connection: ConnId, name: &str) -> SessionKey {
-        let session = Session::new(name.to_owned(), self.layout.clone());
+    fn seat(&mut self, key: SessionKey, connection: ConnId, credential: Credential) -> SessionKey {
+        let session = Session::new(credential, self.layout.clone());
         self.seats.push(Seat { session, connection, touched: false, armed: None });
         key
     }

@@ -32,6 +32,8 @@ pub const MAX_CONTROL_BACKLOG: usize = 128 * 1024;
 pub const MAX_MESSAGE_BYTES: usize = 256;
 /// Bytes of a player's name in a credential.
 pub const MAX_PLAYER_NAME_BYTES: usize = 32;
+/// Bytes of a token in a credential; with the rest of a hello it fits a client's frame.
+pub const MAX_TOKEN_BYTES: usize = 2048;
 /// Microseconds of one unit of the times in a snapshot's header.
 pub const TIME_UNIT_US: u64 = 10;
 /// Bytes of the reason in an error message or a connection close.

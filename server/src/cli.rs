@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
+use crate::limits::TOKEN_MINUTES_MAX;
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -46,6 +47,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         action: MatchesAction,
+    },
+    /// Make keys and tokens for players
+    Token {
+        /// What to make.
+        #[command(subcommand)]
+        action: TokenAction,
     },
     /// Show the configuration's keys
     Config(ConfigArgs),
@@ -116,6 +123,35 @@ pub enum MatchesAction {
         /// How to print.
         #[command(flatten)]
         output: Output,
+    },
+}
+
+/// What `token` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenAction {
+    /// Print a token that says who a player is
+    Issue {
+        /// The player's name
+        #[arg(long)]
+        name: String,
+        /// The only match that the player may join [default: any]
+        #[arg(long = "match", value_name = "MATCH")]
+        only: Option<String>,
+        /// For how many minutes the player may join with it
+        #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=i64::from(TOKEN_MINUTES_MAX)))]
+        minutes: u32,
+        /// File with the key that signs [default: `auth.key` of the configuration, if that is a secret]
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Make a key: the half that signs in FILE, the half that verifies in FILE.pub
+    Key {
+        /// Where to put it; a file that is there already stays
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Make one secret that signs and verifies instead of two halves
+        #[arg(long)]
+        hs256: bool,
     },
 }
 
@@ -235,6 +271,8 @@ mod tests {
             "ringfort matches create arena --game-option capacity=8",
             "ringfort matches end arena --json --instance a",
             "ringfort config --defaults",
+            "ringfort token key --out tokens.key --hs256",
+            "ringfort token issue --name ada --match arena --minutes 5 --key tokens.key",
             "ringfort fsck --json",
             "ringfort worker --role frontend --slot 1",
         ] {
@@ -248,6 +286,8 @@ mod tests {
             "ringfort",
             "ringfort nonsense",
             "ringfort config",
+            "ringfort token issue",
+            "ringfort token issue --name ada --minutes 0",
             "ringfort down --instance Upper",
             "ringfort up --game-option capacity",
             "ringfort up --listen nowhere",

@@ -61,9 +61,15 @@ log_level = "info"
 # PEM file with the private key.
 # key = "privkey.pem"
 
-# Who may play. In mode "development", the only one so far, any name is accepted.
+# Who may play. In mode "development" any name is believed; in mode "token" a player shows a token signed with the key
+# below, which says who it is (docs/tokens.md).
 [auth]
 mode = "development"
+# File with what verifies tokens: an Ed25519 public key as PEM, or a secret of at least 32 bytes that only its owner can read.
+# `ringfort token key --out FILE` makes one. The path is relative to this file.
+# key = "tokens.key.pub"
+# When this is set, tokens must have it as their issuer (claim `iss`).
+# issuer = "lobby"
 
 # Options for the game, for every match: whole numbers or strings. Which there are is up to the game.
 [game]
@@ -139,15 +145,21 @@ pub struct Tls {
 pub struct Auth {
     /// How a credential is judged.
     pub mode: AuthMode,
+    /// File with the key that verifies tokens.
+    pub key: Option<PathBuf>,
+    /// Whom tokens must be from.
+    pub issuer: Option<String>,
 }
 
 /// How a client's credential is judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
-    /// Any name is accepted.
+    /// Any name is believed.
     #[default]
     Development,
+    /// A token that is signed with the configured key.
+    Token,
 }
 
 /// `[[match]]`: one match to start with.
@@ -310,7 +322,7 @@ impl Config {
         }
         let mut config: Config = toml::from_str(&text).map_err(|error| parse_error(file, &text, &error))?;
         let directory = file.parent().unwrap_or(Path::new(""));
-        for path in [&mut config.tls.cert, &mut config.tls.key].into_iter().flatten() {
+        for path in [&mut config.tls.cert, &mut config.tls.key, &mut config.auth.key].into_iter().flatten() {
             *path = directory.join(&path);
         }
         Ok(config)

@@ -7,6 +7,7 @@ pub use ringfort_shm_state as shm_state;
 pub use run::main;
 
 pub mod attach;
+pub mod auth;
 pub mod certificate;
 pub mod cli;
 pub mod clock;

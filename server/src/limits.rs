@@ -43,6 +43,15 @@ pub const WORKER_CONFIG_BYTES_MAX: usize = 120 << 10;
 /// Longest PEM file that is read for a certificate chain or a key.
 pub const PEM_FILE_BYTES_MAX: usize = 256 << 10;
 
+/// Longest file that is read for a key of tokens.
+pub const KEY_FILE_BYTES_MAX: usize = 4 << 10;
+/// Shortest secret that tokens may be signed with: as long as what HMAC with SHA-256 makes of it (RFC 7518, section 3.2).
+pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
+/// Seconds by which the clocks of a token's issuer and of the server may differ.
+pub const TOKEN_LEEWAY_S: u64 = 5;
+/// Longest life of a token that `ringfort token issue` makes, in minutes: 30 days.
+pub const TOKEN_MINUTES_MAX: u32 = 30 * 24 * 60;
+
 /// Descriptors that can be passed to one worker.
 pub const WORKER_DESCRIPTORS_MAX: usize = 64;
 

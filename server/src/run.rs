@@ -13,7 +13,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::attach::{AttachError, Attached};
-use crate::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, UpArgs, WorkerArgs, collect_options};
+use crate::auth::{self, IssueError, KeyError, Signing};
+use crate::cli::{
+    Cli, Command, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, TokenAction, UpArgs, WorkerArgs, collect_options,
+};
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::frontend::{self, FrontendError};
 use crate::game::Game;
@@ -42,6 +45,12 @@ enum RunError {
     /// The supervisor's own sentence.
     #[error("{sentence}")]
     Refused { sentence: String },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    #[error("there is no key to sign with; name its file with --key, or set `auth.key` in the configuration")]
+    NoSigningKey,
     #[error("`ringfort worker` is started by `ringfort up` only")]
     NotAWorker,
     #[error(transparent)]
@@ -76,6 +85,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Down => down(&named()?),
         Command::Status(output) => status(&named()?, output),
         Command::Matches { action } => matches(&named()?, action),
+        Command::Token { action } => token(file, cli.instance.as_deref(), action),
         Command::Config(_) => {
             print(DEFAULTS_TOML);
             Ok(EXIT_DONE)
@@ -145,6 +155,31 @@ fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
         }
         MatchesAction::End { name, output } => change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output),
     }
+}
+
+fn token(file: Option<&Path>, instance: Option<&str>, action: TokenAction) -> Result<u8, RunError> {
+    match action {
+        TokenAction::Key { out, hs256: true } => {
+            auth::make_hs256(&out)?;
+            print(&format!(
+                "{0} signs and verifies: set `auth.key` to it, and give it to nobody but your issuer\n",
+                out.display()
+            ));
+        }
+        TokenAction::Key { out, hs256: false } => {
+            let public = auth::make_ed25519(&out)?;
+            print(&format!("{} signs, keep it to your issuer; set `auth.key` to {}\n", out.display(), public.display()));
+        }
+        TokenAction::Issue { name, only, minutes, key } => {
+            let config = Config::load(file)?;
+            let instance = instance_name(instance, file)?;
+            let key = Signing::read(&key.or(config.auth.key).ok_or(RunError::NoSigningKey)?)?;
+            let (only, issuer) = (only.as_deref(), config.auth.issuer.as_deref());
+            let token = auth::issue(&key, auth::Wanted { name: &name, only, minutes, instance: &instance, issuer })?;
+            print(&format!("{token}\n"));
+        }
+    }
+    Ok(EXIT_DONE)
 }
 
 fn change_match(instance: &str, name: &str, request: &Request, output: Output) -> Result<u8, RunError> {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use ringfort::game::Played;
 use ringfort::skirmish::{Ask, Body, Cmd, Ev, Score, Skirmish};
-use ringfort_client::{Code, Ended, Event, Hub, JoinTarget, Session, SessionKey, Snapshot, Status, Trust, View, Watch};
+use ringfort_client::{
+    Code, Credential, Ended, Event, Hub, JoinTarget, Session, SessionKey, Snapshot, Status, Trust, View, Watch,
+};
 use ringfort_protocol::{AckBits, Entity};
 
 use crate::PATIENCE;
@@ -80,8 +82,13 @@ impl Crowd {
 
     /// One more, who connects.
     pub fn connect(&mut self, name: &str) -> usize {
+        self.connect_with(Credential::Name(name.to_owned()))
+    }
+
+    /// One more, who connects with a credential.
+    pub fn connect_with(&mut self, credential: Credential) -> usize {
         let now = Instant::now();
-        let key = self.hub.connect(now, self.server, "localhost", name).expect("a connection can be started");
+        let key = self.hub.connect_with(now, self.server, "localhost", credential).expect("a connection can be started");
         self.players.push(Player {
             key,
             next_input: now,

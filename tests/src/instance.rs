@@ -39,10 +39,17 @@ pub struct Instance {
 impl Instance {
     /// Starts one with these flags of `up` and waits until it says where it listens.
     pub fn start(flags: &[&str]) -> Instance {
+        Instance::configured("", |_| (), flags)
+    }
+
+    /// [`Instance::start`] with more in its configuration, after its directory was prepared.
+    pub fn configured(configuration: &str, prepare: impl FnOnce(&Path), flags: &[&str]) -> Instance {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("w{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::write(directory.path().join("ringfort.toml"), CONFIGURATION).expect("a configuration file");
+        let configuration = [CONFIGURATION, configuration].concat();
+        fs::write(directory.path().join("ringfort.toml"), configuration).expect("a configuration file");
+        prepare(directory.path());
         let (up, address) = listening(spawn_up(&name, directory.path(), flags), directory.path());
         Instance { name, directory, up, address }
     }
@@ -105,6 +112,11 @@ impl Instance {
     /// What the last start has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// The folder that its commands run in.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Its name.

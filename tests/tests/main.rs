@@ -7,4 +7,5 @@ mod refused;
 mod resume;
 mod shared_memory;
 mod stop;
+mod tokens;
 mod walk;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ringfort_protocol::client_world::{Applied, ClientWorld};
 use ringfort_protocol::codec;
 use ringfort_protocol::component::{Message, Wire};
-use ringfort_protocol::control::{ClientMsg, Code, Credential, EndReason, ServerMsg};
+use ringfort_protocol::control::{ClientMsg, Code, EndReason, ServerMsg};
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::schema::Schema;
 use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, View};
@@ -22,7 +22,7 @@ impl<W: Wire> Session<W> {
     /// The connection stands: we speak first.
     pub(crate) fn handle_connected(&mut self) {
         self.phase = Phase::Greeting;
-        let credential = Credential::Name(self.name.clone());
+        let credential = self.credential.clone();
         self.write(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: W::schema().hash(), credential });
     }
 

@@ -1,6 +1,7 @@
 //! What clients send: hello, join, inputs, commands, acknowledgements, leave. Everything ends up as records in a zone's inbox, or
 //! with one clear answer.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use ringfort_protocol::control::{ClientMsg, Code, Credential, JoinTarget, ServerMsg};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, DriverStats, Handler};
 use ringfort_protocol::input::InputDatagram;
-use ringfort_protocol::limits::{MAX_CONNECTIONS, MAX_PLAYER_NAME_BYTES, PROTOCOL_VERSION};
+use ringfort_protocol::limits::{MAX_CONNECTIONS, PROTOCOL_VERSION};
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
@@ -23,6 +24,7 @@ use super::session::{App, Joining, Live, Stage};
 use super::snapshot::SnapshotBuilder;
 use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
+use crate::auth::{self, Auth, Pass, TokenError};
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{
     COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS,
@@ -53,6 +55,7 @@ pub(super) struct Clients {
     schema_hash: u64,
     input_bytes: usize,
     welcome: Vec<u8>,
+    auth: Auth,
     overdue_at: Instant,
     published_at: Instant,
 }
@@ -61,9 +64,15 @@ pub(super) struct Clients {
 const NO_ZONE: usize = usize::MAX;
 
 /// What was wrong with a message; the connection is closed with the code.
-struct Refusal(Code, &'static str);
+struct Refusal(Code, Cow<'static, str>);
 
 type Handled = Result<(), Refusal>;
+
+impl Refusal {
+    const fn new(code: Code, reason: &'static str) -> Self {
+        Self(code, Cow::Borrowed(reason))
+    }
+}
 
 impl Clients {
     #[expect(clippy::too_many_arguments, reason = "made once, from a process's descriptors")]
@@ -77,6 +86,7 @@ impl Clients {
         describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
         schema: &Schema,
         now: Instant,
+        auth: Auth,
     ) -> Self {
         let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema: schema.clone() };
         let mut frame = Vec::new();
@@ -101,6 +111,7 @@ impl Clients {
             schema_hash: schema.hash(),
             input_bytes: WireLayout::new(schema).expect("the supervisor checked the schema").input_bytes,
             welcome: frame,
+            auth,
             overdue_at: now,
             published_at: now,
         }
@@ -178,21 +189,21 @@ impl Clients {
     fn hello(&mut self, conn: &mut Conn<App>, version: u16, schema_hash: u64, credential: Credential) -> Handled {
         if version != PROTOCOL_VERSION {
             self.counts.one(count::HELLOS_REFUSED);
-            return Err(Refusal(
+            return Err(Refusal::new(
                 Code::VersionMismatch,
                 "the protocol's version is another one here: update the older of the two",
             ));
         }
-        let Credential::Name(name) = credential else {
-            self.counts.one(count::HELLOS_REFUSED);
-            return Err(Refusal(Code::Refused, "this server takes names, not tokens"));
+        let pass = match self.auth.judge(&credential) {
+            Ok(pass) => pass,
+            Err(refused) => {
+                self.counts.one(count::HELLOS_REFUSED);
+                self.count_refused(refused);
+                return Err(Refusal(Code::Refused, refused.to_string().into()));
+            }
         };
-        if name.is_empty() || name.len() > MAX_PLAYER_NAME_BYTES || name.chars().any(char::is_control) {
-            self.counts.one(count::HELLOS_REFUSED);
-            return Err(Refusal(Code::Refused, "a name has 1 to 32 bytes and no control characters"));
-        }
         if conn.write_control(&self.welcome).is_err() {
-            return Err(Refusal(Code::Internal, "the welcome could not be sent"));
+            return Err(Refusal::new(Code::Internal, "the welcome could not be sent"));
         }
         if schema_hash != self.schema_hash {
             // The welcome's schema lets the client say which field differs. It may do nothing else.
@@ -202,19 +213,37 @@ impl Clients {
             let _ = conn.send_control(&ServerMsg::Error { code: Code::SchemaMismatch.into(), reason });
             return Ok(());
         }
-        conn.app.stage = Stage::Welcomed { name };
+        conn.app.stage = Stage::Welcomed { pass };
         conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
         Ok(())
     }
 
+    fn count_refused(&mut self, refused: auth::Refused) {
+        match refused {
+            auth::Refused::Name | auth::Refused::NameWanted => {}
+            auth::Refused::TokenWanted => self.counts.one(count::TOKENS_MISSING),
+            auth::Refused::Token(TokenError::Expired) => self.counts.one(count::TOKENS_EXPIRED),
+            auth::Refused::Token(_) => self.counts.one(count::TOKENS_BAD),
+        }
+    }
+
     fn join(&mut self, conn: &mut Conn<App>, target: JoinTarget, nonce: [u8; 16]) -> Handled {
         // Looked at before it is taken: the session of a client that joins twice must still be there to be ended.
-        let Stage::Welcomed { name } = &mut conn.app.stage else {
-            return Err(Refusal(Code::BadMessage, "a join out of its order"));
+        let Stage::Welcomed { pass } = &mut conn.app.stage else {
+            return Err(Refusal::new(Code::BadMessage, "a join out of its order"));
         };
-        let name = std::mem::take(name);
+        let pass = std::mem::take(pass);
+        if pass.has_expired(auth::unix_s) {
+            self.counts.one(count::TOKENS_EXPIRED);
+            return Err(Refusal(Code::Refused, TokenError::Expired.to_string().into()));
+        }
+        // A token for one match means that one when its player does not care.
+        let target = match (target, &pass.only) {
+            (JoinTarget::Any, Some(only)) => JoinTarget::Named(only.clone()),
+            (target, _) => target,
+        };
         let mut joining = Joining {
-            name,
+            pass,
             nonce,
             zone: 0,
             any: target == JoinTarget::Any,
@@ -226,13 +255,20 @@ impl Clients {
             JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| unpadded(&z.name) == *wanted).ok_or(Code::NoSuchMatch),
             JoinTarget::Code(_) => Err(Code::NoSuchMatch),
         };
+        let found = found.and_then(|(slot, entry)| match &joining.pass.only {
+            Some(only) if *only != unpadded(&entry.name) => {
+                self.counts.one(count::TOKENS_WRONG_MATCH);
+                Err(Code::Refused)
+            }
+            _ => Ok((slot, entry)),
+        });
         match found {
             Ok((slot, entry)) => {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
             }
             Err(Code::MatchFull) if joining.any => self.await_room(conn, joining),
-            Err(code) => self.refuse_join(conn, joining.name, code),
+            Err(code) => self.refuse_join(conn, joining.pass, code),
         }
         Ok(())
     }
@@ -267,7 +303,7 @@ impl Clients {
                     joining.zone = slot;
                     self.begin_join(conn, *joining, entry);
                 }
-                Err(code) => self.refuse_join(conn, joining.name, code),
+                Err(code) => self.refuse_join(conn, joining.pass, code),
             }
         }
     }
@@ -299,11 +335,11 @@ impl Clients {
             connection: u64::from(conn.id().generation) << 32 | u64::from(conn.id().index),
             frontend: self.slot,
             incarnation: self.incarnation,
-            name: padded(&joining.name),
+            name: padded(&joining.pass.name),
         };
         let id = conn.id();
         let Some(link) = self.link(joining.zone, entry).filter(|l| !l.is_backed_up()) else {
-            self.refuse_join(conn, joining.name, Code::Busy);
+            self.refuse_join(conn, joining.pass, Code::Busy);
             return;
         };
         link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
@@ -314,17 +350,18 @@ impl Clients {
     }
 
     /// Tells a client that its join came to nothing; it may try another match.
-    pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, name: String, code: Code) {
+    pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code) {
         let reason = match code {
             Code::MatchFull => "the match is full",
             Code::NoSuchMatch => "there is no match of that name",
             Code::MatchOver => "the match is over",
+            Code::Refused => "the token is for another match",
             Code::Busy => "the match takes no more requests just now: try again",
             _ => "the match did not admit the player",
         };
         self.counts.one(count::JOINS_REFUSED);
         let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
-        conn.app.stage = Stage::Welcomed { name };
+        conn.app.stage = Stage::Welcomed { pass };
         conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
     }
 
@@ -338,13 +375,13 @@ impl Clients {
                 self.begin_join(conn, joining, entry);
             }
             _ if joining.any && code == Code::MatchFull && self.now < joining.until => self.await_room(conn, joining),
-            _ => self.refuse_join(conn, joining.name, code),
+            _ => self.refuse_join(conn, joining.pass, code),
         }
     }
 
     fn leave(&mut self, conn: &mut Conn<App>) -> Handled {
         let Stage::Live(live) = &mut conn.app.stage else {
-            return Err(Refusal(Code::NotJoined, "only who has joined can leave"));
+            return Err(Refusal::new(Code::NotJoined, "only who has joined can leave"));
         };
         if live.leaving {
             return count_request(live);
@@ -358,10 +395,10 @@ impl Clients {
 
     fn command(&mut self, conn: &mut Conn<App>, number: u32, payload: &[u8]) -> Handled {
         let Stage::Live(live) = &mut conn.app.stage else {
-            return Err(Refusal(Code::NotJoined, "commands are for those who have joined"));
+            return Err(Refusal::new(Code::NotJoined, "commands are for those who have joined"));
         };
         if payload.len() > MAX_RECORD_PAYLOAD {
-            return Err(Refusal(Code::BadMessage, "a command longer than any can be"));
+            return Err(Refusal::new(Code::BadMessage, "a command longer than any can be"));
         }
         // A client repeats what it does not know to be committed: that is no fault, however long the commit takes.
         if number <= live.command_appended {
@@ -383,7 +420,7 @@ impl Clients {
 
     fn event_ack(&mut self, conn: &mut Conn<App>, number: u64) -> Handled {
         let Stage::Live(live) = &mut conn.app.stage else {
-            return Err(Refusal(Code::NotJoined, "acknowledgements are for those who have joined"));
+            return Err(Refusal::new(Code::NotJoined, "acknowledgements are for those who have joined"));
         };
         // Told to the zone with its next commit, so that one record a tick is enough.
         live.event_acked = live.event_acked.max(number.min(live.event_told));
@@ -421,7 +458,7 @@ impl Clients {
 fn count_request(live: &mut Live) -> Handled {
     live.requests_since_snapshot += 1;
     if live.requests_since_snapshot > REQUESTS_PER_TICK {
-        return Err(Refusal(Code::Flooding, "more control messages than a tick can need"));
+        return Err(Refusal::new(Code::Flooding, "more control messages than a tick can need"));
     }
     Ok(())
 }
@@ -449,11 +486,11 @@ impl Handler<App> for Clients {
 
     fn frame(&mut self, conn: &mut Conn<App>, body: &[u8]) {
         let handled = match codec::decode::<ClientMsg>(body) {
-            Err(_) => Err(Refusal(Code::BadMessage, "a control message that cannot be read")),
+            Err(_) => Err(Refusal::new(Code::BadMessage, "a control message that cannot be read")),
             Ok(ClientMsg::Hello { version, schema_hash, credential }) if matches!(conn.app.stage, Stage::Hello) => {
                 self.hello(conn, version, schema_hash, credential)
             }
-            Ok(ClientMsg::Hello { .. }) => Err(Refusal(Code::BadMessage, "a second hello")),
+            Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
             Ok(ClientMsg::Join { target, nonce, .. }) => self.join(conn, target, nonce),
             // The session may have ended while these were under way.
             Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
@@ -463,7 +500,7 @@ impl Handler<App> for Clients {
         };
         if let Err(Refusal(code, reason)) = handled {
             self.counts.one(count::BAD_MESSAGES);
-            conn.close(code, reason);
+            conn.close(code, &reason);
         }
     }
 

@@ -35,6 +35,10 @@ crate::counters::words! {
     CONTROL_BAD = "fe_control_bad",
     SNAPSHOTS_UNSENT = "fe_snapshots_unsent",
     OVERDUE = "fe_overdue",
+    TOKENS_MISSING = "fe_tokens_missing",
+    TOKENS_BAD = "fe_tokens_bad",
+    TOKENS_EXPIRED = "fe_tokens_expired",
+    TOKENS_WRONG_MATCH = "fe_tokens_wrong_match",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

@@ -32,6 +32,7 @@ use ringfort_shm_state::world::World;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::info;
 
+use crate::auth::{Auth, KeyError};
 use crate::certificate::{Certificate, CertificateError};
 use crate::clock::now_us;
 use crate::config::Config;
@@ -60,6 +61,9 @@ pub enum FrontendError {
     /// There is no usable certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// There is no usable key for tokens.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The certificate does not make a TLS configuration.
     #[error("the certificate cannot be used: {0}")]
     Tls(#[from] TlsError),
@@ -98,6 +102,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let run_dir = RunDir::open(instance)?;
     let keys = run_dir.keys()?;
     let certificate = Certificate::load(&config.tls, &run_dir)?;
+    let auth = Auth::of(config)?;
     let quic = server_config(certificate.chain, certificate.key, &keys.token)?;
     let incarnation = await_entry(&directory, slot).ok_or(FrontendError::NotEntered { slot })?;
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
@@ -114,6 +119,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
                 describe,
                 Description::schema_of::<G>(),
                 Instant::now(),
+                auth,
             ),
         },
         udp: UdpBatch::new(std::os::fd::AsFd::as_fd(&socket))?,

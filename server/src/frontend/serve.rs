@@ -147,8 +147,8 @@ impl Clients {
         }
         let wire = &link.view.description().wire;
         let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
-        let name = std::mem::take(&mut joining.name);
-        let mut live = Live::new(name, link.slot, row.id, row.attachment, row.event_cursor, baselines);
+        let pass = std::mem::take(&mut joining.pass);
+        let mut live = Live::new(pass, link.slot, row.id, row.attachment, row.event_cursor, baselines);
         (live.command_acked, live.command_appended) = (row.command, row.command);
         conn.app.joins = conn.app.joins.wrapping_add(1);
         live.stay = conn.app.joins;
@@ -262,7 +262,7 @@ impl Clients {
         let Stage::Live(live) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { return };
         let own = if live.leaving { EndReason::Left } else { EndReason::Kicked };
         let _ = conn.send_control(&ServerMsg::Left { reason: reason.unwrap_or(own) });
-        conn.app.stage = Stage::Welcomed { name: live.name };
+        conn.app.stage = Stage::Welcomed { pass: live.pass };
         conn.app.deadline = deadline;
     }
 }

@@ -5,6 +5,8 @@ use std::time::Instant;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::{AckBits, Vec2};
 
+use crate::auth::Pass;
+
 /// Inputs whose time of receipt is remembered; a power of two above what a client resends.
 const RECEIPTS: usize = 64;
 
@@ -24,8 +26,8 @@ pub enum Stage {
     Hello,
     /// It may join.
     Welcomed {
-        /// The player's name.
-        name: String,
+        /// What its credential allows.
+        pass: Pass,
     },
     /// Its join is in a zone's inbox.
     Joining(Box<Joining>),
@@ -37,8 +39,8 @@ pub enum Stage {
 
 /// A join that no root has answered yet.
 pub struct Joining {
-    /// The player's name.
-    pub name: String,
+    /// What its credential allows.
+    pub pass: Pass,
     /// Chosen by the client.
     pub nonce: [u8; 16],
     /// Slot of the zone.
@@ -53,8 +55,8 @@ pub struct Joining {
 
 /// A session of this front-end.
 pub struct Live {
-    /// The player's name.
-    pub name: String,
+    /// What its credential allows.
+    pub pass: Pass,
     /// Which join of the connection this is.
     pub stay: u8,
     /// Slot of the zone.
@@ -92,9 +94,9 @@ pub struct Live {
 
 impl Live {
     /// A session that has nothing yet.
-    pub fn new(name: String, zone: usize, session: u64, attachment: u32, event_cursor: u64, baselines: Baselines) -> Self {
+    pub fn new(pass: Pass, zone: usize, session: u64, attachment: u32, event_cursor: u64, baselines: Baselines) -> Self {
         Self {
-            name,
+            pass,
             stay: 0,
             zone,
             session,

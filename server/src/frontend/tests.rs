@@ -12,6 +12,7 @@ use super::counters::Counters;
 use super::session::Live;
 use super::snapshot::SnapshotBuilder;
 use super::zone_view::ZoneView;
+use crate::auth::Pass;
 use crate::sim::bench::{Bench, ZONE, random};
 use crate::skirmish::{Body, Cmd, Skirmish};
 
@@ -96,7 +97,7 @@ fn run(seed: u64, budget: usize, loss: u64) {
             if !players.iter().any(|p| p.row.id == row.id) {
                 let wire = view.description().wire.clone();
                 let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
-                let live = Live::new("ada".to_owned(), ZONE, row.id, row.attachment, row.event_cursor, baselines);
+                let live = Live::new(Pass::default(), ZONE, row.id, row.attachment, row.event_cursor, baselines);
                 let world = ClientWorld::new(wire, bench.entry.max_entities);
                 players.push(Player { live, row, world, acks: AckBits::NONE });
             }

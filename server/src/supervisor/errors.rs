@@ -10,6 +10,7 @@ use super::control::ControlBindError;
 use super::leftovers::Unfit;
 use super::sockets::BindError;
 use super::spawn::{Ending, SpawnError};
+use crate::auth::KeyError;
 use crate::certificate::CertificateError;
 use crate::cli::Role;
 use crate::config::ConfigError;
@@ -33,6 +34,9 @@ pub enum UpError {
     /// There is no certificate to show.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// There is no usable key for tokens.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The port can't be had.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -22,10 +22,11 @@ use super::sockets::Sockets;
 use super::workers::{Death, Workers};
 use super::zones::{Opening, Zones};
 use super::{Supervisor, number};
+use crate::auth::Auth;
 use crate::certificate::Certificate;
 use crate::cli::Role;
 use crate::clock::boot_us;
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
 use crate::game::Game;
 use crate::limits::{MATCH_OPEN_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS};
 use crate::logging::{self, Source};
@@ -51,6 +52,8 @@ pub fn up<G: Game>(config: Config, fresh: bool) -> Result<(), UpError> {
 
 /// Checks, binds, creates or resumes, spawns.
 fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpError> {
+    // A key that no front-end can use is told of once, and before anything is touched.
+    Auth::of(&config)?;
     let run_dir = RunDir::open(&config.instance)?;
     let lock = run_dir.lock()?;
     run_dir.ensure_logs()?;
@@ -249,16 +252,19 @@ impl Supervisor {
             0 => "none yet; `ringfort matches create NAME` makes one".to_owned(),
             count => format!("{count} ({}){resumed}", names.join(", ")),
         };
-        let certificate = match self.config.tls.cert {
-            Some(_) => "",
-            None => ", and the certificate is self-signed",
+        let names = match self.config.auth.mode {
+            AuthMode::Development => Some("development mode: any player's name is believed, whoever says it"),
+            AuthMode::Token => None,
         };
+        let certificate = self.config.tls.cert.is_none().then_some("the certificate is self-signed");
+        let doubts: Vec<&str> = names.into_iter().chain(certificate).collect();
+        let warning = if doubts.is_empty() { String::new() } else { format!("\x20 WARNING    {}\n", doubts.join(", and ")) };
         let text = format!(
             "ringfort: instance {instance} listening on {listen}\n\
              \x20 processes  {frontends} front-ends, {sims} sims\n\
              \x20 matches    {matches}\n\
              \x20 logs       {}\n\
-             \x20 WARNING    development mode: any player's name is accepted{certificate}\n\
+             {warning}\
              `ringfort status --instance {instance}` shows what goes on. Ctrl-C to stop.\n",
             self.run_dir.supervisor_log().parent().unwrap_or(self.run_dir.path()).display(),
         );
