@@ -45,6 +45,35 @@ pub trait Component: Copy + 'static {
 
     /// Replaces every synced field by the value that its encoding says, so that server and client hold the same.
     fn quantise(&mut self);
+
+    /// The row a part `alpha` of the way from this one to another: numbers and vectors in a straight line, angles along the shorter
+    /// arc, and everything else as it is here until the way is done. Exactly this row up to 0, and exactly the other from 1 on.
+    fn lerp(&self, to: &Self, alpha: f32) -> Self {
+        if alpha >= 1.0 { *to } else { *self }
+    }
+
+    /// How far two rows are apart: the largest distance between their vectors, or between their numbers if there are no vectors.
+    /// Angles do not count.
+    fn distance(&self, to: &Self) -> f32 {
+        let _ = to;
+        0.0
+    }
+
+    /// Whether these bytes, as many as a row has in memory, are one: no `bool` and no enum among them has a value that its type
+    /// does not have. Rows that another process has written are looked at so before they are used as a type.
+    fn valid(row: &[u8]) -> bool {
+        let _ = row;
+        true
+    }
+}
+
+/// [`Component::distance`] of a component from the distances of its fields.
+pub fn farthest<const N: usize>(fields: [(FieldKind, f32); N]) -> f32 {
+    let largest = |vectors: bool| {
+        let of_kind = fields.iter().filter(|(kind, _)| (*kind == FieldKind::Vec2) == vectors);
+        of_kind.map(|(_, distance)| *distance).reduce(f32::max)
+    };
+    largest(true).or_else(|| largest(false)).unwrap_or(0.0)
 }
 
 /// What a player sends every tick. Made by `#[derive(Input)]`.
@@ -194,6 +223,24 @@ pub trait Field: Copy + 'static {
 
     /// What a client has in place of a field that isn't synced.
     fn unsynced() -> Self;
+
+    /// [`Component::lerp`] for one field, between 0 and 1.
+    fn lerp(&self, to: &Self, coding: Coding, alpha: f32) -> Self {
+        let _ = (to, coding, alpha);
+        *self
+    }
+
+    /// [`Component::distance`] for one field; only numbers with a fraction and vectors have one.
+    fn distance(&self, to: &Self, coding: Coding) -> f32 {
+        let _ = (to, coding);
+        0.0
+    }
+
+    /// [`Component::valid`] for one field, by its bytes in memory.
+    fn valid(bytes: &[u8]) -> bool {
+        let _ = bytes;
+        true
+    }
 
     /// [`Input::after`] for one field; only buttons have an edge to take away.
     fn after(&mut self, previous: &Self) {

@@ -2,6 +2,7 @@
 
 use crate::bits::{BitReader, BitWriter};
 use crate::component::{DecodeError, Field};
+use crate::math::lerp_angle;
 use crate::quantise::{clamp_unsigned, decode_f32, encode_f32, f32_bits};
 use crate::schema::{Coding, FieldKind, FieldSchema, length_bits};
 use crate::{Entity, Press, SessionId, TickNo, Vec2};
@@ -116,11 +117,34 @@ as_word! {
     i16 => I16, |v| v as u64, |word| word as i16;
     i32 => I32, |v| v as u64, |word| word as i32;
     i64 => I64, |v| v as u64, |word| word as i64;
-    bool => Bool, |v| u64::from(v), |word| word != 0;
     Entity => Entity, |v| u64::from(v.index) | u64::from(v.generation) << 32,
         |word| Entity { index: word as u32, generation: (word >> 32) as u32 };
     TickNo => Tick, |v| u64::from(v.0), |word| TickNo(word as u32);
     SessionId => Session, |v| v.0, |word| SessionId(word);
+}
+
+impl Field for bool {
+    const KIND: FieldKind = FieldKind::Bool;
+
+    #[inline]
+    fn encode(&self, coding: Coding, to: &mut BitWriter) {
+        to.write(u64::from(*self), Self::KIND.wire_bits(coding));
+    }
+
+    #[inline]
+    fn decode(coding: Coding, from: &mut BitReader<'_>) -> Result<bool, DecodeError> {
+        Ok(from.read(Self::KIND.wire_bits(coding))? != 0)
+    }
+
+    fn quantise(&mut self, _coding: Coding) {}
+
+    fn unsynced() -> bool {
+        false
+    }
+
+    fn valid(bytes: &[u8]) -> bool {
+        matches!(bytes, [0 | 1])
+    }
 }
 
 impl Field for f32 {
@@ -146,6 +170,22 @@ impl Field for f32 {
     fn unsynced() -> f32 {
         0.0
     }
+
+    #[inline]
+    fn lerp(&self, to: &f32, coding: Coding, alpha: f32) -> f32 {
+        match coding {
+            Coding::Angle { .. } => lerp_angle(*self, *to, alpha),
+            _ => self + (to - self) * alpha,
+        }
+    }
+
+    #[inline]
+    fn distance(&self, to: &f32, coding: Coding) -> f32 {
+        match coding {
+            Coding::Angle { .. } => 0.0,
+            _ => (to - self).abs(),
+        }
+    }
 }
 
 impl Field for Vec2 {
@@ -170,6 +210,16 @@ impl Field for Vec2 {
 
     fn unsynced() -> Vec2 {
         Vec2::ZERO
+    }
+
+    #[inline]
+    fn lerp(&self, to: &Vec2, _coding: Coding, alpha: f32) -> Vec2 {
+        *self + (*to - *self) * alpha
+    }
+
+    #[inline]
+    fn distance(&self, to: &Vec2, _coding: Coding) -> f32 {
+        (*to - *self).length()
     }
 }
 

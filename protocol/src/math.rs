@@ -1,7 +1,14 @@
 //! The plane: just enough vector arithmetic for a game's rules.
 
 use serde::{Deserialize, Serialize};
+use std::f32::consts::TAU;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
+
+/// The angle a part `alpha` of the way from one to another, along the shorter arc, in `-pi..=pi`; both in radians.
+pub fn lerp_angle(from: f32, to: f32, alpha: f32) -> f32 {
+    let near = |angle: f32| angle - TAU * (angle / TAU).round();
+    if from == to { from } else { near(from + near(to - from) * alpha) }
+}
 
 /// A point or a direction in the plane.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The derives, used as a game uses them: what they say in the schema, what they put on the wire, and what they refuse.
 
 use ringfort::game::{self, Column, Entities, Global, Played, Tick, Timers, Why};
+use ringfort::protocol;
 use ringfort::protocol::bits::{BitReader, BitWriter};
 use ringfort::protocol::schema::{Coding, FieldKind, Schema, Sync, encode_row};
 use ringfort::protocol::{
@@ -176,6 +177,73 @@ fn components_pass_the_wire() {
     assert_eq!(Gun::decode(&mut BitReader::new(&[3 << 5])), Err(DecodeError::OutOfRange));
     assert_eq!(Gun::decode(&mut BitReader::new(&[31])), Err(DecodeError::OutOfRange));
     assert_eq!(Mode::unsynced(), Mode::Single);
+}
+
+#[derive(Component, Clone, Copy, PartialEq, Debug)]
+struct Dial {
+    #[q(range = 0.0..=10.0, step = 0.5)]
+    level: f32,
+    raw: f32,
+    #[q(angle, bits = 8)]
+    hand: f32,
+    on: bool,
+    count: u16,
+    #[sync(none)]
+    hidden: f32,
+}
+
+#[test]
+fn rows_blend_into_each_other() {
+    let from = Body { pos: Vec2::new(1.0, -2.0), vel: Vec2::ZERO, aim: 3.0 };
+    let to = Body { pos: Vec2::new(3.0, 2.0), vel: Vec2::new(0.0, 8.0), aim: -3.0 };
+    let seam = std::f32::consts::PI;
+    let quarter = from.lerp(&to, 0.25);
+    assert_eq!((quarter.pos, quarter.vel), (Vec2::new(1.5, -1.0), Vec2::new(0.0, 2.0)));
+    // From 3 to -3 the shorter way leads over the seam at pi.
+    let arc = 2.0 * (seam - 3.0);
+    assert!((quarter.aim - (3.0 + arc / 4.0)).abs() < 1e-6, "{}", quarter.aim);
+    let late = from.lerp(&to, 0.75).aim;
+    assert!((late - (-3.0 - arc / 4.0)).abs() < 1e-6, "{late}");
+    assert!((to.lerp(&from, 0.25).aim - late).abs() < 1e-6, "the same place from the other side");
+    assert_eq!((from.lerp(&to, 0.0), from.lerp(&to, -1.0), from.lerp(&to, f32::NAN)), (from, from, from));
+    assert_eq!((from.lerp(&to, 1.0), from.lerp(&to, 2.0), from.lerp(&from, 0.3)), (to, to, from));
+    let opposite = Body { aim: 0.0, ..from }.lerp(&Body { aim: seam, ..from }, 0.5).aim;
+    assert!((opposite.abs() - seam / 2.0).abs() < 1e-6);
+
+    let from = Dial { level: 2.0, raw: 1.0, hand: 0.0, on: false, count: 1, hidden: 0.0 };
+    let to = Dial { level: 4.0, raw: -8.0, hand: 1.0, on: true, count: 5, hidden: 100.0 };
+    let half = from.lerp(&to, 0.5);
+    assert_eq!(half, Dial { level: 3.0, raw: -3.5, hand: 0.5, on: false, count: 1, hidden: 50.0 });
+    assert_eq!(from.lerp(&to, 1.0), to);
+    let mode = |alpha| protocol::Component::lerp(&Mode::Single, &Mode::Auto, alpha);
+    assert_eq!((mode(0.9), mode(1.0)), (Mode::Single, Mode::Auto));
+}
+
+#[test]
+fn rows_are_so_far_apart() {
+    let from = Body { pos: Vec2::ZERO, vel: Vec2::ZERO, aim: 3.0 };
+    let to = Body { pos: Vec2::new(3.0, 4.0), vel: Vec2::new(0.0, -6.0), aim: 0.0 };
+    assert_eq!(from.distance(&to), 6.0, "the farthest of the vectors");
+    assert_eq!(from.distance(&Body { aim: 0.0, ..from }), 0.0, "a turn is no way");
+    let dial = Dial { level: 2.0, raw: 1.0, hand: 0.0, on: false, count: 1, hidden: 0.0 };
+    let other = Dial { level: 4.0, raw: -8.0, hand: 1.0, on: true, count: 5, hidden: 100.0 };
+    assert_eq!(dial.distance(&other), 9.0, "without vectors the farthest of the numbers that are sent");
+    assert_eq!((protocol::Component::distance(&Mode::Single, &Mode::Auto), Tag(true).distance(&Tag(false))), (0.0, 0.0));
+}
+
+#[test]
+fn bytes_without_a_meaning_are_no_row() {
+    let gun = |mode| {
+        let mut row = vec![0xff; size_of::<Gun>()];
+        row[Gun::fields()[2].offset as usize] = mode;
+        row
+    };
+    assert!((0..3).all(|mode| Gun::valid(&gun(mode))) && (3..=255).all(|mode| !Gun::valid(&gun(mode))));
+    assert!(!Gun::valid(&gun(0)[1..]), "as long as a row");
+    assert!(Tag::valid(&[0]) && Tag::valid(&[1]) && !Tag::valid(&[2]));
+    let mode = |row: &[u8]| <Mode as protocol::Component>::valid(row);
+    assert!(mode(&[2]) && !mode(&[3]) && !mode(&[]));
+    assert!(Body::valid(&[0xff; size_of::<Body>()]), "any bits are a number");
 }
 
 #[test]

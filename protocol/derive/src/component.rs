@@ -36,6 +36,9 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
         if field.synced { field.decode() } else { quote!(<#ty as ::ringfort::protocol::Field>::unsynced()) }
     });
     let quantises = synced().map(Field::quantise);
+    let lerps = braces(&fields, Field::lerp);
+    let distances = synced().map(Field::distance);
+    let valid = fields.iter().map(Field::valid);
     let plain = plain(input, &fields);
     Ok(quote! {
         #(#asserts)*
@@ -62,6 +65,25 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
 
             fn quantise(&mut self) {
                 #(#quantises)*
+            }
+
+            fn lerp(&self, to: &Self, alpha: f32) -> Self {
+                if alpha >= 1.0 {
+                    return *to;
+                }
+                if !(alpha > 0.0) {
+                    return *self;
+                }
+                Self #lerps
+            }
+
+            #[allow(unused_variables)]
+            fn distance(&self, to: &Self) -> f32 {
+                ::ringfort::protocol::component::farthest([#(#distances),*])
+            }
+
+            fn valid(row: &[u8]) -> bool {
+                row.len() == ::core::mem::size_of::<Self>() #(&& #valid)*
             }
         }
 
@@ -115,6 +137,10 @@ fn of_enum(input: &DeriveInput, data: &DataEnum) -> syn::Result<TokenStream> {
             }
 
             fn quantise(&mut self) {}
+
+            fn valid(row: &[u8]) -> bool {
+                <Self as ::ringfort::protocol::Field>::valid(row)
+            }
         }
 
         #plain
@@ -148,6 +174,10 @@ fn as_field(ident: &syn::Ident, count: u8, decode: &TokenStream, first: &TokenSt
 
             fn unsynced() -> Self {
                 #first
+            }
+
+            fn valid(bytes: &[u8]) -> bool {
+                ::core::matches!(bytes, [code] if *code < #count)
             }
         }
     }

@@ -111,6 +111,31 @@ impl Field {
         quote!(<#ty as ::ringfort::protocol::Field>::quantise(&mut self.#member, #coding);)
     }
 
+    /// The field of `self` on its way to that of `to`, in an expression between braces.
+    pub(crate) fn lerp(&self) -> TokenStream {
+        let Field { member, ty, coding, .. } = self;
+        quote!(<#ty as ::ringfort::protocol::Field>::lerp(&self.#member, &to.#member, #coding, alpha))
+    }
+
+    /// What the field is and how far that of `self` is from that of `to`.
+    pub(crate) fn distance(&self) -> TokenStream {
+        let Field { member, ty, coding, .. } = self;
+        quote! {(
+            <#ty as ::ringfort::protocol::Field>::KIND,
+            <#ty as ::ringfort::protocol::Field>::distance(&self.#member, &to.#member, #coding),
+        )}
+    }
+
+    /// Whether the field's bytes in `row` are a value of it.
+    pub(crate) fn valid(&self) -> TokenStream {
+        let Field { member, ty, .. } = self;
+        quote! {
+            <#ty as ::ringfort::protocol::Field>::valid(
+                &row[::core::mem::offset_of!(Self, #member)..][..::core::mem::size_of::<#ty>()],
+            )
+        }
+    }
+
     /// Bits on the wire, a constant expression.
     pub(crate) fn bits(&self) -> TokenStream {
         let Field { ty, coding, .. } = self;
