@@ -71,6 +71,21 @@ mode = "development"
 # When this is set, tokens must have it as their issuer (claim `iss`).
 # issuer = "lobby"
 
+# The world outside: who answers the game's requests and takes the matches' results, see docs/outside.md. Without a command and a url
+# requests fail at once, and results are written to results.jsonl in the run directory.
+[hooks]
+# A program that is kept running: requests on its standard input, answers on its standard output, one JSON line each. With a '/' its path
+# is relative to this file. For example ["./hook.py"].
+command = []
+# Or an address: each request is POSTed as JSON, and the body of the response is the answer.
+# url = "https://example.org/ringfort"
+# File whose first line is sent to that address as bearer token. The path is relative to this file.
+# token_file = "hook.token"
+# Seconds after which a request is given up, 1 to 3600.
+timeout_s = 10
+# Seconds for which a result waits for the hook before it is written to results.jsonl, 0 to 86400.
+patience_s = 60
+
 # Options for the game, for every match: whole numbers or strings. Which there are is up to the game.
 [game]
 # capacity = 32
@@ -80,6 +95,9 @@ mode = "development"
 # name = "arena"
 # options = { capacity = 8 }
 "#;
+
+mod hooks;
+pub use hooks::Hooks;
 
 /// Options for a game, by key.
 pub type Options = BTreeMap<String, OptionValue>;
@@ -122,6 +140,8 @@ pub struct Config {
     pub tls: Tls,
     /// Who may play.
     pub auth: Auth,
+    /// Who answers the game's requests.
+    pub hooks: Hooks,
     /// Options for the game, for every match.
     pub game: Options,
     /// Matches to start with, by name.
@@ -266,6 +286,14 @@ pub enum ConfigError {
         /// The key that is not.
         missing: &'static str,
     },
+    /// The hook of `[hooks]` is none.
+    #[error("`hooks.{key}` {problem}")]
+    Hooks {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: &'static str,
+    },
     /// A game option's key is not usable.
     #[error("the game option key \"{0}\" is not allowed; use characters of a-z, 0-9, '-' and '_'")]
     OptionKey(String),
@@ -291,6 +319,7 @@ impl Default for Config {
             log_level: LogLevel::Info,
             tls: Tls::default(),
             auth: Auth::default(),
+            hooks: Hooks::default(),
             game: Options::new(),
             named_matches: Vec::new(),
         }
@@ -325,6 +354,7 @@ impl Config {
         for path in [&mut config.tls.cert, &mut config.tls.key, &mut config.auth.key].into_iter().flatten() {
             *path = directory.join(&path);
         }
+        config.hooks.resolve(directory);
         Ok(config)
     }
 
@@ -372,6 +402,7 @@ impl Config {
             }
             check_options(&self.match_options(&entry.options))?;
         }
+        self.hooks.validate()?;
         check_options(&self.game)
     }
 
@@ -463,7 +494,7 @@ pub fn options_from_json(json: &str) -> Result<Options, serde_json::Error> {
     serde_json::from_str(json)
 }
 
-fn check_range(key: &'static str, value: u32, min: u32, max: u32) -> Result<(), ConfigError> {
+pub(crate) fn check_range(key: &'static str, value: u32, min: u32, max: u32) -> Result<(), ConfigError> {
     if (min..=max).contains(&value) {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! `ringfort fsck`: checks the shared memory of an instance, live or dead, and changes nothing.
 
+use ringfort_shm_state::blobs;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::entities;
 use ringfort_shm_state::fsck::{self, Problem, Report};
@@ -42,6 +43,12 @@ fn check_match(zone: usize, entry: &ZoneEntry, is: &Description, mirror: &Mirror
     }
     for problem in entities::check(mirror, &is.engine.meta, &is.engine.entities, &is.columns) {
         report.add(Problem::Entities { zone, problem });
+    }
+    for problem in blobs::check(&is.engine.outbox.bodies, mirror) {
+        report.add(Problem::Outbox { zone, problem });
+    }
+    if let Some((counted, found, bodies)) = is.engine.outbox.check(mirror) {
+        report.add(Problem::Asks { zone, counted, found, bodies });
     }
     let counted = mirror.get::<ZoneMeta>(&is.engine.meta, 0).map_or(0, |meta| meta.sessions);
     let in_place = |(slot, row): &(u32, SessionRow)| row.id as u32 == *slot;

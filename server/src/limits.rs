@@ -117,6 +117,20 @@ pub const EVENT_LOG_MAX: u32 = 8192;
 pub const CUES_MIN: u32 = 64;
 /// See [`CUES_MIN`].
 pub const CUES_MAX: u32 = 4096;
+/// Requests to the outside that may wait in a match: two a player, within these bounds.
+pub const ASKS_PER_PLAYER: u32 = 2;
+/// See [`ASKS_PER_PLAYER`].
+pub const ASKS_MIN: u32 = 32;
+/// See [`ASKS_PER_PLAYER`].
+pub const ASKS_MAX: u32 = 512;
+/// Results of a match that are sure of a place, whatever else waits.
+pub const RESULTS_MAX: u32 = 2;
+/// Room for bodies, for each request that may wait.
+pub const ASK_BYTES_PER_ROW: u32 = 512;
+/// Longest time after which a request to the outside is given up, in seconds.
+pub const ASK_TIMEOUT_S_MAX: u32 = 3_600;
+/// Longest time for which a match's result waits for the hook, in seconds.
+pub const RESULT_PATIENCE_S_MAX: u32 = 86_400;
 /// Inbox records that a zone applies in one tick; the rest waits for the next.
 pub const RECORDS_PER_TICK: usize = 65_536;
 /// Inputs of one session that are applied in one tick; older ones of a longer burst are dropped and never acknowledged.

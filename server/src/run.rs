@@ -107,7 +107,7 @@ fn run_worker<G: Game>(worker: WorkerArgs) -> Result<u8, RunError> {
     let WorkerArgs { role, slot } = worker;
     logging::start(Source::Worker(role, slot), config.log_level, &run_dir.worker_log(role, slot))?;
     match role {
-        Role::Sim => match sim::run::<G>(&config.instance, slot)? {},
+        Role::Sim => match sim::run::<G>(&config.instance, slot, &config)? {},
         Role::Frontend => match frontend::run::<G>(&config.instance, slot, &config)? {},
     }
 }

@@ -86,4 +86,16 @@ macro_rules! engine_rows {
         )+
     };
 }
-engine_rows!(ZoneMeta, EntityRow, SessionRow, SessionInput, TimerRow, EventRow, BlobMeta, BlobRow, BlobPageRow);
+engine_rows!(
+    ZoneMeta,
+    EntityRow,
+    SessionRow,
+    SessionInput,
+    TimerRow,
+    EventRow,
+    BlobMeta,
+    BlobRow,
+    BlobPageRow,
+    OutboxMeta,
+    AskRow
+);

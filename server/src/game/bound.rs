@@ -12,7 +12,7 @@ use ringfort_shm_state::world::World;
 use zerocopy::FromZeros;
 
 use super::state::{Binder, ZoneShared};
-use super::{Description, Game, Hook};
+use super::{Description, Game, Hook, Outbox};
 
 /// A game and its zone's tables, in the one process that owns the zone.
 pub(crate) struct Bound<G: Game> {
@@ -22,6 +22,8 @@ pub(crate) struct Bound<G: Game> {
     pub(crate) inputs: Table<SessionInput>,
     pub(crate) events: Table<EventRow>,
     pub(crate) cues: Table<EventRow>,
+    /// Shared with the tick, through which the game asks.
+    pub(crate) outbox: Rc<RefCell<Outbox>>,
     meta: Table<ZoneMeta>,
 }
 
@@ -68,6 +70,8 @@ impl<G: Game> Bound<G> {
             inputs: engine_table(&pages, is.engine.inputs),
             events: engine_table(&pages, is.engine.events),
             cues: engine_table(&pages, is.engine.cues),
+            // SAFETY: as in `engine_table`: bound here once for its zone, and written by the outbox alone.
+            outbox: Rc::new(RefCell::new(unsafe { Outbox::bind(&pages, &is.engine.outbox) })),
             meta,
         }
     }
@@ -113,6 +117,7 @@ impl<G: Game> Bound<G> {
         self.shared.despawned.borrow_mut().clear();
         self.shared.due.borrow_mut().clear();
         self.shared.spawned_for.borrow_mut().clear();
+        self.outbox.borrow_mut().reload();
     }
 
     /// Publishes the tick, or rolls it back.

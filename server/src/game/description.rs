@@ -14,6 +14,7 @@ use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_PREDICTED_EV
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
 
 use super::Game;
+use super::outbox::OutboxAt;
 use super::state::{Declare, Declared, Place};
 use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, TIMERS_PER_ENTITY};
 
@@ -54,6 +55,8 @@ pub struct EngineTables {
     pub events: TableAt,
     /// The unreliable events of the newest tick: the first rows.
     pub cues: TableAt,
+    /// Requests to the world outside.
+    pub outbox: OutboxAt,
 }
 
 /// A match's memory and wire.
@@ -139,6 +142,7 @@ impl Description {
             inputs: tables.add(capacity, size_of::<SessionInput>()),
             events: tables.add((capacity * 4).clamp(EVENT_LOG_MIN, EVENT_LOG_MAX), size_of::<EventRow>()),
             cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
+            outbox: OutboxAt::declare(&mut tables, capacity),
         };
         let mut declare =
             Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new(), unlisted: Vec::new() };

@@ -8,6 +8,8 @@ mod column;
 mod description;
 mod entities;
 mod global;
+mod outbox;
+mod outside;
 mod rng;
 mod seats;
 mod state;
@@ -19,6 +21,9 @@ pub use column::{Cols, Column, Join, Joined, Mut};
 pub use description::{Description, DescriptionError, EngineTables, ZoneLimits};
 pub use entities::Entities;
 pub use global::Global;
+pub(crate) use outbox::Outbox;
+pub use outbox::{Ask, AskRules, OutboxAt};
+pub use outside::{Answer, AnswerError, AskError, AskId, RESULT_TOPIC};
 pub use rng::Rng;
 pub use seats::Seats;
 pub use state::{Binder, Declare, FieldOptions, Hook, State, StateField};
@@ -99,8 +104,8 @@ pub enum OptionKind {
 
 /// A game: its rules over its state.
 ///
-/// Functions are called in this order within a tick: joins, leaves and commands as they stand in the inbox, then due timers,
-/// then `step`. A panic ends the process, not the match: its sim is started again from the last commit.
+/// Functions are called in this order within a tick: answers from outside, joins, leaves and commands as they stand in the inbox, then
+/// due timers, then `step`. A panic ends the process, not the match: its sim is started again from the last commit.
 pub trait Game: State {
     /// Ticks a second, unless the operator says otherwise.
     const HZ: u32;
@@ -131,6 +136,8 @@ pub trait Game: State {
     fn command(&mut self, _t: &Tick<Self>, _who: SessionId, _command: &Self::Command) {}
     /// A timer is due.
     fn timer(&mut self, _t: &Tick<Self>, _what: Self::Timer) {}
+    /// The world outside has answered a request, or will not: see [`Tick::ask`].
+    fn answer(&mut self, _t: &Tick<Self>, _answer: &Answer<'_>) {}
     /// One tick.
     fn step(&mut self, t: &Tick<Self>);
 }

@@ -3,11 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use ringfort_protocol::{Entity, Message, SessionId, TickNo, Vec2};
 use ringfort_shm_state::layout::Audience;
 
-use super::{Game, Rng};
+use super::{Game, Outbox, Rng};
 
 /// How a player's input came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +68,11 @@ pub struct Tick<G: Game> {
     pub(crate) players: Vec<(SessionId, G::Input, Arrival)>,
     pub(crate) outgoing: RefCell<VecDeque<Outgoing<G::Event>>>,
     pub(crate) closed: Cell<bool>,
+    pub(crate) outbox: Rc<RefCell<Outbox>>,
 }
 
 impl<G: Game> Tick<G> {
-    pub(crate) fn new(hz: u32, seed: u64, options: Options) -> Self {
+    pub(crate) fn new(hz: u32, seed: u64, options: Options, outbox: Rc<RefCell<Outbox>>) -> Self {
         Self {
             now: TickNo(0),
             hz,
@@ -79,6 +81,7 @@ impl<G: Game> Tick<G> {
             players: Vec::new(),
             outgoing: RefCell::new(VecDeque::new()),
             closed: Cell::new(false),
+            outbox,
         }
     }
 

@@ -15,7 +15,7 @@ use ringfort_shm_state::world::World;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::zone::{Outcome, Zone};
-use crate::game::{Description, Game, ZoneLimits};
+use crate::game::{AskRules, Description, Game, ZoneLimits};
 
 /// Segments of one test, removed when it ends, however it ends.
 pub(crate) struct Bench<G> {
@@ -26,6 +26,7 @@ pub(crate) struct Bench<G> {
     pub(crate) entry: ZoneEntry,
     batch: Batch,
     pub(crate) now: u64,
+    pub(crate) asks: AskRules,
     game: PhantomData<G>,
 }
 
@@ -61,11 +62,21 @@ impl<G: Game> Bench<G> {
             ..ZoneEntry::new_zeroed()
         };
         let world = Rc::new(World::heap(extents));
-        Self { instance, directory, inbox, world, entry, batch: Batch::default(), now: 1_000_000, game: PhantomData }
+        Self {
+            instance,
+            directory,
+            inbox,
+            world,
+            entry,
+            batch: Batch::default(),
+            now: 1_000_000,
+            asks: AskRules { timeout_ticks: Some(50) },
+            game: PhantomData,
+        }
     }
 
     pub(crate) fn start(&mut self) -> Zone<G> {
-        Zone::start(&self.world, self.inbox.memory(), ZONE, self.entry, self.now).unwrap()
+        Zone::start(&self.world, self.inbox.memory(), ZONE, self.entry, self.asks, self.now).unwrap()
     }
 
     /// The process that stepped the zone is gone; a successor of the next epoch takes over.

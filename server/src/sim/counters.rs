@@ -22,6 +22,12 @@ crate::counters::words! {
     ZONES_FAILED = "sim_zones_failed",
     WAKES_SENT = "sim_wakes_sent",
     INPUTS_OVER_CREDIT = "sim_inputs_over_credit",
+    ASKS_REFUSED = "sim_asks_refused",
+    ASKS_ANSWERED = "sim_asks_answered",
+    ASKS_GIVEN_UP = "sim_asks_given_up",
+    ASKS_DROPPED = "sim_asks_dropped",
+    ANSWERS_IGNORED = "sim_answers_ignored",
+    RESULTS_TAKEN = "sim_results_taken",
 }
 
 /// Adds what a zone counted.
@@ -36,6 +42,12 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         event_overflows,
         ticks_starved,
         inbox_damage,
+        asks_refused,
+        asks_answered,
+        asks_given_up,
+        asks_dropped,
+        answers_ignored,
+        results_taken,
     } = from;
     for (counter, n) in [
         (RECORDS_IGNORED, records_ignored),
@@ -47,6 +59,12 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         (EVENT_OVERFLOWS, event_overflows),
         (TICKS_STARVED, ticks_starved),
         (INBOX_DAMAGE, inbox_damage),
+        (ASKS_REFUSED, asks_refused),
+        (ASKS_ANSWERED, asks_answered),
+        (ASKS_GIVEN_UP, asks_given_up),
+        (ASKS_DROPPED, asks_dropped),
+        (ANSWERS_IGNORED, answers_ignored),
+        (RESULTS_TAKEN, results_taken),
     ] {
         if n > 0 {
             page.add(counter, n);

@@ -26,6 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
 use crate::clock::now_us;
+use crate::config::{Config, Hooks};
 use crate::game::Game;
 use crate::limits::{CATCH_UP_TICKS, LOOP_SLEEP_MAX_MS, SOCKET_SLOTS, STAGGER_SLOTS};
 use crate::supervisor::spawn::{FD_PEER_WAKE, FD_WAKE, MissingDescriptor};
@@ -57,6 +58,7 @@ struct Sim<G: Game> {
     directory: Segment,
     inbox: Segment,
     own: Segment,
+    hooks: Hooks,
     wake: OwnedFd,
     /// Wake-ups of the front-ends, by slot.
     frontends: Vec<OwnedFd>,
@@ -67,7 +69,7 @@ struct Sim<G: Game> {
 }
 
 /// Runs a sim until its process is ended.
-pub fn run<G: Game>(instance: &str, slot: u32) -> Result<std::convert::Infallible, SimError> {
+pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::convert::Infallible, SimError> {
     let open = |spec, access| Segment::open(instance, spec, access);
     let own = open(SegmentSpec::worker(SegmentKind::Sim, slot), Access::ReadWrite)?;
     let page = WorkerPage::new(&own);
@@ -80,6 +82,7 @@ pub fn run<G: Game>(instance: &str, slot: u32) -> Result<std::convert::Infallibl
         directory: open(SegmentSpec::DIRECTORY, Access::ReadOnly)?,
         inbox: open(SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadOnly)?,
         own,
+        hooks: config.hooks.clone(),
         wake: FD_WAKE.take()?,
         frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
         zones: BTreeMap::new(),
@@ -144,7 +147,8 @@ impl<G: Game> Sim<G> {
         let resumes = self.world.newest(slot).is_ok_and(|root| root.head.incarnation == entry.incarnation);
         let name = unpadded(&entry.name);
         let now = now_us();
-        match Zone::<G>::start(&self.world, self.inbox.memory(), slot, entry, now) {
+        let asks = self.hooks.ask_rules(entry.tick_hz);
+        match Zone::<G>::start(&self.world, self.inbox.memory(), slot, entry, asks, now) {
             Ok(mut zone) => {
                 zone.skip_mail(Directory::new(&self.directory));
                 page.reset_histograms(slot, entry.incarnation);

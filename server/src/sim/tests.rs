@@ -361,7 +361,9 @@ fn a_full_arena_puts_ticks_off_and_loses_nothing() {
     let mut greedy = Vec::new();
     for slot in 100..200 {
         let entry = ZoneEntry { incarnation: 1000 + slot as u64, ..neighbour.entry };
-        let Ok(mut zone) = Zone::<Counting>::start(&bench.world, neighbour.inbox.memory(), slot, entry, 0) else { break };
+        let Ok(mut zone) = Zone::<Counting>::start(&bench.world, neighbour.inbox.memory(), slot, entry, bench.asks, 0) else {
+            break;
+        };
         for _ in 0..40 {
             let _ = zone.step(&bench.world, neighbour.inbox.memory(), Directory::new(&neighbour.directory), 0, || 0);
         }
@@ -382,7 +384,7 @@ fn a_full_arena_puts_ticks_off_and_loses_nothing() {
     // Their processes are dead; whoever opens the slots next gives their extents back.
     for slot in 100..200 {
         let entry = ZoneEntry { incarnation: 5000 + slot as u64, epoch: 2, ..neighbour.entry };
-        if let Ok(mut zone) = Zone::<Counting>::start(&bench.world, neighbour.inbox.memory(), slot, entry, 0) {
+        if let Ok(mut zone) = Zone::<Counting>::start(&bench.world, neighbour.inbox.memory(), slot, entry, bench.asks, 0) {
             DirectoryWriter::new(&neighbour.directory).post(slot, 0, MailKind::End, 0, 0, "").unwrap();
             while !matches!(
                 zone.step(&bench.world, neighbour.inbox.memory(), Directory::new(&neighbour.directory), 0, || 0),

@@ -20,8 +20,10 @@ use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::world::{RootError, World};
 use zerocopy::{FromBytes, FromZeros};
 
+mod outside;
+
 use super::inputs::Arrivals;
-use crate::game::{Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
+use crate::game::{AskRules, Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{INPUT_CREDIT_MAX, LINGER_MS, RECORDS_PER_TICK};
 
 /// What a zone did, for the sim's counters.
@@ -45,6 +47,18 @@ pub struct ZoneCounters {
     pub ticks_starved: u64,
     /// Damage found in the inbox.
     pub inbox_damage: u64,
+    /// Requests to the outside that the game made and the outbox had no room for, or that broke a rule.
+    pub asks_refused: u64,
+    /// Requests that got an answer, or whose failure the hook has told.
+    pub asks_answered: u64,
+    /// Requests given up because no answer came in time, or nobody hears them.
+    pub asks_given_up: u64,
+    /// Requests that waited when their match closed.
+    pub asks_dropped: u64,
+    /// Answers to what does not wait: a second one, or one that came too late.
+    pub answers_ignored: u64,
+    /// Results that somebody has taken.
+    pub results_taken: u64,
 }
 
 /// A zone could not be opened or taken over.
@@ -109,6 +123,8 @@ pub struct Zone<G: Game> {
     index: Index,
     /// An operator has asked for the end.
     end_wanted: bool,
+    /// The parts of an answer that have come so far.
+    answer: Vec<u8>,
     arrivals: Arrivals,
     bits: BitWriter,
     /// Front-ends whose joins were answered or whose sessions ended in this tick.
@@ -135,6 +151,7 @@ impl<G: Game> Zone<G> {
         inbox_memory: &Memory,
         slot: usize,
         entry: ZoneEntry,
+        asks: AskRules,
         now_us: u64,
     ) -> Result<Self, OpenError> {
         let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
@@ -155,6 +172,8 @@ impl<G: Game> Zone<G> {
         } else {
             (Bound::<G>::open(world, slot, id, entry.epoch as u16, &description)?, None)
         };
+        bound.outbox.borrow_mut().set_rules(asks);
+        let outbox = Rc::clone(&bound.outbox);
         let options = serde_json::from_str(&unpadded(&entry.options)).unwrap_or_default();
         let net_cursor = head.map_or_else(|| inbox.opening(inbox_memory), |h| h.net_cursor);
         let mut zone = Self {
@@ -162,12 +181,13 @@ impl<G: Game> Zone<G> {
             entry,
             inbox,
             bound,
-            tick: Tick::new(entry.tick_hz, entry.seed, options),
+            tick: Tick::new(entry.tick_hz, entry.seed, options, outbox),
             head: head.unwrap_or(RootHead::new_zeroed()),
             net_cursor,
             mail_cursor: head.map_or(0, |h| h.mail_cursor),
             index: Index::default(),
             end_wanted: false,
+            answer: Vec::new(),
             arrivals: Arrivals::default(),
             bits: BitWriter::default(),
             touched_frontends: 0,
@@ -219,7 +239,7 @@ impl<G: Game> Zone<G> {
         let started = now();
         self.touched_frontends = 0;
         let lingered = self.bound.meta().closed_at != 0 && self.tick_no() >= self.bound.meta().closed_at + self.linger_ticks();
-        if lingered {
+        if lingered && self.results() == 0 {
             return self.end();
         }
         let before = (self.net_cursor, self.mail_cursor);
@@ -231,6 +251,7 @@ impl<G: Game> Zone<G> {
         self.drain_mail(directory, mail_tail);
         self.drain_inbox(inbox_memory, tail);
         if self.bound.meta().closed_at == 0 {
+            self.give_up_asks();
             self.run_game();
         } else {
             self.arrivals.clear();
@@ -242,6 +263,7 @@ impl<G: Game> Zone<G> {
             Err(CommitError::ArenaFull { .. }) => {
                 (self.net_cursor, self.mail_cursor) = before;
                 self.counters.ticks_starved += 1;
+                let results_taken = self.results() == 0;
                 self.tick.closed.set(self.bound.committed_closed());
                 self.tick.outgoing.borrow_mut().clear();
                 self.arrivals.clear();
@@ -249,7 +271,7 @@ impl<G: Game> Zone<G> {
                 self.rebuild_index();
                 // An end needs no memory, and gives some back.
                 let over = self.end_wanted || self.bound.meta().closed_at != 0;
-                if over { self.end() } else { Outcome::Starved }
+                if over && (results_taken || self.results() == 0) { self.end() } else { Outcome::Starved }
             }
         }
     }
@@ -274,6 +296,8 @@ impl<G: Game> Zone<G> {
                 self.tick.close();
             } else if mail.kind == MailKind::FrontendDied as u32 {
                 self.detach_frontend(mail.a as u32, mail.b as u32);
+            } else if mail.kind == MailKind::Answer as u32 {
+                self.take_answer_part(&mail);
             }
         }
     }
@@ -432,6 +456,7 @@ impl<G: Game> Zone<G> {
     /// After the game: events into the log, leftovers of despawned entities away, rows into their committed form.
     fn finish_tick(&mut self) {
         self.note_spawned();
+        self.note_asks();
         self.write_events();
         self.bound.reap();
         if self.tick.closed.get() {
@@ -510,7 +535,7 @@ impl<G: Game> Zone<G> {
     }
 
     fn commit(&mut self, due_us: u64, started_us: u64, published_us: u64) -> Result<u64, CommitError> {
-        let meta = self.bound.meta();
+        let (meta, asks) = (self.bound.meta(), self.bound.outbox.borrow().meta());
         let head = RootHead {
             tick: self.tick.now.0,
             flags: if meta.closed_at != 0 { RootFlags::CLOSING } else { 0 },
@@ -518,6 +543,8 @@ impl<G: Game> Zone<G> {
             mail_cursor: self.mail_cursor,
             sessions: meta.sessions,
             entities: meta.entities_alive,
+            asks: asks.pending,
+            results: asks.results,
             due_us,
             published_us,
             took_us: published_us.saturating_sub(started_us) as u32,
