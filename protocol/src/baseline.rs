@@ -197,6 +197,11 @@ impl Baselines {
         self.sent.push(GLOBALS, self.globals_mask);
     }
 
+    /// The newest tick of which something was sent; nobody can have a later one.
+    pub fn newest(&self) -> u32 {
+        self.sent.tick
+    }
+
     /// Takes the client's acknowledgement; what it says again is ignored, and so are ticks that were never sent.
     pub fn acked(&mut self, acks: AckBits) {
         let fresh = acks.without(self.acked);

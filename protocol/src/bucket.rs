@@ -1,10 +1,13 @@
 //! A token bucket: so many a second in the long run, so many at once.
 
+use serde::{Deserialize, Serialize};
+
 /// Millionths of a token: with them a rate a second is a rate a microsecond, and nothing is rounded.
 const TOKEN: u64 = 1_000_000;
 
 /// How much a bucket lets through.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
     /// Tokens that come back each second.
     pub per_second: u32,

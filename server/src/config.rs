@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod limits;
+
+pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
+
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
     ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_MIB_MAX,
@@ -86,6 +90,27 @@ timeout_s = 10
 # Seconds for which a result waits for the hook before it is written to results.jsonl, 0 to 86400.
 patience_s = 60
 
+# What one client may send: so much each second in the long run, and a burst of so much at once. What is above is dropped or
+# refused and counted (`ringfort status`), and a client that goes on is closed with the code Flooding.
+[limits]
+# UDP packets, and their bytes; those above are not even decrypted. An honest client sends two a tick.
+packets = { per_second = 600, burst = 1200 }
+bytes = { per_second = 262144, burst = 262144 }
+# Control messages: hello, joins, commands, acknowledgements of events. A client that sends more is closed at once.
+control = { per_second = 1000, burst = 1024 }
+# Commands, and joins; more are answered with Busy.
+commands = { per_second = 120, burst = 240 }
+joins = { per_second = 2, burst = 20 }
+# Packets, commands and joins above their limits before the connection is closed.
+excess = { per_second = 20, burst = 1000 }
+# Handshakes from one address (of IPv6 a network of 64 bits) at each front-end. Half of the burst is kept for clients that
+# have proven that they come from there; what is above gets no answer, and clients try again by themselves.
+handshakes = { per_second = 100, burst = 400 }
+# Connections of one address at each front-end, 1 to 10000.
+connections = 1000
+# Clients on this machine are not limited by address.
+exempt_loopback = true
+
 # Options for the game, for every match: whole numbers or strings. Which there are is up to the game.
 [game]
 # capacity = 32
@@ -142,6 +167,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who answers the game's requests.
     pub hooks: Hooks,
+    /// What a client may do.
+    pub limits: Limits,
     /// Options for the game, for every match.
     pub game: Options,
     /// Matches to start with, by name.
@@ -320,6 +347,7 @@ impl Default for Config {
             tls: Tls::default(),
             auth: Auth::default(),
             hooks: Hooks::default(),
+            limits: Limits::default(),
             game: Options::new(),
             named_matches: Vec::new(),
         }
@@ -386,6 +414,7 @@ impl Config {
         let inboxes_mib = (u64::from(self.max_matches) * MATCH_INBOX_BYTES_MIN).div_ceil(1 << 20) as u32;
         check_range("inbox_mib", self.inbox_mib, inboxes_mib, INBOX_MIB_MAX)?;
         check_range("matches", self.matches, 0, self.max_matches)?;
+        self.limits.validate()?;
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => return Err(ConfigError::HalfTls { given: "cert", missing: "key" }),
             (None, Some(_)) => return Err(ConfigError::HalfTls { given: "key", missing: "cert" }),

@@ -51,6 +51,12 @@ pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
 pub const TOKEN_LEEWAY_S: u64 = 5;
 /// Longest life of a token that `ringfort token issue` makes, in minutes: 30 days.
 pub const TOKEN_MINUTES_MAX: u32 = 30 * 24 * 60;
+/// Largest rate and burst that can be configured for a limit.
+pub const RATE_MAX: u32 = 100_000_000;
+/// Least burst of bytes: a client's largest packet and some.
+pub const RATE_BYTES_BURST_MIN: u32 = 2048;
+/// Most connections that one address can be granted.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = ringfort_protocol::limits::MAX_CONNECTIONS as u32;
 
 /// Descriptors that can be passed to one worker.
 pub const WORKER_DESCRIPTORS_MAX: usize = 64;
@@ -179,9 +185,5 @@ pub const JOIN_WAIT_MS: u64 = 2_000;
 pub const RECEIVE_BLOCK_BYTES: usize = 16 << 10;
 /// Commands of one session that a front-end takes between two commits; more are answered with `Busy`.
 pub const COMMANDS_PER_TICK: u32 = 16;
-/// Control messages of one session between two commits; a client that sends more is closed with `Flooding`.
-///
-/// Above what a client sends that acknowledges each event by itself and repeats its commands while a sim is started again.
-pub const REQUESTS_PER_TICK: u32 = 1024;
 /// A session that was told nothing is done with the log's events by steps of the log's length over this.
 pub const EVENT_SETTLE_SHARE: u64 = 4;

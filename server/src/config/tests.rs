@@ -72,6 +72,10 @@ fn ranges_have_one_sentence() {
     check_refused(&format!("[game]\nmap = \"{}\"", "x".repeat(600)), &["game options", "512"]);
     check_refused("[game]\n\"A b\" = 1", &["game option key"]);
     check_refused("matches = 6\nmax_matches = 5", &["`matches` is 6; it must be from 0 to 5"]);
+    check_refused("[limits]\njoins = { per_second = 0, burst = 5 }", &["`limits.joins.per_second` is 0; it must be from 1"]);
+    check_refused("[limits]\nbytes = { per_second = 9, burst = 1000 }", &["`limits.bytes.burst` is 1000; it must be from 2048"]);
+    check_refused("[limits]\nconnections = 0", &["`limits.connections` is 0; it must be from 1 to 10000"]);
+    check_refused("[limits]\njoins = { per_second = 1, bursts = 5 }", &["ringfort.toml:2", "`limits.joins`", "bursts"]);
     check_refused("instance = \"../x\"", &["instance name", "a-z"]);
     check_refused("[tls]\ncert = \"a.pem\"", &["`tls.cert` is set but `tls.key` is not"]);
     check_refused("[[match]]\nname = \"a\"\n[[match]]\nname = \"a\"", &["two matches", "\"a\""]);

@@ -20,15 +20,16 @@ use ringfort_shm_state::world::World;
 use zerocopy::IntoBytes;
 
 use super::counters::{self as count, Counters};
+use super::meter::{Meter, Metered};
 use super::session::{App, Joining, Live, Stage};
 use super::snapshot::SnapshotBuilder;
 use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
 use crate::auth::{self, Auth, Pass, TokenError};
+use crate::config::Limits;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{
     COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS,
-    REQUESTS_PER_TICK,
 };
 use crate::udp::UdpCounters;
 
@@ -56,6 +57,7 @@ pub(super) struct Clients {
     input_bytes: usize,
     welcome: Vec<u8>,
     auth: Auth,
+    pub(super) limits: Limits,
     overdue_at: Instant,
     published_at: Instant,
 }
@@ -112,6 +114,7 @@ impl Clients {
             input_bytes: WireLayout::new(schema).expect("the supervisor checked the schema").input_bytes,
             welcome: frame,
             auth,
+            limits: Limits::default(),
             overdue_at: now,
             published_at: now,
         }
@@ -242,6 +245,15 @@ impl Clients {
             (JoinTarget::Any, Some(only)) => JoinTarget::Named(only.clone()),
             (target, _) => target,
         };
+        let metered = conn.app.meter.join(&self.limits, self.now_us);
+        if metered != Metered::Yes {
+            self.counts.one(count::JOINS_LIMITED);
+            if metered == Metered::Flood {
+                return Err(Refusal::new(Code::Flooding, "more joins than a client may ask for"));
+            }
+            self.refuse_join(conn, pass, Code::Busy);
+            return Ok(());
+        }
         let mut joining = Joining {
             pass,
             nonce,
@@ -384,7 +396,7 @@ impl Clients {
             return Err(Refusal::new(Code::NotJoined, "only who has joined can leave"));
         };
         if live.leaving {
-            return count_request(live);
+            return Ok(());
         }
         if let Some(link) = self.zones.get_mut(&live.zone) {
             link.push_leave(live.session, live.attachment, Why::Quit);
@@ -404,9 +416,16 @@ impl Clients {
         if number <= live.command_appended {
             return Ok(());
         }
-        count_request(live)?;
         // Only the next one goes on: one behind a command that was not taken would be refused by the sim.
-        let takes = number == live.command_appended + 1 && live.requests_since_snapshot <= COMMANDS_PER_TICK;
+        let next = number == live.command_appended + 1 && live.commands_since_snapshot < COMMANDS_PER_TICK;
+        let pass = if next { conn.app.meter.command(&self.limits, self.now_us) } else { Metered::Later };
+        if next && pass != Metered::Yes {
+            self.counts.one(count::COMMANDS_LIMITED);
+        }
+        if pass == Metered::Flood {
+            return Err(Refusal::new(Code::Flooding, "more commands than a client may send"));
+        }
+        let takes = pass == Metered::Yes;
         let Some(link) = self.zones.get_mut(&live.zone).filter(|l| takes && !l.is_backed_up()) else {
             let reason = "the match takes no more requests just now: send the command again".to_owned();
             let _ = conn.send_control(&ServerMsg::Error { code: Code::Busy.into(), reason });
@@ -414,6 +433,7 @@ impl Clients {
         };
         link.push(RecordKind::Command, live.session, live.attachment, number, payload);
         live.command_appended = number;
+        live.commands_since_snapshot += 1;
         self.counts.one(count::COMMANDS);
         Ok(())
     }
@@ -424,16 +444,38 @@ impl Clients {
         };
         // Told to the zone with its next commit, so that one record a tick is enough.
         live.event_acked = live.event_acked.max(number.min(live.event_told));
-        count_request(live)
+        self.counts.add(count::ACKS_FORGED, u64::from(number > live.event_told));
+        Ok(())
+    }
+
+    fn message(&mut self, conn: &mut Conn<App>, body: &[u8]) -> Handled {
+        match codec::decode::<ClientMsg>(body) {
+            Err(_) => Err(Refusal::new(Code::BadMessage, "a control message that cannot be read")),
+            Ok(ClientMsg::Hello { version, schema_hash, credential }) if matches!(conn.app.stage, Stage::Hello) => {
+                self.hello(conn, version, schema_hash, credential)
+            }
+            Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
+            Ok(ClientMsg::Join { target, nonce, .. }) => self.join(conn, target, nonce),
+            // The session may have ended while these were under way.
+            Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
+            Ok(ClientMsg::Leave) => self.leave(conn),
+            Ok(ClientMsg::Command { number, payload }) => self.command(conn, number, &payload),
+            Ok(ClientMsg::EventAck { number }) => self.event_ack(conn, number),
+        }
     }
 
     /// The inputs of a datagram that the inbox does not have yet, oldest first.
-    fn inputs(&mut self, live: &mut Live, datagram: &InputDatagram<'_>) {
+    fn inputs(&mut self, live: &mut Live, datagram: &InputDatagram<'_>) -> Handled {
         if datagram.stay != live.stay {
-            return;
+            self.counts.one(count::DATAGRAMS_STALE);
+            return Ok(());
+        }
+        if datagram.acked.highest > live.baselines.newest() {
+            self.counts.one(count::ACKS_FORGED);
+            return Err(Refusal::new(Code::BadMessage, "an acknowledgement of a snapshot that was never sent"));
         }
         live.baselines.acked(datagram.acked);
-        let Some(link) = self.zones.get_mut(&live.zone) else { return };
+        let Some(link) = self.zones.get_mut(&live.zone) else { return Ok(()) };
         for (sequence, encoded) in datagram.inputs().rev() {
             if live.appended.contains(sequence) {
                 self.counts.one(count::INPUTS_REPEATED);
@@ -451,21 +493,18 @@ impl Clients {
                 self.counts.one(count::INPUTS);
             }
         }
+        Ok(())
     }
-}
-
-/// Counts a control message of a session. More than any client needs between two commits is flooding.
-fn count_request(live: &mut Live) -> Handled {
-    live.requests_since_snapshot += 1;
-    if live.requests_since_snapshot > REQUESTS_PER_TICK {
-        return Err(Refusal::new(Code::Flooding, "more control messages than a tick can need"));
-    }
-    Ok(())
 }
 
 impl Handler<App> for Clients {
     fn accepted(&mut self, _remote: std::net::SocketAddr) -> Option<App> {
-        Some(App { stage: Stage::Hello, joins: 0, deadline: self.after(HELLO_TIMEOUT_MS) })
+        Some(App {
+            stage: Stage::Hello,
+            joins: 0,
+            deadline: self.after(HELLO_TIMEOUT_MS),
+            meter: Meter::new(&self.limits, self.now_us),
+        })
     }
 
     fn connected(&mut self, conn: &mut Conn<App>) {
@@ -479,24 +518,17 @@ impl Handler<App> for Clients {
             return;
         };
         // A datagram that overtook the answer to its join, or outlived its session, is no fault.
-        if let Stage::Live(live) = &mut conn.app.stage {
-            self.inputs(live, &datagram);
+        if let Stage::Live(live) = &mut conn.app.stage
+            && let Err(Refusal(code, reason)) = self.inputs(live, &datagram)
+        {
+            conn.close(code, &reason);
         }
     }
 
     fn frame(&mut self, conn: &mut Conn<App>, body: &[u8]) {
-        let handled = match codec::decode::<ClientMsg>(body) {
-            Err(_) => Err(Refusal::new(Code::BadMessage, "a control message that cannot be read")),
-            Ok(ClientMsg::Hello { version, schema_hash, credential }) if matches!(conn.app.stage, Stage::Hello) => {
-                self.hello(conn, version, schema_hash, credential)
-            }
-            Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
-            Ok(ClientMsg::Join { target, nonce, .. }) => self.join(conn, target, nonce),
-            // The session may have ended while these were under way.
-            Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
-            Ok(ClientMsg::Leave) => self.leave(conn),
-            Ok(ClientMsg::Command { number, payload }) => self.command(conn, number, &payload),
-            Ok(ClientMsg::EventAck { number }) => self.event_ack(conn, number),
+        let handled = match conn.app.meter.control(&self.limits, self.now_us) {
+            Metered::Yes => self.message(conn, body),
+            _ => Err(Refusal::new(Code::Flooding, "more control messages than a client may send")),
         };
         if let Err(Refusal(code, reason)) = handled {
             self.counts.one(count::BAD_MESSAGES);
@@ -507,6 +539,7 @@ impl Handler<App> for Clients {
     fn closed(&mut self, conn: &mut Conn<App>, why: &Closed) {
         let stage = std::mem::replace(&mut conn.app.stage, Stage::Closed);
         conn.app.deadline = None;
+        self.counts.add(count::FLOODS, u64::from(*why == Closed::ByUs(Code::Flooding)));
         if let Stage::Live(live) = stage {
             let why = if why.code() == Some(Code::Left) { Why::Quit } else { Why::TimedOut };
             if let Some(link) = self.zones.get_mut(&live.zone) {

@@ -39,6 +39,16 @@ crate::counters::words! {
     TOKENS_BAD = "fe_tokens_bad",
     TOKENS_EXPIRED = "fe_tokens_expired",
     TOKENS_WRONG_MATCH = "fe_tokens_wrong_match",
+    PACKETS_LIMITED = "fe_packets_limited",
+    HANDSHAKES_RETRIED = "fe_handshakes_retried",
+    HANDSHAKES_LIMITED = "fe_handshakes_limited",
+    ADDRESSES_FULL = "fe_addresses_full",
+    STRANGERS_LIMITED = "fe_strangers_limited",
+    COMMANDS_LIMITED = "fe_commands_limited",
+    JOINS_LIMITED = "fe_joins_limited",
+    FLOODS = "fe_floods",
+    DATAGRAMS_STALE = "fe_datagrams_stale",
+    ACKS_FORGED = "fe_acks_forged",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

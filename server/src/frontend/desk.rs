@@ -7,6 +7,7 @@ use ringfort_protocol::driver::Driver;
 
 use super::clients::Clients;
 use super::session::App;
+use crate::config::Limits;
 
 /// The connections of a front-end and what they are about.
 pub(crate) struct Desk {
@@ -15,6 +16,12 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// Holds clients to these limits; without it they are held to the defaults, and their packets and addresses to none.
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        self.driver.limit(limits.of_driver());
+        self.clients.limits = limits;
+    }
+
     /// One turn, after what has arrived was given to the driver: timers, connections, inboxes, and, when a sim has committed,
     /// snapshots. One that stops only says goodbye.
     pub(crate) fn turn(

@@ -7,6 +7,7 @@
 mod clients;
 pub mod counters;
 mod desk;
+mod meter;
 mod serve;
 mod session;
 mod snapshot;
@@ -128,6 +129,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         received_at: Instant::now(),
         socket,
     };
+    frontend.desk.limit(config.limits);
     info!("front-end {slot} is ready");
     loop {
         if stop_signal::requested() {
@@ -229,6 +231,11 @@ fn copy_driver(counts: &mut count::Counters, driver: ringfort_protocol::driver::
         (count::HANDSHAKES_REFUSED, driver.refused_full),
         (count::BACKLOG_OVERFLOWS, driver.backlog_overflow),
         (count::TIMEOUTS, driver.timeouts),
+        (count::PACKETS_LIMITED, driver.packets_limited),
+        (count::HANDSHAKES_RETRIED, driver.retried),
+        (count::HANDSHAKES_LIMITED, driver.handshakes_limited),
+        (count::ADDRESSES_FULL, driver.addresses_full),
+        (count::STRANGERS_LIMITED, driver.strangers_limited),
         (count::CONTROL_BAD, driver.bad_control + driver.stray_streams),
     ] {
         counts.0[counter] = n;

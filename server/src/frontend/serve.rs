@@ -202,7 +202,7 @@ impl Clients {
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
         let budget = conn.max_datagram();
         let Stage::Live(live) = &mut conn.app.stage else { return };
-        (live.inputs_since_snapshot, live.requests_since_snapshot) = (0, 0);
+        (live.inputs_since_snapshot, live.commands_since_snapshot) = (0, 0);
         let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);
         self.counts.one(count::SNAPSHOTS);
         self.counts.add(count::SNAPSHOT_BYTES, snapshot.len() as u64);

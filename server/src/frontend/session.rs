@@ -5,6 +5,7 @@ use std::time::Instant;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::{AckBits, Vec2};
 
+use super::meter::Meter;
 use crate::auth::Pass;
 
 /// Inputs whose time of receipt is remembered; a power of two above what a client resends.
@@ -18,6 +19,8 @@ pub struct App {
     pub joins: u8,
     /// When the stage ends by itself; the client is told so with a code.
     pub deadline: Option<Instant>,
+    /// What it may still ask for.
+    pub meter: Meter,
 }
 
 /// Where a connection stands.
@@ -87,8 +90,8 @@ pub struct Live {
     pub leaving: bool,
     /// Inputs taken since the last snapshot.
     pub inputs_since_snapshot: usize,
-    /// Control messages since the last snapshot.
-    pub requests_since_snapshot: u32,
+    /// Commands handed to the inbox since the last snapshot.
+    pub commands_since_snapshot: u32,
     receipts: [(u32, u64); RECEIPTS],
 }
 
@@ -112,7 +115,7 @@ impl Live {
             command_acked: 0,
             leaving: false,
             inputs_since_snapshot: 0,
-            requests_since_snapshot: 0,
+            commands_since_snapshot: 0,
             receipts: [(0, 0); RECEIPTS],
         }
     }
