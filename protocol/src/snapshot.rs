@@ -4,13 +4,18 @@
 //! [0x01][stay u8][tick u32][input ack highest u32][bits u32][waited u16][early u16][repeated u8][records u16][cues u8]
 //! [verdicts u32 for each #[predicted] event] then bits:
 //!   globals: 1 bit; when set a bit per synced global, then for each set the row
-//!   each record: entity index (bits_for(max_entities)), op 2 bits:
-//!     0 update: a bit per synced column; for each set: 1 bit present, if present the row
-//!     1 fresh: generation 32 bits, 1 bit mine, a bit per synced column; for each set the row
-//!     2 gone
+//!   each record: which entity, after that of the record before it (-1 before the first):
+//!       0 the next index; 10 and 4 bits n: n + 2 further; 11: the index (bits_for(max_entities))
+//!     then what of it: 1 the columns of the last full update record, all present: their rows; else 0 and op 2 bits:
+//!       0 update: a bit per synced column; for each set: 1 bit present, if present the row
+//!       1 fresh: generation 32 bits, 1 bit mine, a bit per synced column; for each set the row
+//!       2 gone
 //!   each cue: the event's encoding
 //! zero bits up to a whole byte
 //! ```
+//! An update record is full when each of its columns is present. In a crowd where everybody moves, a record costs two bits beside
+//! its rows; records are best written in the order of the indices.
+//!
 //! A row is as wide as the schema says; one of a text or bytes is its length in `bits_for(max + 1)` bits and then so many bytes.
 //!
 //! The writer appends rows that are encoded already and knows no types; neither does the reader, which hands out rows as
@@ -33,6 +38,8 @@ pub const HEADER_BYTES: usize = 1 + 1 + 4 + 4 + 4 + 2 + 2 + 1 + 2 + 1;
 /// Where the counts of records and cues stand in the header.
 const COUNTS_AT: usize = HEADER_BYTES - 3;
 
+/// Bits of a step to an index a little further on.
+const NEAR_BITS: u32 = 4;
 const OP_BITS: u32 = 2;
 const OP_UPDATE: u64 = 0;
 const OP_FRESH: u64 = 1;
@@ -103,6 +110,11 @@ impl SnapshotShape {
             globals: layout.globals.len() as u32,
             predicted: layout.predicted,
         }
+    }
+
+    /// Bits that a record takes at most beside generation, mask and rows.
+    pub fn record_bits(&self) -> usize {
+        (2 + self.index_bits + 1 + OP_BITS) as usize
     }
 
     /// Bytes of a header with its verdicts.

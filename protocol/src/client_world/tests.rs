@@ -67,7 +67,7 @@ fn golden() {
         1, 0, 1,                                // records, cues
         1, 2, 3, 4,                             // verdicts
         13, 16, 24, 32,      // globals, their mask, the clock
-        40, 20, 0, 0, 0, 112,                   // index 5, fresh, generation 1, mine, columns
+        136, 20, 0, 0, 0, 112,                  // 4 further than 0, fresh, generation 1, mine, columns
         0, 144, 1, 0, 0, 64, 6,                 // body, hp
         40, 0, 0, 0, 8, 0, 0, 0, 0, 32, 3, 32, 3, 0,
     ];
@@ -95,6 +95,50 @@ fn a_snapshot_is_applied_once() {
     let seen = world.header().unwrap();
     assert_eq!(seen, header(9));
     assert_eq!((seen.waited.duration(), seen.early.duration()), (Some(std::time::Duration::from_millis(10)), None));
+}
+
+#[test]
+fn a_record_like_the_one_before_takes_two_bits_beside_its_rows() {
+    let mut world = world();
+    let hp = |hp| words(|to| Health { hp }.encode(to));
+    let mut writer = SnapshotWriter::new();
+    let shape = SnapshotShape::new(world.layout(), MAX);
+    let indices = [0, 1, 2, 4, 20, 60, 3];
+    writer.start(&header(1), shape, 1150);
+    let (one, bits) = hp(1);
+    for index in indices {
+        assert!(writer.fresh(index, 1, false, 0b10, |_| Row { words: &one, bits }));
+    }
+    world.apply(writer.finish(), |_| {}).unwrap();
+    writer.start(&header(2), shape, 1150);
+    let mut took = Vec::new();
+    for index in indices {
+        let before = writer.remaining_bits();
+        let (words, bits) = hp(index as u8 + 10);
+        assert!(writer.update(index, 0b10, |_| Some(Row { words: &words, bits })));
+        took.push(before - writer.remaining_bits() - 7);
+    }
+    // The first says its columns and closes the globals. Then come the next ones, one a little and one just near enough further
+    // on, and two that are named.
+    assert_eq!(took, [1 + 1 + 3 + 5 + 1, 2, 2, 7, 7, 10, 10]);
+    world.apply(writer.finish(), |_| {}).unwrap();
+    let seen = indices.map(|index| world.get(Entity { index, generation: 1 }, HP).unwrap().hp);
+    assert_eq!(seen, indices.map(|index| index as u8 + 10));
+    // A column that is gone is no row like the one before, and makes no new kind.
+    writer.start(&header(3), shape, 1150);
+    let (words, bits) = hp(5);
+    let row = Row { words: &words, bits };
+    writer.update(0, 0b10, |_| Some(row));
+    writer.update(1, 0b10, |_| None);
+    writer.update(2, 0b10, |_| Some(row));
+    world.apply(writer.finish(), |_| {}).unwrap();
+    let has = [0, 1, 2].map(|index| world.get(Entity { index, generation: 1 }, HP).map(|health| health.hp));
+    assert_eq!(has, [Some(5), None, Some(5)]);
+    // Like the one before, where there is none before.
+    writer.start(&header(4), shape, 1150);
+    let mut bytes = writer.finish().to_vec();
+    (bytes[19], bytes[26]) = (1, 0b0100);
+    assert_eq!(world.apply(&bytes, |_| {}), Err(SnapshotError::Op));
 }
 
 #[test]

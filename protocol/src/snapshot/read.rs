@@ -1,6 +1,6 @@
 //! Unpacking, with every bound checked: the bytes come from outside.
 
-use super::{COUNTS_AT, GENERATION_BITS, HEADER_BYTES, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE};
+use super::{COUNTS_AT, GENERATION_BITS, HEADER_BYTES, NEAR_BITS, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE};
 use super::{Lapse, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
 use crate::bits::{BitReader, Truncated};
 use crate::layout::{WireBlob, WireColumn};
@@ -152,12 +152,14 @@ impl<'a> SnapshotReader<'a> {
                 each(Item::Global { global, row })?;
             }
         }
+        let (mut next, mut usual) = (0, None);
         for _ in 0..self.records {
-            let index = from.read(shape.index_bits)? as u32;
+            let index = index(&mut from, next, shape.index_bits)?;
             if index >= max_entities {
                 return Err(SnapshotError::Index(index));
             }
-            record(&mut from, index, &layout.columns, &mut each)?;
+            next = index + 1;
+            record(&mut from, index, &layout.columns, &mut usual, &mut each)?;
         }
         for _ in 0..self.cues {
             each(Item::Cue { event: cue(&mut from, layout)? })?;
@@ -166,19 +168,44 @@ impl<'a> SnapshotReader<'a> {
     }
 }
 
+/// Which entity a record is of; `next` is one more than that of the record before.
+fn index(from: &mut BitReader<'_>, next: u32, index_bits: u32) -> Result<u32, Truncated> {
+    match (from.read_bool()?, next) {
+        (false, next) => Ok(next),
+        (true, next) if !from.read_bool()? => Ok(next + 1 + from.read(NEAR_BITS)? as u32),
+        (true, _) => Ok(from.read(index_bits)? as u32),
+    }
+}
+
+/// `usual` has the columns of the last full update record.
 fn record<'a>(
     from: &mut BitReader<'a>,
     index: u32,
     columns: &[WireColumn],
+    usual: &mut Option<u32>,
     each: &mut impl FnMut(Item<'a>) -> Result<(), SnapshotError>,
 ) -> Result<(), SnapshotError> {
     let mask_bits = columns.len() as u32;
+    if from.read_bool()? {
+        each(Item::Update { index })?;
+        for column in set_bits(usual.ok_or(SnapshotError::Op)?) {
+            let row = Some(row(from, index, &columns[column])?);
+            each(Item::Column { index, column, row })?;
+        }
+        return Ok(());
+    }
     match from.read(OP_BITS)? {
         OP_UPDATE => {
             each(Item::Update { index })?;
-            for column in set_bits(from.read(mask_bits)? as u32) {
+            let mask = from.read(mask_bits)? as u32;
+            let mut full = true;
+            for column in set_bits(mask) {
                 let row = if from.read_bool()? { Some(row(from, index, &columns[column])?) } else { None };
+                full &= row.is_some();
                 each(Item::Column { index, column, row })?;
+            }
+            if full {
+                *usual = Some(mask);
             }
         }
         OP_FRESH => {

@@ -1,6 +1,8 @@
 //! Packing: one writer per front-end, used for one client after the other.
 
-use super::{COUNTS_AT, GENERATION_BITS, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape};
+use super::{
+    COUNTS_AT, GENERATION_BITS, NEAR_BITS, OP_BITS, OP_FRESH, OP_GONE, OP_UPDATE, SNAPSHOT_TAG, SnapshotHeader, SnapshotShape,
+};
 use crate::bits::{BitWriter, Mark, Row};
 use crate::limits::MAX_SNAPSHOT_BYTES;
 
@@ -16,6 +18,17 @@ pub struct SnapshotWriter {
     records: u16,
     cues: u8,
     globals_written: bool,
+    /// One more than the index of the record before.
+    next_index: u32,
+    /// Columns of the last full update record.
+    usual: Option<u32>,
+}
+
+/// A record that may yet be taken back.
+#[derive(Clone, Copy)]
+struct Begun {
+    mark: Mark,
+    index: u32,
 }
 
 impl SnapshotWriter {
@@ -28,6 +41,8 @@ impl SnapshotWriter {
             records: 0,
             cues: 0,
             globals_written: false,
+            next_index: 0,
+            usual: None,
         }
     }
 
@@ -38,6 +53,7 @@ impl SnapshotWriter {
         self.records = 0;
         self.cues = 0;
         self.globals_written = false;
+        (self.next_index, self.usual) = (0, None);
         self.bits.clear();
         self.bits.write(u64::from(SNAPSHOT_TAG), 8);
         self.bits.write(u64::from(header.stay), 8);
@@ -75,18 +91,27 @@ impl SnapshotWriter {
     /// Writes what changed of an entity that the client knows: for each wire column in `mask` its row, or that it has
     /// none.
     pub fn update<'r>(&mut self, index: u32, mask: u32, mut row: impl FnMut(usize) -> Option<Row<'r>>) -> bool {
-        let mark = self.record(index, OP_UPDATE);
+        let begun = self.begin(index);
+        let full = set_bits(mask).all(|column| row(column).is_some());
+        if full && self.usual == Some(mask) {
+            self.bits.write_bool(true);
+            for row in set_bits(mask).filter_map(row) {
+                self.bits.append(row);
+            }
+            return self.record_fits(begun);
+        }
+        self.op(OP_UPDATE);
         self.bits.write(u64::from(mask), self.shape.columns);
         for column in set_bits(mask) {
-            match row(column) {
-                Some(row) => {
-                    self.bits.write_bool(true);
-                    self.bits.append(row);
-                }
-                None => self.bits.write_bool(false),
-            }
+            let row = row(column);
+            self.bits.write_bool(row.is_some());
+            row.into_iter().for_each(|row| self.bits.append(row));
         }
-        self.record_fits(mark)
+        let fits = self.record_fits(begun);
+        if fits && full {
+            self.usual = Some(mask);
+        }
+        fits
     }
 
     /// Writes an entity that the client may not know, with the rows of all wire columns in `mask`; it has no others.
@@ -98,20 +123,22 @@ impl SnapshotWriter {
         mask: u32,
         mut row: impl FnMut(usize) -> Row<'r>,
     ) -> bool {
-        let mark = self.record(index, OP_FRESH);
+        let begun = self.begin(index);
+        self.op(OP_FRESH);
         self.bits.write(u64::from(generation), GENERATION_BITS);
         self.bits.write_bool(mine);
         self.bits.write(u64::from(mask), self.shape.columns);
         for column in set_bits(mask) {
             self.bits.append(row(column));
         }
-        self.record_fits(mark)
+        self.record_fits(begun)
     }
 
     /// Writes that the client no longer sees an entity.
     pub fn gone(&mut self, index: u32) -> bool {
-        let mark = self.record(index, OP_GONE);
-        self.record_fits(mark)
+        let begun = self.begin(index);
+        self.op(OP_GONE);
+        self.record_fits(begun)
     }
 
     /// Writes an unreliable event of this tick. No record may follow.
@@ -160,20 +187,38 @@ impl SnapshotWriter {
         }
     }
 
+    /// Begins a record and says of which entity it is.
     #[inline]
-    fn record(&mut self, index: u32, op: u64) -> Mark {
+    fn begin(&mut self, index: u32) -> Begun {
         debug_assert!(self.cues == 0, "records come before cues");
         self.close_globals();
-        let mark = self.bits.mark();
-        self.bits.write(u64::from(index), self.shape.index_bits);
-        self.bits.write(op, OP_BITS);
-        mark
+        let begun = Begun { mark: self.bits.mark(), index };
+        let further = index.wrapping_sub(self.next_index);
+        if further == 0 {
+            self.bits.write_bool(false);
+        } else if further <= 1 << NEAR_BITS {
+            self.bits.write(0b01, 2);
+            self.bits.write(u64::from(further - 1), NEAR_BITS);
+        } else {
+            self.bits.write(0b11, 2);
+            self.bits.write(u64::from(index), self.shape.index_bits);
+        }
+        begun
     }
 
     #[inline]
-    fn record_fits(&mut self, mark: Mark) -> bool {
-        let fits = self.records < u16::MAX && self.fits(mark);
-        self.records += u16::from(fits);
+    fn op(&mut self, op: u64) {
+        self.bits.write_bool(false);
+        self.bits.write(op, OP_BITS);
+    }
+
+    #[inline]
+    fn record_fits(&mut self, begun: Begun) -> bool {
+        let fits = self.records < u16::MAX && self.fits(begun.mark);
+        if fits {
+            self.records += 1;
+            self.next_index = begun.index.wrapping_add(1);
+        }
         fits
     }
 

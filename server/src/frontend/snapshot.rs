@@ -15,8 +15,8 @@ use super::counters::{self as count, Counters};
 use super::session::Live;
 use super::zone_view::{EntityView, ZoneView};
 
-/// Bits of a record beside its index and rows: what it is, and a mask of columns.
-const RECORD_BITS: usize = 2;
+/// Bits of generation and owner of an entity that a client does not have.
+const FRESH_BITS: usize = 33;
 /// Weight of an entity of the client's own.
 const OWN_WEIGHT: f32 = 8.0;
 /// Distance at which an entity's weight has halved.
@@ -36,6 +36,8 @@ struct Candidate {
     weight: f32,
     index: u32,
     visible: u32,
+    /// The most that it may take.
+    bits: u32,
     what: What,
 }
 
@@ -83,18 +85,19 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Finds what the client lacks; returns the bits that it would take.
+    /// Finds what the client lacks, in the order of the indices; returns the bits that it would take at most.
     fn collect(&mut self, view: &ZoneView, live: &Live) -> usize {
         self.candidates.clear();
-        let base = view.shape.index_bits as usize + RECORD_BITS;
-        let mut bits = 0;
+        let base = view.shape.record_bits();
+        let mut total = 0;
         for (i, entity) in view.entities().iter().enumerate() {
             let index = i as u32;
             let (visible, distance_squared) = visible(view, entity, live);
             if visible == 0 {
                 if live.baselines.need_gone(index) {
-                    self.candidates.push(Candidate { weight: GONE_WEIGHT, index, visible: 0, what: What::Gone });
-                    bits += base;
+                    let (weight, bits) = (GONE_WEIGHT, base as u32);
+                    self.candidates.push(Candidate { weight, index, visible: 0, bits, what: What::Gone });
+                    total += base;
                 }
                 continue;
             }
@@ -106,7 +109,7 @@ impl SnapshotBuilder {
             };
             let mut weight: f32 = 0.0;
             let mut rest = mask;
-            bits += base + view.shape.columns as usize + if what == What::Fresh { 33 } else { 0 };
+            let mut bits = base + view.shape.columns as usize + if what == What::Fresh { FRESH_BITS } else { 0 };
             while rest != 0 {
                 let wire = rest.trailing_zeros() as usize;
                 rest &= rest - 1;
@@ -115,17 +118,27 @@ impl SnapshotBuilder {
             }
             let own = if entity.owner == live.session { OWN_WEIGHT } else { 1.0 };
             let far = if distance_squared.is_finite() { distance_squared.sqrt() / HALF_WEIGHT_DISTANCE } else { 1.0 };
-            self.candidates.push(Candidate { weight: weight * own / (1.0 + far), index, visible, what });
+            let weight = weight * own / (1.0 + far);
+            self.candidates.push(Candidate { weight, index, visible, bits: bits as u32, what });
+            total += bits;
         }
-        bits
+        total
     }
 
-    /// Not all will fit: everything waiting gains weight, and the heaviest come first.
+    /// Not all will fit: everything waiting gains weight, and the heaviest come first. Those of them that surely fit come in the order
+    /// of their indices, in which a record takes the least.
     fn by_weight(&mut self, baselines: &mut Baselines) {
         for candidate in &mut self.candidates {
             candidate.weight = baselines.wait(candidate.index, candidate.weight);
         }
         self.candidates.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight));
+        let room = self.writer.remaining_bits();
+        let ends = self.candidates.iter().scan(0, |end, candidate| {
+            *end += candidate.bits as usize;
+            Some(*end)
+        });
+        let sure = ends.take_while(|end| *end <= room).count();
+        self.candidates[..sure].sort_unstable_by_key(|candidate| candidate.index);
     }
 
     fn write(&mut self, view: &ZoneView, live: &mut Live, counts: &mut Counters) {
@@ -146,7 +159,7 @@ impl SnapshotBuilder {
                     What::Gone => self.writer.gone(index),
                 };
             match (fits, what) {
-                (false, _) => full = full || self.writer.remaining_bits() < view.shape.index_bits as usize + RECORD_BITS,
+                (false, _) => full = full || self.writer.remaining_bits() < view.shape.record_bits(),
                 (true, What::Gone) => live.baselines.sent_gone(index),
                 (true, _) => live.baselines.sent(index, entity.generation, visible),
             }
