@@ -17,7 +17,7 @@ pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
     ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_MIB_MAX,
-    INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX, SIMS_MAX, TICK_HZ_MAX,
+    INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX, REWIND_MS_MAX, SIMS_MAX, TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -41,6 +41,10 @@ sims = 2
 
 # Ticks a second, 1 to 240. When it is left out, the game's own rate holds.
 # tick_hz = 30
+
+# How far back in time a shot may be judged by what its shooter saw, in milliseconds, 0 to 10000. A player whose view is older than that
+# shoots at where the others were so long ago.
+rewind_ms = 250
 
 # Memory of all worlds together, in MiB of /dev/shm, taken at the start.
 arena_mib = 512
@@ -151,6 +155,8 @@ pub struct Config {
     pub sims: u32,
     /// Ticks a second; the game's own rate when absent.
     pub tick_hz: Option<u32>,
+    /// Milliseconds that a player's view may lie back when a hit is decided by it.
+    pub rewind_ms: u32,
     /// Size of the arena in MiB.
     pub arena_mib: u32,
     /// Size of the players' inboxes together in MiB.
@@ -339,6 +345,7 @@ impl Default for Config {
             frontends: 2,
             sims: 2,
             tick_hz: None,
+            rewind_ms: 250,
             arena_mib: 512,
             inbox_mib: 32,
             max_matches: 512,
@@ -409,6 +416,7 @@ impl Config {
         check_range("frontends", self.frontends, 1, FRONTENDS_MAX)?;
         check_range("sims", self.sims, 1, SIMS_MAX)?;
         check_range("tick_hz", self.tick_hz.unwrap_or(1), 1, TICK_HZ_MAX)?;
+        check_range("rewind_ms", self.rewind_ms, 0, REWIND_MS_MAX)?;
         check_range("arena_mib", self.arena_mib, ARENA_MIB_MIN, ARENA_MIB_MAX)?;
         check_range("max_matches", self.max_matches, 1, MATCHES_MAX)?;
         let inboxes_mib = (u64::from(self.max_matches) * MATCH_INBOX_BYTES_MIN).div_ceil(1 << 20) as u32;

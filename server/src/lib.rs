@@ -22,6 +22,7 @@ pub mod prelude;
 mod run;
 pub mod run_dir;
 pub mod sim;
+#[rustfmt::skip] // laid out to be read on one page
 pub mod skirmish;
 pub mod status;
 pub mod stop_signal;

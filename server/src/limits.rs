@@ -19,6 +19,8 @@ pub const FRONTENDS_MAX: u32 = SOCKET_SLOTS as u32;
 pub const SIMS_MAX: u32 = 16;
 /// Fastest tick rate that can be configured.
 pub const TICK_HZ_MAX: u32 = 240;
+/// Longest time that a player's view may lie back: the window of roots is shorter at most tick rates.
+pub const REWIND_MS_MAX: u32 = 10_000;
 /// Smallest arena that holds a world worth running.
 pub const ARENA_MIB_MIN: u32 = 16;
 /// Largest arena: page handles have no room for more.

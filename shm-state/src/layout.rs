@@ -224,6 +224,10 @@ shared! {
         pub capacity: u32,
         /// Entities that fit.
         pub max_entities: u32,
+        /// Milliseconds that a player's view may lie back when a hit is decided by it.
+        pub rewind_ms: u32,
+        /// Zero.
+        pub reserved: u32,
         /// Byte offset of the zone's data area in `inbox.net`, from its data start.
         pub inbox_offset: u64,
         /// Bytes of that area, a power of two.

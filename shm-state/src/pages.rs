@@ -126,7 +126,7 @@ pub enum AdoptError {
 
 impl Pages {
     fn empty(world: Rc<World>, zone: usize, incarnation: u64, logical_pages: u32, published: Published) -> Self {
-        let writer = RefCell::new(Writer::new(zone, incarnation, logical_pages, published));
+        let writer = Box::new(RefCell::new(Writer::new(zone, incarnation, logical_pages, published)));
         let behind = Behind::Zone { world: Rc::clone(&world), writer };
         let sheet = Rc::new(Sheet::new(logical_pages, zeros(), behind));
         Self { world, zone, sheet, pasts: RefCell::default() }

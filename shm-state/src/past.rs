@@ -57,7 +57,7 @@ impl PastPages {
     pub(crate) fn new(world: Rc<World>, logical_pages: u32) -> Self {
         let tree = Tree::new(logical_pages as usize);
         let moment = Moment { world, tree, root: RefCell::new(None), seen: RefCell::default() };
-        Self { sheet: Rc::new(Sheet::new(logical_pages, std::ptr::null_mut(), Behind::Past(moment))) }
+        Self { sheet: Rc::new(Sheet::new(logical_pages, std::ptr::null_mut(), Behind::Past(Box::new(moment)))) }
     }
 
     /// The commit that is shown.

@@ -29,9 +29,9 @@ pub(crate) struct Slot {
 /// What is behind the pages.
 pub(crate) enum Behind {
     /// A zone that this process owns.
-    Zone { world: Rc<World>, writer: RefCell<Writer> },
+    Zone { world: Rc<World>, writer: Box<RefCell<Writer>> },
     /// A zone at an earlier tick.
-    Past(Moment),
+    Past(Box<Moment>),
     /// Memory of this process.
     Heap(Heap),
 }

@@ -192,6 +192,24 @@ impl<T: Plain> Table<T> {
         Some(unsafe { &mut *Self::row_in(page, index).cast_mut() })
     }
 
+    /// Two different present rows, for writing both.
+    ///
+    /// # Panics
+    /// When they are one row.
+    pub fn pair_mut(&mut self, a: u32, b: u32) -> Option<[&mut T; 2]> {
+        assert_ne!(a, b, "two rows");
+        self.get_mut(a)?;
+        self.get_mut(b)?;
+        let place = |row: u32| {
+            let (page, index) = self.place(row)?;
+            Some(Self::row_in(self.pages.write(page), index).cast_mut())
+        };
+        let (a, b) = (place(a)?, place(b)?);
+        // SAFETY: both are present rows of private pages (`get_mut` above), different ones, so they do not overlap, and `&mut self`
+        // excludes other references to them.
+        Some(unsafe { [&mut *a, &mut *b] })
+    }
+
     /// Puts a row in place; its padding is undefined until [`Table::for_touched`]. `false` when the index is beyond the table.
     pub fn insert(&mut self, row: u32, value: T) -> bool {
         let Some((page, index)) = self.place(row) else { return false };
@@ -283,32 +301,42 @@ impl<T: Plain> Table<T> {
     ///
     /// Reads the row where it lies now; the returned place must be asked for again after any write.
     pub fn raw(&self) -> RawTable<T> {
-        RawTable { pages: Rc::clone(&self.pages), at: self.at, rows: PhantomData }
+        RawTable { table: Self { pages: Rc::clone(&self.pages), at: self.at, rows: PhantomData } }
     }
 }
 
-/// A table for joins: hands out places row by row, without borrowing the table.
+/// A table for joins and indices: hands out places row by row, without borrowing the table.
 pub struct RawTable<T> {
-    pages: Rc<Sheet>,
-    at: TableAt,
-    rows: PhantomData<T>,
+    table: Table<T>,
 }
 
 impl<T: Plain> RawTable<T> {
+    /// The rows at a place.
+    ///
+    /// # Panics
+    /// When the place was declared for rows of another size.
+    pub fn on(pages: &impl Rows, at: TableAt) -> Self {
+        assert_eq!(at.row_bytes as usize, size_of::<T>(), "the table was declared for rows of this size");
+        Self { table: Table { pages: Rc::clone(pages.sheet()), at, rows: PhantomData } }
+    }
+
     /// Where a present row may be read now.
+    #[inline]
     pub fn read(&self, row: u32) -> Option<*const T> {
-        if row >= self.at.rows {
-            return None;
-        }
-        let (page, index) = (self.at.base + row / Table::<T>::PER_PAGE, row % Table::<T>::PER_PAGE);
-        let page = self.pages.read(page);
+        let (page, index) = self.table.place(row)?;
+        let page = self.table.pages.read(page);
         Table::<T>::present_in(page, index).then(|| Table::<T>::row_in(page, index))
     }
 
     /// Where a present row may be written; copies its page at the first write of the tick.
     pub fn write(&self, row: u32) -> Option<*mut T> {
         self.read(row)?;
-        let (page, index) = (self.at.base + row / Table::<T>::PER_PAGE, row % Table::<T>::PER_PAGE);
-        Some(Table::<T>::row_in(self.pages.write(page), index).cast_mut())
+        let (page, index) = self.table.place(row)?;
+        Some(Table::<T>::row_in(self.table.pages.write(page), index).cast_mut())
+    }
+
+    /// The first present row at or after an index.
+    pub fn next_present(&self, from: u32) -> Option<u32> {
+        self.table.next_present(from)
     }
 }

@@ -42,7 +42,8 @@ impl Field {
             } else if ["q", "sync"].iter().any(|name| attribute.path().is_ident(name)) {
                 return Err(syn::Error::new_spanned(attribute, "this attribute has no meaning here"));
             } else if attribute.path().is_ident("interp") {
-                return Err(crate::state::later(attribute));
+                let message = "#[interp] is for a whole column: write it above the field of the state struct";
+                return Err(syn::Error::new_spanned(attribute, message));
             }
         }
         let explicit = coding.is_some();

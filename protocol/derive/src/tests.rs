@@ -158,7 +158,7 @@ fn codings() {
     );
     check(
         component::derive,
-        "not available yet",
+        "write it above the field of the state struct",
         parse_quote!(
             struct A {
                 #[interp(lerp)]
@@ -305,64 +305,145 @@ fn states() {
             }
         ),
     );
-    check(
-        state::derive,
-        "not available yet",
-        parse_quote!(
-            struct World {
-                #[sync(all, rate = 2)]
-                a: Column<Body>,
-            }
+    let refused: [(&str, DeriveInput); 12] = [
+        (
+            "one #[keep] is enough",
+            parse_quote!(
+                struct W {
+                    #[keep(1)]
+                    #[keep(2)]
+                    a: Column<Body>,
+                }
+            ),
         ),
-    );
-    check(
-        state::derive,
-        "not available yet",
-        parse_quote!(
-            struct World {
-                #[sync(all, once)]
-                a: Column<Body>,
-            }
+        (
+            "expected #[predict(owner)]",
+            parse_quote!(
+                struct W {
+                    #[sync(all)]
+                    #[predict(all)]
+                    a: Column<Body>,
+                }
+            ),
         ),
-    );
-    check(
-        state::derive,
-        "not available yet",
-        parse_quote!(
-            struct World {
-                #[predict(owner)]
-                a: Column<Body>,
-            }
+        (
+            "add #[sync(..)]",
+            parse_quote!(
+                struct W {
+                    #[predict(owner)]
+                    a: Column<Body>,
+                }
+            ),
         ),
-    );
-    check(
-        state::derive,
-        "not available yet",
-        parse_quote!(
-            struct World {
-                #[keep(400)]
-                a: Column<Body>,
-            }
+        (
+            "add #[sync(..)]",
+            parse_quote!(
+                struct W {
+                    #[interp(lerp)]
+                    a: Column<Body>,
+                }
+            ),
         ),
-    );
-    check(
-        state::derive,
-        "not available yet",
-        parse_quote!(
-            struct World {
-                #[max(24)]
-                a: Column<Body>,
-            }
+        (
+            "expected `lerp` or `snap_over",
+            parse_quote!(
+                struct W {
+                    #[sync(all)]
+                    #[interp(slow)]
+                    a: Column<Body>,
+                }
+            ),
         ),
-    );
-    check(
-        state::derive,
-        "not available yet",
+        (
+            "only a Column can be predicted",
+            parse_quote!(
+                struct W {
+                    #[sync(all)]
+                    #[predict(owner)]
+                    a: Global<Body>,
+                }
+            ),
+        ),
+        (
+            "take the #[sync] away",
+            parse_quote!(
+                struct W {
+                    #[sync(all)]
+                    a: Seats<Body>,
+                }
+            ),
+        ),
+        (
+            "can be looked back to",
+            parse_quote!(
+                struct W {
+                    #[keep(400)]
+                    a: Timers<Later>,
+                }
+            ),
+        ),
+        (
+            "is for a field of type Blobs",
+            parse_quote!(
+                struct W {
+                    #[max(24)]
+                    a: Column<Body>,
+                }
+            ),
+        ),
+        (
+            "say how long a blob may be",
+            parse_quote!(
+                struct W {
+                    #[sync(all)]
+                    a: Blobs<str>,
+                }
+            ),
+        ),
+        (
+            "say what the grid is of",
+            parse_quote!(
+                struct W {
+                    a: Grid,
+                }
+            ),
+        ),
+        (
+            "`body` is no Column of this struct",
+            parse_quote!(
+                struct W {
+                    #[index(body.pos, cell = 8.0)]
+                    a: Grid,
+                }
+            ),
+        ),
+    ];
+    for (wanted, code) in refused {
+        check(state::derive, wanted, code);
+    }
+    for code in [
         parse_quote!(
-            struct World {
+            struct W {
+                body: Column<Body>,
                 #[index(body.pos)]
                 a: Grid,
             }
         ),
-    );
+        parse_quote!(
+            struct W {
+                body: Column<Body>,
+                #[index(body, cell = 8.0)]
+                a: Grid,
+            }
+        ),
+        parse_quote!(
+            struct W {
+                body: Column<Body>,
+                #[index(body.pos, size = 8.0)]
+                a: Grid,
+            }
+        ),
+    ] {
+        check(state::derive, "expected #[index(column.field, cell = size)]", code);
+    }
 }

@@ -183,7 +183,7 @@ impl Clients {
         if !self.zones.contains_key(&slot) {
             let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
             let description = (self.describe)(limits).ok().filter(|d| d.tables_hash == entry.tables_hash)?;
-            let link = ZoneLink::new(self.inbox.memory(), slot, entry, ZoneView::new(slot, description))?;
+            let link = ZoneLink::new(self.inbox.memory(), slot, entry, ZoneView::new(slot, description, entry.tick_hz))?;
             self.zones.insert(slot, link);
         }
         self.zones.get_mut(&slot).filter(|z| z.entry.incarnation == entry.incarnation)

@@ -8,6 +8,7 @@ mod clients;
 pub mod counters;
 mod desk;
 mod meter;
+mod pace;
 mod serve;
 mod session;
 mod snapshot;

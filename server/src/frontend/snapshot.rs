@@ -114,7 +114,7 @@ impl SnapshotBuilder {
                 let wire = rest.trailing_zeros() as usize;
                 rest &= rest - 1;
                 weight = weight.max(view.priorities[wire]);
-                bits += 1 + view.description().wire.columns[wire].bits as usize;
+                bits += 1 + view.row(i, wire).bits as usize;
             }
             let own = if entity.owner == live.session { OWN_WEIGHT } else { 1.0 };
             let far = if distance_squared.is_finite() { distance_squared.sqrt() / HALF_WEIGHT_DISTANCE } else { 1.0 };

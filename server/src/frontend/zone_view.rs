@@ -3,16 +3,20 @@
 //! A row is encoded once, when its page has changed, and every client gets the same bits. Whether a row changed is decided by its
 //! encoding, so what is not synced, and differences below a quantum, cost nothing on the wire.
 
+use std::ops::Range;
+
 use ringfort_protocol::bits::{BitWriter, Row};
 use ringfort_protocol::layout::WireColumn;
-use ringfort_protocol::schema::{ColumnSchema, Sync, encode_row};
+use ringfort_protocol::schema::{ColumnSchema, FieldKind, Sync, encode_row, length_bits};
 use ringfort_protocol::snapshot::SnapshotShape;
+use ringfort_shm_state::blobs::BlobId;
 use ringfort_shm_state::layout::{EntityRow, EventRow, RootHead, ZoneMeta};
 use ringfort_shm_state::memory::Page;
 use ringfort_shm_state::mirror::{Mirror, MirrorError, Refreshed, row_in};
 use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
 
+use super::pace::Pace;
 use crate::game::Description;
 
 /// One entity, as far as deciding who sees it goes.
@@ -20,6 +24,8 @@ use crate::game::Description;
 pub struct EntityView {
     /// Generation that lives here; 0 for nobody.
     pub generation: u32,
+    /// Wire columns with a change that is held back.
+    late: u32,
     /// Wire columns that it has.
     pub present: u32,
     /// The latest of its columns' changes.
@@ -32,7 +38,7 @@ pub struct EntityView {
     pub owner: u64,
 }
 
-const NOBODY: EntityView = EntityView { generation: 0, present: 0, newest: 0, x: f32::NAN, y: f32::NAN, owner: 0 };
+const NOBODY: EntityView = EntityView { generation: 0, late: 0, present: 0, newest: 0, x: f32::NAN, y: f32::NAN, owner: 0 };
 
 /// Columns that are seen within a distance.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +99,11 @@ pub struct ZoneView {
     globals_rows: Vec<Vec<u64>>,
     cues: Vec<Cue>,
     sessions_changed: bool,
+    /// When changes of each wire column and of each synced global are sent.
+    paces: Vec<Pace>,
+    globals_paces: Vec<Pace>,
+    /// Entities that took an index over from another since the view was refreshed last.
+    reborn: Vec<u32>,
     scratch: Scratch,
 }
 
@@ -103,8 +114,8 @@ struct Scratch {
 }
 
 impl ZoneView {
-    /// An empty view of a zone slot.
-    pub fn new(slot: usize, description: Description) -> Self {
+    /// An empty view of a zone slot that makes so many ticks a second.
+    pub fn new(slot: usize, description: Description, hz: u32) -> Self {
         let wire = &description.wire;
         let columns = &description.schema.columns;
         let sync_mask = |want: fn(Sync) -> bool| {
@@ -123,8 +134,11 @@ impl ZoneView {
         let (mut offsets, mut stride) = (Vec::new(), 0);
         for column in &wire.columns {
             offsets.push(stride);
-            stride += column.words as usize;
+            stride += words_of(column);
         }
+        let pace = |c: &WireColumn, all: &[ColumnSchema]| Pace::new(&all[usize::from(c.schema_index)], hz);
+        let paces = wire.columns.iter().map(|c| pace(c, columns)).collect();
+        let globals_paces = wire.globals.iter().map(|g| pace(g, &description.schema.globals)).collect();
         let priority = |c: &WireColumn| description.priorities[usize::from(c.schema_index)];
         Self {
             mirror: Mirror::new(slot),
@@ -144,6 +158,9 @@ impl ZoneView {
             globals_rows: wire.globals.iter().map(|g| vec![0; g.words as usize]).collect(),
             cues: Vec::new(),
             sessions_changed: false,
+            paces,
+            globals_paces,
+            reborn: Vec::new(),
             scratch: Scratch::default(),
             description,
         }
@@ -186,7 +203,11 @@ impl ZoneView {
     pub fn row(&self, index: usize, wire: usize) -> Row<'_> {
         let at = index * self.stride + self.offsets[wire];
         let column = &self.description.wire.columns[wire];
-        Row { words: &self.rows[at..at + column.words as usize], bits: column.bits }
+        let words = &self.rows[at..at + words_of(column)];
+        match words.split_first() {
+            Some((bits, words)) if column.blob.is_some() => Row { words, bits: *bits as u32 },
+            _ => Row { words, bits: column.bits },
+        }
     }
 
     /// An encoded global.
@@ -219,22 +240,26 @@ impl ZoneView {
     /// Brings the view to the newest commit.
     pub fn refresh(&mut self, world: &World) -> Result<Refreshed, MirrorError> {
         self.sessions_changed = false;
+        let since = self.mirror.head().map_or(0, |h| h.tick);
         let refreshed = self.mirror.refresh(world)?;
         if refreshed == Refreshed::OtherMatch {
             self.entities.clear();
             self.changed.clear();
             self.rows.clear();
             self.globals_changed.fill(0);
+            self.paces.iter_mut().chain(&mut self.globals_paces).for_each(Pace::clear);
         }
         if refreshed != Refreshed::Same {
             let tick = self.mirror.head().map_or(0, |h| h.tick);
-            self.apply_changes(tick);
+            let since = if refreshed == Refreshed::OtherMatch { 0 } else { since };
+            self.apply_changes(since, tick);
             self.collect_cues();
         }
         Ok(refreshed)
     }
 
-    fn apply_changes(&mut self, tick: u32) {
+    fn apply_changes(&mut self, since: u32, tick: u32) {
+        self.reborn.clear();
         // The mirror is set aside so that its pages can be read while the rest of the view is written.
         let mirror = std::mem::replace(&mut self.mirror, Mirror::new(0));
         for change in mirror.changes() {
@@ -248,13 +273,57 @@ impl ZoneView {
             let rows = table.per_page.min(table.rows - first);
             match part {
                 Part::Entities => self.entities_page(&table, first, rows, after),
-                Part::Column { wire } => self.column_page(&table, wire, first, rows, before, after, tick),
-                Part::Global { wire } => self.global_page(&table, wire, after, tick),
+                Part::Column { wire } => {
+                    self.column_page(&mirror, &table, wire, first..first + rows, (before, after), (since, tick))
+                }
+                Part::Global { wire } => self.global_page(&table, wire, after, (since, tick)),
                 Part::Sessions => self.sessions_changed = true,
                 Part::Other => {}
             }
         }
+        self.let_pass(&mirror, since, tick);
         self.mirror = mirror;
+    }
+
+    /// Sends what was held back and is not any longer, and all of an entity that took over the index of another.
+    fn let_pass(&mut self, mirror: &Mirror, since: u32, tick: u32) {
+        let mut paces = std::mem::take(&mut self.paces);
+        for (wire, pace) in paces.iter_mut().enumerate().filter(|(_, pace)| !pace.is_free()) {
+            pace.release(since, tick, |entity| self.send_late(mirror, entity, wire, tick));
+            for at in 0..self.reborn.len() {
+                self.send_late(mirror, self.reborn[at], wire, tick);
+            }
+        }
+        self.paces = paces;
+        let mut paces = std::mem::take(&mut self.globals_paces);
+        for (wire, pace) in paces.iter_mut().enumerate().filter(|(_, pace)| !pace.is_free()) {
+            pace.release(since, tick, |_| {
+                let table = self.description.globals[usize::from(self.description.wire.globals[wire].schema_index)];
+                self.send_global(wire, row_in(mirror.page(table.base), &table, 0), tick);
+            });
+        }
+        self.globals_paces = paces;
+    }
+
+    /// Brings the encoding of one row to what the mirror has now.
+    fn send_late(&mut self, mirror: &Mirror, entity: u32, wire: usize, tick: u32) {
+        let table = self.description.columns[usize::from(self.description.wire.columns[wire].schema_index)];
+        let page = mirror.page(table.base + entity / table.per_page);
+        let row = row_in(page, &table, entity % table.per_page);
+        let view = &mut self.entities[entity as usize];
+        view.late &= !(1 << wire);
+        let present = view.present >> wire & 1 == 1;
+        if let Some(row) = row.filter(|_| present)
+            && self.encode(mirror, entity as usize, wire, row)
+        {
+            self.note_change(entity as usize, wire, tick);
+        }
+    }
+
+    fn note_change(&mut self, index: usize, wire: usize, tick: u32) {
+        self.entities[index].newest = tick;
+        let columns = self.offsets.len();
+        self.changed[index * columns + wire] = tick;
     }
 
     fn reserve(&mut self, entities: usize) {
@@ -273,53 +342,98 @@ impl ZoneView {
             self.reserve(index + 1);
             let entity = &mut self.entities[index];
             let generation = if row.alive == 1 { row.generation } else { 0 };
+            if generation != 0 && entity.generation != 0 && generation != entity.generation {
+                self.reborn.push(index as u32);
+            }
             (entity.generation, entity.owner) = (generation, row.owner);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, and each is another thing")]
-    fn column_page(&mut self, table: &TableAt, wire: usize, first: u32, rows: u32, before: &Page, after: &Page, tick: u32) {
+    /// Takes in a page of a column: `rows` is which rows it holds, and the pair what it was and is.
+    fn column_page(
+        &mut self,
+        mirror: &Mirror,
+        table: &TableAt,
+        wire: usize,
+        rows: Range<u32>,
+        (before, after): (&Page, &Page),
+        (since, tick): (u32, u32),
+    ) {
         let schema_index = self.description.wire.columns[wire].schema_index;
         let position = self.position.filter(|(column, _)| *column == schema_index).map(|(_, offset)| offset as usize);
-        for i in 0..rows {
+        let free = self.paces[wire].is_free();
+        for i in 0..rows.end - rows.start {
             let (old, new) = (row_in(before, table, i), row_in(after, table, i));
             if old == new {
                 continue;
             }
-            let index = (first + i) as usize;
+            let index = (rows.start + i) as usize;
             self.reserve(index + 1);
+            if let Some(at) = position {
+                let entity = &mut self.entities[index];
+                (entity.x, entity.y) = new.and_then(|row| read_position(row, at)).unwrap_or((f32::NAN, f32::NAN));
+            }
             let was = self.entities[index].present >> wire & 1 == 1;
+            if !free && was && new.is_some() && !self.paces[wire].passes(index as u32, since, tick) {
+                self.hold_back(index, wire);
+                continue;
+            }
             let differs = match new {
-                Some(row) => self.encode(index, wire, row) || !was,
+                Some(row) => self.encode(mirror, index, wire, row) || !was,
                 None => was,
             };
             let entity = &mut self.entities[index];
-            if let Some(at) = position {
-                (entity.x, entity.y) = new.and_then(|row| read_position(row, at)).unwrap_or((f32::NAN, f32::NAN));
-            }
             if differs {
                 entity.present = entity.present & !(1 << wire) | u32::from(new.is_some()) << wire;
-                entity.newest = tick;
-                let columns = self.offsets.len();
-                self.changed[index * columns + wire] = tick;
+                self.note_change(index, wire, tick);
             }
         }
     }
 
-    /// Encodes a row into its place; `true` when the bits are others than before.
-    fn encode(&mut self, index: usize, wire: usize, row: &[u8]) -> bool {
+    fn hold_back(&mut self, index: usize, wire: usize) {
+        let entity = &mut self.entities[index];
+        if entity.late >> wire & 1 == 0 {
+            entity.late |= 1 << wire;
+            self.paces[wire].hold(index as u32);
+        }
+    }
+
+    /// Encodes a row into its place; `true` when the bits are others than before. The row of a blob column names the blob; one that cannot
+    /// be found is sent as an empty one.
+    fn encode(&mut self, mirror: &Mirror, index: usize, wire: usize, row: &[u8]) -> bool {
         let column = &self.description.wire.columns[wire];
         let schema = &self.description.schema.columns[usize::from(column.schema_index)];
-        let words = self.scratch.encode(schema, row);
+        let blob = self.description.blobs[usize::from(column.schema_index)];
         let at = index * self.stride + self.offsets[wire];
-        let place = &mut self.rows[at..at + column.words as usize];
-        let differs = *place != *words;
-        place.copy_from_slice(words);
+        let place = &mut self.rows[at..at + words_of(column)];
+        let Some(blobs) = blob else {
+            let words = self.scratch.encode(schema, row);
+            let differs = *place != *words;
+            place.copy_from_slice(words);
+            return differs;
+        };
+        let content = BlobId::from_row(row).and_then(|id| blobs.get(mirror, id).ok().flatten()).unwrap_or_default();
+        let words = self.scratch.encode(schema, content);
+        let bits = blob_bits(schema, content);
+        let (length, rest) = place.split_at_mut(1);
+        let differs = length[0] != bits || rest[..words.len()] != *words;
+        length[0] = bits;
+        rest[..words.len()].copy_from_slice(words);
+        rest[words.len()..].fill(0);
         differs
     }
 
-    fn global_page(&mut self, table: &TableAt, wire: usize, after: &Page, tick: u32) {
-        let Some(row) = row_in(after, table, 0) else { return };
+    fn global_page(&mut self, table: &TableAt, wire: usize, after: &Page, (since, tick): (u32, u32)) {
+        let pace = &mut self.globals_paces[wire];
+        if !pace.is_free() && self.globals_changed[wire] != 0 && !pace.passes(0, since, tick) {
+            pace.clear();
+            return pace.hold(0);
+        }
+        self.send_global(wire, row_in(after, table, 0), tick);
+    }
+
+    fn send_global(&mut self, wire: usize, row: Option<&[u8]>, tick: u32) {
+        let Some(row) = row else { return };
         let schema = &self.description.schema.globals[usize::from(self.description.wire.globals[wire].schema_index)];
         let words = self.scratch.encode(schema, row);
         if self.globals_changed[wire] == 0 || *self.globals_rows[wire] != *words {
@@ -356,6 +470,17 @@ impl Scratch {
         self.bits.copy_words(&mut self.words);
         &self.words
     }
+}
+
+/// Words of a row's place; before a text or bytes stands how many bits it has.
+fn words_of(column: &WireColumn) -> usize {
+    column.words as usize + usize::from(column.blob.is_some())
+}
+
+/// Bits of a text or bytes on the wire.
+fn blob_bits(schema: &ColumnSchema, content: &[u8]) -> u64 {
+    let max = schema.blob().and_then(FieldKind::blob_max).unwrap_or(0);
+    u64::from(length_bits(max)) + 8 * content.len().min(max.into()) as u64
 }
 
 fn read_position(row: &[u8], at: usize) -> Option<(f32, f32)> {

@@ -1,17 +1,19 @@
 //! A game bound to its zone's pages: the state struct, the engine's tables beside it, and the commit of both together.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use ringfort_shm_state::Plain;
-use ringfort_shm_state::entities::EntityTable;
 use ringfort_shm_state::layout::{EventRow, RootHead, SessionInput, SessionRow, ZoneMeta};
 use ringfort_shm_state::pages::{AdoptError, CommitError, Pages};
+use ringfort_shm_state::past::PastPages;
+use ringfort_shm_state::sheet::Rows;
 use ringfort_shm_state::table::{Table, TableAt};
 use ringfort_shm_state::world::World;
 use zerocopy::FromZeros;
 
-use super::state::{Binder, ZoneShared};
+use super::rewind::Pasts;
+use super::state::{Binder, BoundOn, ZoneShared};
 use super::{Description, Game, Hook, Outbox};
 
 /// A game and its zone's tables, in the one process that owns the zone.
@@ -25,6 +27,9 @@ pub(crate) struct Bound<G: Game> {
     /// Shared with the tick, through which the game asks.
     pub(crate) outbox: Rc<RefCell<Outbox>>,
     meta: Table<ZoneMeta>,
+    pages: Rc<Pages>,
+    /// Where the game's indices read the last commit.
+    last: PastPages,
 }
 
 impl<G: Game> Bound<G> {
@@ -52,20 +57,14 @@ impl<G: Game> Bound<G> {
         if meta.get(0).is_none() {
             meta.insert(0, ZoneMeta::new_zeroed());
         }
-        let entities = EntityTable::new(engine_table(&pages, is.engine.entities));
-        let shared = Rc::new(ZoneShared {
-            pages: Rc::clone(&pages),
-            meta: Cell::new(*meta.get(0).expect("just put there")),
-            reader: entities.reader(),
-            entities: RefCell::new(entities),
-            despawned: RefCell::default(),
-            due: RefCell::default(),
-            spawned_for: RefCell::default(),
-        });
-        let game = G::bind(&mut Binder::new(Rc::clone(&shared), is.places.clone()));
+        let last = pages.past();
+        let shared = ZoneShared::new(BoundOn::Zone, pages.sheet(), last.sheet(), is, Rc::default());
+        shared.meta.set(*meta.get(0).expect("just put there"));
+        let game = G::bind(&mut Binder::new(Rc::clone(&shared), is));
         Self {
             game,
             shared,
+            last,
             sessions: engine_table(&pages, is.engine.sessions),
             inputs: engine_table(&pages, is.engine.inputs),
             events: engine_table(&pages, is.engine.events),
@@ -73,7 +72,20 @@ impl<G: Game> Bound<G> {
             // SAFETY: as in `engine_table`: bound here once for its zone, and written by the outbox alone.
             outbox: Rc::new(RefCell::new(unsafe { Outbox::bind(&pages, &is.engine.outbox) })),
             meta,
+            pages,
         }
+    }
+
+    /// What a tick looks back with.
+    pub(crate) fn pasts(&self, is: &Rc<Description>) -> Pasts<G> {
+        Pasts::new(Rc::clone(&self.pages), Rc::clone(is), Rc::clone(&self.shared.grids))
+    }
+
+    /// A tick begins: indices show the last commit.
+    pub(crate) fn begin(&mut self, committed: u32) {
+        // SAFETY: only grids read these pages, and they lend no references into them.
+        let shown = unsafe { self.pages.look_back(&self.last, committed) };
+        self.shared.shows(if shown { committed } else { 0 });
     }
 
     /// The engine's counters as they are in this tick.
@@ -124,13 +136,13 @@ impl<G: Game> Bound<G> {
     pub(crate) fn commit(&mut self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: references into the tables come from methods of the game's fields and of the tables here, all of them
         // behind this `&mut self`; the game's functions have returned, and what they may keep cannot borrow.
-        unsafe { self.shared.pages.commit(head) }
+        unsafe { self.pages.commit(head) }
     }
 
     /// Publishes the end and gives the memory back.
     pub(crate) fn end(&mut self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: as in `commit`; the zone is dropped by its sim after this, and nothing steps it any more.
-        unsafe { self.shared.pages.end(head) }
+        unsafe { self.pages.end(head) }
     }
 }
 

@@ -7,7 +7,7 @@ use ringfort_protocol::Entity;
 use ringfort_shm_state::table::{RawTable, Table};
 
 use super::Component;
-use super::state::{Binder, Declare, FieldOptions, Hook, StateField, ZoneShared};
+use super::state::{Binder, Declare, FieldOptions, Hook, Received, StateField, ZoneShared};
 
 /// One component of every entity that has it. Iteration is in index order, always.
 pub struct Column<T: Component> {
@@ -15,6 +15,9 @@ pub struct Column<T: Component> {
     raw: RawTable<T>,
     shared: Rc<ZoneShared>,
     position: usize,
+    index: u16,
+    predict: bool,
+    snap_over: Option<f32>,
 }
 
 impl<T: Component> StateField for Column<T> {
@@ -22,12 +25,13 @@ impl<T: Component> StateField for Column<T> {
         to.column::<T>(options);
     }
 
-    fn bind(to: &mut Binder) -> Self {
+    fn bind(to: &mut Binder, options: FieldOptions) -> Self {
         let (at, position) = to.next_rows();
+        let (shared, index) = (Rc::clone(&to.shared), to.next_column());
         // SAFETY: every place is handed out once (`Binder::next`), and its rows are written as `T` by this game alone: the
         // directory's hash of tables refuses another one.
-        let table = unsafe { Table::bind(&to.shared.pages, at) };
-        Self { raw: table.raw(), table, shared: Rc::clone(&to.shared), position }
+        let table = unsafe { Table::bind(&shared.sheet, at) };
+        Self { raw: table.raw(), table, shared, position, index, predict: options.predict, snap_over: options.interp }
     }
 
     fn hook(&mut self, position: usize, hook: Hook) {
@@ -38,6 +42,18 @@ impl<T: Component> StateField for Column<T> {
                 self.table.for_touched(T::quantise);
             }
             Hook::CollectTimers(_) => {}
+        }
+    }
+
+    fn receive(&mut self, received: &Received<'_>) {
+        match *received {
+            Received::Gone(index) => drop(self.table.remove(index)),
+            Received::Row { column, entity, row } if column == self.index => match row.map(|mut row| T::decode(&mut row)) {
+                Some(Ok(row)) => drop(self.table.insert(entity, row)),
+                None => drop(self.table.remove(entity)),
+                Some(Err(_)) => {}
+            },
+            Received::Row { .. } | Received::Global { .. } => {}
         }
     }
 }
@@ -57,6 +73,14 @@ impl<T: Component> Column<T> {
     #[inline]
     pub fn get_mut(&mut self, e: Entity) -> Option<&mut T> {
         if self.alive(e) { self.table.get_mut(e.index) } else { None }
+    }
+
+    /// The rows of two entities, for writing both; `None` when they are one, or either has no row.
+    pub fn pair_mut(&mut self, a: Entity, b: Entity) -> Option<[&mut T; 2]> {
+        if a.index == b.index || !self.alive(a) || !self.alive(b) {
+            return None;
+        }
+        self.table.pair_mut(a.index, b.index)
     }
 
     /// Gives the entity a row, or replaces it. Returns `false`, and does nothing, when the entity is not alive.
@@ -82,6 +106,26 @@ impl<T: Component> Column<T> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
+    }
+
+    /// Index of the column in the schema.
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Whether the owner's client may work it out ahead.
+    pub(crate) fn is_predicted(&self) -> bool {
+        self.predict
+    }
+
+    /// Whether it is blended between two snapshots, and beyond which distance not.
+    pub(crate) fn snap_over(&self) -> Option<f32> {
+        self.snap_over
+    }
+
+    /// The entity's row as it is drawn between this state's tick and that of a later one.
+    pub(crate) fn between(&self, later: &Self, e: Entity, alpha: f32) -> Option<T> {
+        Some(super::rewind::blend(self.get(e)?, later.get(e), self.snap_over, alpha))
     }
 
     fn entity(&self, index: u32) -> Option<Entity> {
@@ -206,40 +250,51 @@ impl<'a, T: Component> IntoCols for &'a mut Column<T> {
     }
 }
 
-/// `(&mut a, &b).join()`: entities that have both, in index order.
+/// `(&mut a, &b).join()`, of two to four columns: entities that have all, in index order.
 pub trait Join {
     /// The iterator.
     type Joined: Iterator;
 
-    /// Walks both columns together.
+    /// Walks the columns together.
     fn join(self) -> Self::Joined;
 }
 
-impl<A: IntoCols, B: IntoCols> Join for (A, B) {
-    type Joined = Joined<A::Cols, B::Cols>;
-
-    fn join(self) -> Self::Joined {
-        Joined { a: self.0.into_cols(), b: self.1.into_cols(), from: 0 }
-    }
-}
-
-/// A join under way.
-pub struct Joined<A, B> {
-    a: A,
-    b: B,
+/// A join under way: the first column leads, and what the others lack is left out.
+pub struct Joined<C> {
+    columns: C,
     from: u32,
 }
 
-impl<A: Cols, B: Cols> Iterator for Joined<A, B> {
-    type Item = (Entity, A::Item, B::Item);
+macro_rules! joins {
+    ($($name:ident $part:tt),+) => {
+        impl<First: IntoCols, $($name: IntoCols),+> Join for (First, $($name),+) {
+            type Joined = Joined<(First::Cols, $($name::Cols),+)>;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let index = self.a.next_row(self.from)?;
-            self.from = index + 1;
-            if let (Some(e), Some(a), Some(b)) = (self.a.entity(index), self.a.row(index), self.b.row(index)) {
-                return Some((e, a, b));
+            fn join(self) -> Self::Joined {
+                Joined { columns: (self.0.into_cols(), $(self.$part.into_cols()),+), from: 0 }
             }
         }
-    }
+
+        impl<First: Cols, $($name: Cols),+> Iterator for Joined<(First, $($name),+)> {
+            type Item = (Entity, First::Item, $($name::Item),+);
+
+            fn next(&mut self) -> Option<Self::Item> {
+                loop {
+                    let index = self.columns.0.next_row(self.from)?;
+                    self.from = index + 1;
+                    let Some(e) = self.columns.0.entity(index) else { continue };
+                    $(
+                        #[expect(non_snake_case, reason = "named by the type")]
+                        let Some($name) = self.columns.$part.row(index) else { continue };
+                    )+
+                    if let Some(first) = self.columns.0.row(index) {
+                        return Some((e, first, $($name),+));
+                    }
+                }
+            }
+        }
+    };
 }
+joins!(B 1);
+joins!(B 1, C 2);
+joins!(B 1, C 2, D 3);

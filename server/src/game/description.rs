@@ -9,8 +9,9 @@ use ringfort_protocol::layout::WireLayout;
 use ringfort_protocol::limits::MAX_PREDICTED;
 use ringfort_protocol::schema::{Schema, SchemaError, Sync};
 use ringfort_protocol::{Input, Message};
+use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{EntityRow, EventRow, SessionInput, SessionRow, ZoneMeta, hash_bytes};
-use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_PREDICTED_EVENTS, MAX_SESSIONS};
+use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_PREDICTED_EVENTS, MAX_SESSIONS, WINDOW};
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
 
 use super::Game;
@@ -74,6 +75,10 @@ pub struct Description {
     pub columns: Vec<TableAt>,
     /// Where each global of the schema lies.
     pub globals: Vec<TableAt>,
+    /// Where the bytes of each column of blobs lie.
+    pub blobs: Vec<Option<BlobsAt>>,
+    /// Milliseconds of the past that the game wants to look back to.
+    pub keep_ms: u32,
     /// Weight of each column's changes.
     pub priorities: Vec<f32>,
     /// Logical pages of the zone.
@@ -105,6 +110,18 @@ pub enum DescriptionError {
     Input {
         /// Bytes of the input.
         bytes: usize,
+    },
+    /// The game wants to look back further than the window of roots reaches.
+    #[error(
+        "the game keeps {keep_ms} ms of the past, but at {hz} Hz {WINDOW} ticks are {window_ms} ms: lower #[keep] or the tick rate"
+    )]
+    Keep {
+        /// What the game asks for.
+        keep_ms: u32,
+        /// Ticks a second.
+        hz: u32,
+        /// What the window holds.
+        window_ms: u32,
     },
     /// There is nothing to measure distances from.
     #[error("column {column} is #[sync(near)], but no synced column has a Vec2 field called `pos` to measure from: add one")]
@@ -144,8 +161,7 @@ impl Description {
             cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
             outbox: OutboxAt::declare(&mut tables, capacity),
         };
-        let mut declare =
-            Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new(), unlisted: Vec::new() };
+        let mut declare = Declare::new(limits, tables);
         G::declare(&mut declare);
         declare.tables.check()?;
         let schema = schema::<G>(&declare);
@@ -163,12 +179,21 @@ impl Description {
             engine,
             columns: at(&declare.columns),
             globals: at(&declare.globals),
+            blobs: declare.columns.iter().map(|d| d.blobs).collect(),
+            keep_ms: declare.keep_ms,
             priorities: declare.columns.iter().map(|d| d.priority).collect(),
             pages: declare.tables.pages(),
             tables_hash,
             places: declare.places,
             schema,
         })
+    }
+
+    /// Whether the window of roots is as long as the game wants to look back, at this tick rate.
+    pub fn check_keep(&self, hz: u32) -> Result<(), DescriptionError> {
+        let window_ms = (WINDOW as u32 - 1) * 1000 / hz.max(1);
+        let keep_ms = self.keep_ms;
+        if keep_ms > window_ms { Err(DescriptionError::Keep { keep_ms, hz, window_ms }) } else { Ok(()) }
     }
 
     /// A game's schema, made once.
@@ -178,8 +203,7 @@ impl Description {
         schemas.entry(TypeId::of::<G>()).or_insert_with(|| {
             let limits = ZoneLimits { capacity: 1, max_entities: 1 };
             let tables = Tables::default();
-            let mut declare =
-                Declare { limits, tables, columns: Vec::new(), globals: Vec::new(), places: Vec::new(), unlisted: Vec::new() };
+            let mut declare = Declare::new(limits, tables);
             G::declare(&mut declare);
             Box::leak(Box::new(schema::<G>(&declare)))
         })

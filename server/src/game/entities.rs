@@ -12,11 +12,11 @@ pub struct Entities {
 }
 
 impl StateField for Entities {
-    fn declare(to: &mut Declare, _options: FieldOptions) {
-        to.nothing();
+    fn declare(to: &mut Declare, options: FieldOptions) {
+        to.nothing(options);
     }
 
-    fn bind(to: &mut Binder) -> Self {
+    fn bind(to: &mut Binder, _options: FieldOptions) -> Self {
         to.next();
         Self { shared: Rc::clone(&to.shared) }
     }
@@ -66,7 +66,7 @@ impl Entities {
         self.shared.reader.alive(e.index, e.generation)
     }
 
-    /// The session that owns an entity.
+    /// The session that owns an entity. On a client only its own session is known.
     pub fn owner(&self, e: Entity) -> Option<SessionId> {
         let owner = self.shared.entities.borrow().owner(e.index, e.generation)?;
         (owner != 0).then_some(SessionId(owner))

@@ -3,31 +3,40 @@
 //! `step` sees the world, the players' inputs, the tick and the seed, and nothing else: no clock, no address, no arrival time.
 //! All of it runs in a sim process, between the drain of the inbox and the commit.
 
+mod blobs;
 mod bound;
+mod cells;
 mod column;
+mod copy;
 mod description;
 mod entities;
 mod global;
+mod grid;
 mod outbox;
 mod outside;
+mod rewind;
 mod rng;
 mod seats;
 mod state;
 mod tick;
 mod timers;
 
+pub use blobs::{Blob, Blobs, SetError};
 pub(crate) use bound::Bound;
 pub use column::{Cols, Column, Join, Joined, Mut};
+pub(crate) use copy::{Copies, Version};
 pub use description::{Description, DescriptionError, EngineTables, ZoneLimits};
 pub use entities::Entities;
 pub use global::Global;
+pub use grid::{Grid, Near, Ray, SeenGrid};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Ask, AskRules, OutboxAt};
 pub use outside::{Answer, AnswerError, AskError, AskId, RESULT_TOPIC};
+pub use rewind::{Rewind, ViewTime};
 pub use rng::Rng;
 pub use seats::Seats;
-pub use state::{Binder, Declare, FieldOptions, Hook, State, StateField};
-pub(crate) use tick::Outgoing;
+pub use state::{Binder, Declare, FieldOptions, Hook, Received, State, StateField};
+pub(crate) use tick::{Applied, Outgoing};
 pub use tick::{Arrival, Options, Player, Tick, To};
 pub use timers::{TimerId, Timers};
 
@@ -84,6 +93,23 @@ pub struct OptionDoc {
     pub doc: &'static str,
     /// Which values it may have; a match with another is refused before it is made.
     pub kind: OptionKind,
+}
+
+impl OptionDoc {
+    /// An option that is a number from `min` to `max`.
+    pub const fn number(name: &'static str, doc: &'static str, min: f64, max: f64) -> Self {
+        Self { name, doc, kind: OptionKind::Number { min, max, whole: false } }
+    }
+
+    /// An option that is a whole number from `min` to `max`.
+    pub const fn whole(name: &'static str, doc: &'static str, min: i32, max: i32) -> Self {
+        Self { name, doc, kind: OptionKind::Number { min: min as f64, max: max as f64, whole: true } }
+    }
+
+    /// An option that is a text, which the game judges.
+    pub const fn text(name: &'static str, doc: &'static str) -> Self {
+        Self { name, doc, kind: OptionKind::Text }
+    }
 }
 
 /// Which values an option may have.

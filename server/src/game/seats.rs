@@ -38,10 +38,10 @@ impl<T: Component> StateField for Seats<T> {
         to.unlisted(rows, size_of::<SeatRow<T>>(), format!("{} {:?}", T::NAME, T::fields()));
     }
 
-    fn bind(to: &mut Binder) -> Self {
+    fn bind(to: &mut Binder, _options: FieldOptions) -> Self {
         let (at, _) = to.next_rows();
         // SAFETY: as in `Column::bind`.
-        Self { table: unsafe { Table::bind(&to.shared.pages, at) } }
+        Self { table: unsafe { Table::bind(&to.shared.sheet, at) } }
     }
 
     fn hook(&mut self, _position: usize, hook: Hook) {

@@ -4,14 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ringfort_protocol::TickNo;
-use ringfort_protocol::schema::{ColumnSchema, Sync};
+use ringfort_protocol::bits::BitReader;
+use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Sync};
+use ringfort_shm_state::blobs::{BlobId, BlobsAt};
 use ringfort_shm_state::entities::{EntityReader, EntityTable};
 use ringfort_shm_state::layout::{TimerRow, ZoneMeta};
-use ringfort_shm_state::pages::Pages;
-use ringfort_shm_state::table::{TableAt, Tables};
+use ringfort_shm_state::limits::MAX_BLOB_BYTES;
+use ringfort_shm_state::sheet::Sheet;
+use ringfort_shm_state::table::{Table, TableAt, Tables};
+use zerocopy::FromZeros;
 
 use super::Component;
-use super::description::ZoneLimits;
+use super::description::{Description, ZoneLimits};
+use super::grid::Grids;
 
 /// What the attributes of a field of the state struct say.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,25 @@ pub struct FieldOptions {
     pub sync: Sync,
     /// Weight of the field's changes when a datagram has no room for all.
     pub priority: f32,
+    /// `#[sync(.., once)]`: sent when a client begins to see the entity, and not again for a change.
+    pub once: bool,
+    /// `#[sync(.., rate = n)]`: changes are sent at most so often a second; 0 for every tick.
+    pub rate: u32,
+    /// `#[keep(ms)]`: so much of the past must be readable.
+    pub keep_ms: u32,
+    /// `#[predict(owner)]`: the owner's client may work it out ahead.
+    pub predict: bool,
+    /// `#[interp(lerp, snap_over = d)]`: clients blend it between two snapshots, unless they are further apart than this.
+    pub interp: Option<f32>,
+    /// `#[max(n)]`: bytes of the longest blob.
+    pub max: usize,
+}
+
+impl FieldOptions {
+    /// Those of a field without attributes.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, sync: Sync::None, priority: 1.0, once: false, rate: 0, keep_ms: 0, predict: false, interp: None, max: 0 }
+    }
 }
 
 /// Implemented by `#[derive(State)]` alone.
@@ -34,6 +58,31 @@ pub trait State: Sized + 'static {
     fn bind(to: &mut Binder) -> Self;
     /// Calls [`StateField::hook`] of every field, in order, with its position.
     fn hook(&mut self, hook: Hook);
+    /// Calls [`StateField::receive`] of every field.
+    fn receive(&mut self, received: &Received<'_>);
+}
+
+/// Part of a snapshot on its way into a client's copy of the state.
+#[derive(Clone, Copy, Debug)]
+pub enum Received<'a> {
+    /// A row of a column came, or went.
+    Row {
+        /// Index of the column in the schema.
+        column: u16,
+        /// Index of the entity.
+        entity: u32,
+        /// The row's bits; nothing when the entity has no such row any more.
+        row: Option<BitReader<'a>>,
+    },
+    /// A global came.
+    Global {
+        /// Index of the global in the schema.
+        global: u16,
+        /// Its bits.
+        row: BitReader<'a>,
+    },
+    /// What the entity at this index had is gone.
+    Gone(u32),
 }
 
 /// What the engine tells the fields between the game's own functions.
@@ -52,9 +101,11 @@ pub trait StateField: Sized {
     /// Adds the field to the schema and to the zone's layout.
     fn declare(to: &mut Declare, options: FieldOptions);
     /// Takes the field's memory in a zone.
-    fn bind(to: &mut Binder) -> Self;
+    fn bind(to: &mut Binder, options: FieldOptions) -> Self;
     /// Does what the engine asks. `position` is the field's in the struct.
     fn hook(&mut self, _position: usize, _hook: Hook) {}
+    /// Takes what is the field's of a snapshot; bits that are no value of it are left out.
+    fn receive(&mut self, _received: &Received<'_>) {}
 }
 
 /// A column or global that was declared.
@@ -66,6 +117,8 @@ pub struct Declared {
     pub at: TableAt,
     /// Weight of its changes.
     pub priority: f32,
+    /// Where the bytes lie, if the rows name blobs.
+    pub blobs: Option<BlobsAt>,
 }
 
 /// Collects the declarations.
@@ -78,15 +131,23 @@ pub struct Declare {
     pub(super) places: Vec<Place>,
     /// What the rows are that no schema describes: two processes that differ there must not share a zone either.
     pub(super) unlisted: Vec<String>,
+    /// The longest time that a field keeps.
+    pub(super) keep_ms: u32,
 }
 
 /// The memory of one field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) at: Option<TableAt>,
+    pub(super) blobs: Option<BlobsAt>,
 }
 
 impl Declare {
+    pub(super) fn new(limits: ZoneLimits, tables: Tables) -> Self {
+        let (columns, globals, places, unlisted) = Default::default();
+        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0 }
+    }
+
     pub(super) fn column<T: Component>(&mut self, options: FieldOptions) {
         let rows = self.limits.max_entities;
         let declared = self.declared::<T>(options, rows);
@@ -99,40 +160,77 @@ impl Declare {
     }
 
     fn declared<T: Component>(&mut self, options: FieldOptions, rows: u32) -> Declared {
-        let at = self.place(rows, size_of::<T>());
-        let schema = ColumnSchema {
-            name: options.name.to_owned(),
-            component: T::NAME.to_owned(),
-            sync: options.sync,
-            once: false,
-            rate: 0,
-            row_bytes: size_of::<T>() as u32,
-            fields: T::fields(),
-        };
-        Declared { schema, at, priority: options.priority }
+        let at = self.place(rows, size_of::<T>(), None);
+        let schema = column_schema(options, T::NAME, size_of::<T>(), T::fields());
+        self.keep_ms = self.keep_ms.max(options.keep_ms);
+        Declared { schema, at, priority: options.priority, blobs: None }
+    }
+
+    /// A column whose rows name blobs of at most `options.max` bytes.
+    pub(super) fn blob_column(&mut self, options: FieldOptions, component: &str, kind: FieldKind) {
+        let rows = self.limits.max_entities;
+        let bytes = BlobsAt::bytes_for(rows, options.max);
+        let bytes = bytes.unwrap_or_else(|| panic!("field `{}`: a blob has at most {MAX_BLOB_BYTES} bytes", options.name));
+        let blobs = BlobsAt::declare(&mut self.tables, rows, bytes);
+        let at = self.place(rows, size_of::<BlobId>(), Some(blobs));
+        let field = FieldSchema { name: "value".to_owned(), offset: 0, kind, coding: Coding::Raw, synced: true };
+        let schema = column_schema(options, component, 0, vec![field]);
+        self.keep_ms = self.keep_ms.max(options.keep_ms);
+        self.columns.push(Declared { schema, at, priority: options.priority, blobs: Some(blobs) });
     }
 
     /// Sets rows aside that are not part of the schema; `what` names their type and its fields.
     pub(super) fn unlisted(&mut self, rows: u32, row_bytes: usize, what: String) {
         self.unlisted.push(what);
-        self.place(rows, row_bytes);
+        self.place(rows, row_bytes, None);
     }
 
-    fn place(&mut self, rows: u32, row_bytes: usize) -> TableAt {
+    fn place(&mut self, rows: u32, row_bytes: usize, blobs: Option<BlobsAt>) -> TableAt {
         let at = self.tables.add(rows, row_bytes);
-        self.places.push(Place { at: Some(at) });
+        self.places.push(Place { at: Some(at), blobs });
         at
     }
 
     /// Notes a field without rows of its own.
-    pub(super) fn nothing(&mut self) {
-        self.places.push(Place { at: None });
+    pub(super) fn nothing(&mut self, options: FieldOptions) {
+        self.keep_ms = self.keep_ms.max(options.keep_ms);
+        self.places.push(Place { at: None, blobs: None });
     }
 }
 
-/// What the fields of one zone's state share, and the engine with them.
+fn column_schema(options: FieldOptions, component: &str, row_bytes: usize, fields: Vec<FieldSchema>) -> ColumnSchema {
+    ColumnSchema {
+        name: options.name.to_owned(),
+        component: component.to_owned(),
+        sync: options.sync,
+        once: options.once,
+        rate: options.rate,
+        row_bytes: row_bytes as u32,
+        fields,
+    }
+}
+
+/// Where a state struct is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoundOn {
+    /// On a zone's pages, to be stepped.
+    Zone,
+    /// On what they were at an earlier tick.
+    Past,
+    /// On a client's copy.
+    Client,
+}
+
+/// What the fields of one state struct share, and the engine with them.
 pub(crate) struct ZoneShared {
-    pub(crate) pages: Rc<Pages>,
+    pub(crate) on: BoundOn,
+    pub(crate) sheet: Rc<Sheet>,
+    /// Where the last commit is read, while the next is made; elsewhere the same as `sheet`.
+    pub(crate) committed: Rc<Sheet>,
+    /// The tick that `committed` shows.
+    pub(crate) committed_tick: Cell<u32>,
+    /// Indices by place, of the ticks that are remembered.
+    pub(crate) grids: Rc<Grids>,
     /// The engine's counters, copied from their row when the zone is bound and written back at each commit.
     pub(crate) meta: Cell<ZoneMeta>,
     pub(crate) entities: RefCell<EntityTable>,
@@ -146,6 +244,26 @@ pub(crate) struct ZoneShared {
 }
 
 impl ZoneShared {
+    /// On a sheet that no state struct is bound on yet.
+    pub(crate) fn new(on: BoundOn, sheet: &Rc<Sheet>, committed: &Rc<Sheet>, is: &Description, grids: Rc<Grids>) -> Rc<Self> {
+        // SAFETY: the engine's table is bound once on each sheet, here (our callers' sheets are new), and its rows are written as this
+        // type by the engine alone; the directory's hash of tables refuses another layout.
+        let entities = EntityTable::new(unsafe { Table::bind(sheet, is.engine.entities) });
+        Rc::new(Self {
+            on,
+            sheet: Rc::clone(sheet),
+            committed: Rc::clone(committed),
+            committed_tick: Cell::new(0),
+            grids,
+            meta: Cell::new(ZoneMeta::new_zeroed()),
+            reader: entities.reader(),
+            entities: RefCell::new(entities),
+            despawned: RefCell::default(),
+            due: RefCell::default(),
+            spawned_for: RefCell::default(),
+        })
+    }
+
     pub(crate) fn with_meta<R>(&self, change: impl FnOnce(&mut ZoneMeta) -> R) -> R {
         let mut meta = self.meta.get();
         let result = change(&mut meta);
@@ -157,24 +275,45 @@ impl ZoneShared {
 /// Hands out memory.
 pub struct Binder {
     pub(super) shared: Rc<ZoneShared>,
-    places: std::vec::IntoIter<Place>,
+    pub(super) entities: TableAt,
+    places: Vec<Place>,
     position: usize,
+    columns: u16,
+    globals: u16,
 }
 
 impl Binder {
-    pub(super) fn new(shared: Rc<ZoneShared>, places: Vec<Place>) -> Self {
-        Self { shared, places: places.into_iter(), position: 0 }
+    pub(crate) fn new(shared: Rc<ZoneShared>, is: &Description) -> Self {
+        Self { shared, entities: is.engine.entities, places: is.places.clone(), position: 0, columns: 0, globals: 0 }
     }
 
-    /// The next field's rows and its position in the struct.
-    pub(super) fn next(&mut self) -> (Option<TableAt>, usize) {
-        let place = self.places.next().expect("fields are bound as they were declared");
+    /// The next field's place and its position in the struct.
+    pub(super) fn next(&mut self) -> (Place, usize) {
+        let place = *self.places.get(self.position).expect("fields are bound as they were declared");
         self.position += 1;
-        (place.at, self.position - 1)
+        (place, self.position - 1)
     }
 
     pub(super) fn next_rows(&mut self) -> (TableAt, usize) {
-        let (at, position) = self.next();
-        (at.expect("the field was declared with rows"), position)
+        let (place, position) = self.next();
+        (place.at.expect("the field was declared with rows"), position)
+    }
+
+    /// The rows of the field at a position of the struct.
+    pub(super) fn rows_of(&self, position: usize) -> TableAt {
+        let place = self.places.get(position).and_then(|place| place.at);
+        place.expect("an index is of a column")
+    }
+
+    /// Index in the schema of the column that is being bound.
+    pub(super) fn next_column(&mut self) -> u16 {
+        self.columns += 1;
+        self.columns - 1
+    }
+
+    /// Index in the schema of the global that is being bound.
+    pub(super) fn next_global(&mut self) -> u16 {
+        self.globals += 1;
+        self.globals - 1
     }
 }

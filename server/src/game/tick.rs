@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ringfort_protocol::{Entity, Message, SessionId, TickNo, Vec2};
 use ringfort_shm_state::layout::Audience;
 
+use super::rewind::{Pasts, Rewind, ViewTime};
 use super::{Game, Outbox, Rng};
 
 /// How a player's input came.
@@ -31,6 +32,8 @@ pub struct Player<'t, G: Game> {
     pub input: &'t G::Input,
     /// Whether it is new.
     pub arrival: Arrival,
+    /// What the player saw when it gave the input; [`Tick::rewind`] goes back there.
+    pub view: ViewTime,
 }
 
 /// Who is told.
@@ -65,14 +68,33 @@ pub struct Tick<G: Game> {
     pub(crate) hz: u32,
     pub(crate) seed: u64,
     pub(crate) options: Options,
-    pub(crate) players: Vec<(SessionId, G::Input, Arrival)>,
+    pub(crate) players: Vec<Applied<G::Input>>,
     pub(crate) outgoing: RefCell<VecDeque<Outgoing<G::Event>>>,
     pub(crate) closed: Cell<bool>,
     pub(crate) outbox: Rc<RefCell<Outbox>>,
+    pub(crate) pasts: Pasts<G>,
+    /// Ticks that [`Tick::rewind`] goes back at most.
+    pub(crate) rewind_ticks: u32,
+}
+
+/// An input that a tick applies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied<I> {
+    pub(crate) session: SessionId,
+    pub(crate) input: I,
+    pub(crate) arrival: Arrival,
+    pub(crate) view: ViewTime,
 }
 
 impl<G: Game> Tick<G> {
-    pub(crate) fn new(hz: u32, seed: u64, options: Options, outbox: Rc<RefCell<Outbox>>) -> Self {
+    pub(crate) fn new(
+        hz: u32,
+        seed: u64,
+        options: Options,
+        outbox: Rc<RefCell<Outbox>>,
+        pasts: Pasts<G>,
+        rewind_ms: u32,
+    ) -> Self {
         Self {
             now: TickNo(0),
             hz,
@@ -82,6 +104,8 @@ impl<G: Game> Tick<G> {
             outgoing: RefCell::new(VecDeque::new()),
             closed: Cell::new(false),
             outbox,
+            pasts,
+            rewind_ticks: (u64::from(rewind_ms) * u64::from(hz)).div_ceil(1000) as u32,
         }
     }
 
@@ -118,7 +142,26 @@ impl<G: Game> Tick<G> {
 
     /// The players' inputs, in the order of their sessions.
     pub fn players(&self) -> impl Iterator<Item = Player<'_, G>> {
-        self.players.iter().map(|(session, input, arrival)| Player { session: *session, input, arrival: *arrival })
+        self.players.iter().map(|p| Player { session: p.session, input: &p.input, arrival: p.arrival, view: p.view })
+    }
+
+    /// The world as the last commit left it; empty in the tick of `open`.
+    pub fn prev(&self) -> &G {
+        self.now.0.checked_sub(1).and_then(|tick| self.pasts.at(tick)).unwrap_or_else(|| self.pasts.nothing())
+    }
+
+    /// The world as an earlier tick left it; `None` when that is not one of the last [`WINDOW`](ringfort_shm_state::limits::WINDOW) ticks.
+    pub fn at(&self, tick: TickNo) -> Option<&G> {
+        if tick < self.now { self.pasts.at(tick.0) } else { None }
+    }
+
+    /// The world as a player saw it. A moment that is longer ago than the operator's `rewind_ms` becomes the oldest allowed.
+    pub fn rewind(&self, view: ViewTime) -> Rewind<'_, G> {
+        let ViewTime { tick, next, alpha } = super::rewind::clamp(view, self.now.0, self.rewind_ticks);
+        match (self.at(tick), self.at(next)) {
+            (Some(from), Some(to)) => Rewind::new(from, to, alpha),
+            _ => Rewind::new(self.prev(), self.prev(), 0.0),
+        }
     }
 
     /// The random stream of (match seed, tick, entity): the same numbers whatever else was asked before.

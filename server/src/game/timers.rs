@@ -79,10 +79,10 @@ impl<T: TimerPayload> StateField for Timers<T> {
         to.unlisted(rows, size_of::<TimerRow>(), "timers".to_owned());
     }
 
-    fn bind(to: &mut Binder) -> Self {
+    fn bind(to: &mut Binder, _options: FieldOptions) -> Self {
         let (at, _) = to.next_rows();
         // SAFETY: as in `Column::bind`.
-        let table = unsafe { Table::bind(&to.shared.pages, at) };
+        let table = unsafe { Table::bind(&to.shared.sheet, at) };
         let bits = BitWriter::new(Vec::with_capacity(MAX_TIMER_BYTES));
         Self { table, shared: Rc::clone(&to.shared), bits, payload: PhantomData }
     }

@@ -1,14 +1,17 @@
 //! From inputs that arrived to inputs that are applied: each exactly once, evened out over ticks, kept in the session's row.
 
 use ringfort_protocol::ack::{AckBits, Inserted};
-use ringfort_protocol::view::VIEW_BYTES;
-use ringfort_protocol::{Input, SessionId};
+use ringfort_protocol::view::{VIEW_BYTES, View};
+use ringfort_protocol::{Input, SessionId, TickNo};
 use ringfort_shm_state::layout::{SessionInput, SessionRow};
 use ringfort_shm_state::limits::MAX_INPUT_BYTES;
 use ringfort_shm_state::table::Table;
 
-use crate::game::{Arrival, Game};
+use crate::game::{self, Arrival, Game, ViewTime};
 use crate::limits::{INPUT_COST, INPUT_CREDIT_MAX, INPUT_CREDIT_PER_TICK, INPUTS_PER_TICK};
+
+/// Steps of a view's blend.
+const VIEW_STEPS: f32 = 256.0;
 
 /// Inputs of one tick, in the order of their arrival; reused.
 #[derive(Default)]
@@ -87,7 +90,8 @@ impl Arrivals {
         &mut self,
         sessions: &Table<SessionRow>,
         inputs: &mut Table<SessionInput>,
-        players: &mut Vec<(SessionId, G::Input, Arrival)>,
+        newest: TickNo,
+        players: &mut Vec<game::Applied<G::Input>>,
     ) -> u64 {
         players.clear();
         self.applied.clear();
@@ -105,7 +109,7 @@ impl Arrivals {
             }
             let Some(row) = inputs.get(slot).copied() else { continue };
             let mut apply =
-                Apply::<G> { who: SessionId(session.id), row, bytes, players, refused: 0, over_credit: 0, applied: 0 };
+                Apply::<G> { who: SessionId(session.id), row, bytes, newest, players, refused: 0, over_credit: 0, applied: 0 };
             apply.session(&self.list[first..at]);
             refused += apply.refused;
             self.over_credit += apply.over_credit;
@@ -127,7 +131,8 @@ struct Apply<'p, G: Game> {
     who: SessionId,
     row: SessionInput,
     bytes: usize,
-    players: &'p mut Vec<(SessionId, G::Input, Arrival)>,
+    newest: TickNo,
+    players: &'p mut Vec<game::Applied<G::Input>>,
     refused: u64,
     /// As [`Applied::mask`].
     applied: u32,
@@ -186,18 +191,30 @@ impl<G: Game> Apply<'_, G> {
         self.applied |= 1u32.checked_shl(acks.highest - sequence).unwrap_or(0);
         (self.row.highest, self.row.bits) = (acks.highest, acks.bits);
         (self.row.last, self.row.last_view, self.row.repeated, self.row.credit) = (*bytes, *view, 0, credit);
-        self.players.push((self.who, input, Arrival::OnTime));
+        self.push(input, Arrival::OnTime);
+    }
+
+    /// Hands an input to the game, with what its player saw: of an input that is repeated, what it saw then.
+    fn push(&mut self, input: G::Input, arrival: Arrival) {
+        let view = if self.row.highest == 0 {
+            ViewTime::at(self.newest)
+        } else {
+            let seen = View::from_bytes(self.row.last_view.to_le_bytes(), self.newest);
+            let next = TickNo(seen.tick.0.saturating_add(seen.span.into()));
+            ViewTime { tick: seen.tick, next, alpha: f32::from(seen.alpha) / VIEW_STEPS }
+        };
+        self.players.push(game::Applied { session: self.who, input, arrival, view });
     }
 
     fn repeat(&mut self) {
         if self.row.highest == 0 {
-            self.players.push((self.who, <G::Input as Default>::default(), Arrival::Missing));
+            self.push(<G::Input as Default>::default(), Arrival::Missing);
             return;
         }
         self.row.repeated = self.row.repeated.saturating_add(1);
         if let Ok(mut input) = <G::Input as Input>::from_wire(&self.row.last[..self.bytes]) {
             input.repeat();
-            self.players.push((self.who, input, Arrival::Repeated(self.row.repeated)));
+            self.push(input, Arrival::Repeated(self.row.repeated));
         }
     }
 }

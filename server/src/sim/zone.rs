@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use ringfort_protocol::bits::BitWriter;
-use ringfort_protocol::{Message, SessionId};
+use ringfort_protocol::{Message, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::{Inbox, Record};
 use ringfort_shm_state::layout::{
@@ -155,7 +155,8 @@ impl<G: Game> Zone<G> {
         now_us: u64,
     ) -> Result<Self, OpenError> {
         let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
-        let description = Description::of::<G>(limits)?;
+        let description = Rc::new(Description::of::<G>(limits)?);
+        description.check_keep(entry.tick_hz)?;
         let id = entry.incarnation;
         if description.tables_hash != entry.tables_hash {
             return Err(OpenError::OtherBuild { id, found: entry.tables_hash, expected: description.tables_hash });
@@ -176,12 +177,13 @@ impl<G: Game> Zone<G> {
         let outbox = Rc::clone(&bound.outbox);
         let options = serde_json::from_str(&unpadded(&entry.options)).unwrap_or_default();
         let net_cursor = head.map_or_else(|| inbox.opening(inbox_memory), |h| h.net_cursor);
+        let pasts = bound.pasts(&description);
         let mut zone = Self {
             slot,
             entry,
             inbox,
             bound,
-            tick: Tick::new(entry.tick_hz, entry.seed, options, outbox),
+            tick: Tick::new(entry.tick_hz, entry.seed, options, outbox, pasts, entry.rewind_ms),
             head: head.unwrap_or(RootHead::new_zeroed()),
             net_cursor,
             mail_cursor: head.map_or(0, |h| h.mail_cursor),
@@ -204,10 +206,16 @@ impl<G: Game> Zone<G> {
     }
 
     fn open(&mut self, now_us: u64) -> Result<(), CommitError> {
-        self.tick.now.0 = 1;
+        self.begin_tick(1);
         self.bound.game.open(&self.tick);
         self.finish_tick();
         self.commit(now_us, now_us, now_us).map(drop)
+    }
+
+    fn begin_tick(&mut self, tick: u32) {
+        self.tick.now.0 = tick;
+        self.tick.pasts.close();
+        self.bound.begin(tick - 1);
     }
 
     /// The match.
@@ -243,7 +251,7 @@ impl<G: Game> Zone<G> {
             return self.end();
         }
         let before = (self.net_cursor, self.mail_cursor);
-        self.tick.now.0 = self.head.tick + 1;
+        self.begin_tick(self.head.tick + 1);
         let tail = self.inbox.tail(inbox_memory);
         let mail_tail = directory.mail_tail(self.slot);
         let attempt = AttemptEntry { tick: self.tick.now.0, attempt: 1, net_cursor: tail, sys_cursor: 0, mail_cursor: mail_tail };
@@ -438,7 +446,10 @@ impl<G: Game> Zone<G> {
 
     fn run_game(&mut self) {
         let now = self.tick.now;
-        let refused = self.arrivals.distribute::<G>(&self.bound.sessions, &mut self.bound.inputs, &mut self.tick.players);
+        let refused = {
+            let (sessions, inputs, newest) = (&self.bound.sessions, &mut self.bound.inputs, TickNo(now.0 - 1));
+            self.arrivals.distribute::<G>(sessions, inputs, newest, &mut self.tick.players)
+        };
         self.counters.inputs_refused += refused;
         self.counters.inputs_over_credit += std::mem::take(&mut self.arrivals.over_credit);
         self.bound.game.hook(Hook::CollectTimers(now));

@@ -28,6 +28,7 @@ pub(super) struct Rules {
     pub(super) schema_hash: u64,
     schema: &'static Schema,
     tick_hz: u32,
+    rewind_ms: u32,
     capacity: u32,
     options: &'static [OptionDoc],
     /// Works a match of a given capacity out.
@@ -88,6 +89,8 @@ pub enum OtherRules {
 pub(super) struct MatchPlan {
     /// Ticks a second.
     pub(super) tick_hz: u32,
+    /// Milliseconds that a player's view may lie back.
+    pub(super) rewind_ms: u32,
     /// Sessions that fit.
     pub(super) capacity: u32,
     /// Entities that fit.
@@ -111,6 +114,7 @@ impl Rules {
             schema_hash: schema.hash(),
             schema,
             tick_hz: config.tick_hz.unwrap_or(G::HZ),
+            rewind_ms: config.rewind_ms,
             capacity: G::CAPACITY,
             options: G::OPTIONS,
             describe: |capacity| Description::of::<G>(ZoneLimits::of::<G>(capacity)),
@@ -125,12 +129,14 @@ impl Rules {
         }
         let capacity = self.capacity_of(options)?;
         let description = (self.describe)(capacity)?;
+        description.check_keep(self.tick_hz)?;
         for option in self.options {
             check_option(option, options)?;
         }
         let inbox_bytes = (u64::from(capacity) * INBOX_BYTES_PER_PLAYER).next_power_of_two();
         Ok(MatchPlan {
             tick_hz: self.tick_hz,
+            rewind_ms: self.rewind_ms,
             capacity,
             max_entities: description.limits.max_entities,
             tables_hash: description.tables_hash,

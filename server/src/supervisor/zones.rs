@@ -163,6 +163,8 @@ impl Zones {
             tick_hz: plan.tick_hz,
             capacity: plan.capacity,
             max_entities: plan.max_entities,
+            rewind_ms: plan.rewind_ms,
+            reserved: 0,
             inbox_offset,
             inbox_bytes: plan.inbox_bytes,
             seed: u64::from_ne_bytes(seed),

@@ -21,6 +21,11 @@ impl Class {
         (slot <= MAX_BLOB_BYTES).then(|| Self((slot / MIN_BLOB_SLOT).ilog2() as usize))
     }
 
+    /// The classes of blobs of at most so many bytes; `None` beyond a page.
+    pub(crate) fn up_to(bytes: usize) -> Option<impl Iterator<Item = Self>> {
+        Some((0..=Self::of(bytes)?.0).map(Self))
+    }
+
     /// The class with a number from a page's row, where 0 is a free page.
     pub(crate) fn from_row(number: u32) -> Option<Self> {
         let index = (number as usize).checked_sub(1)?;

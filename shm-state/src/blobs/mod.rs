@@ -24,16 +24,29 @@ pub use check::{BlobList, BlobProblem, check};
 
 use crate::layout::{BlobMeta, BlobPageRow, BlobRow};
 use crate::limits::{MAX_BLOB_BYTES, PAGE_BYTES};
+use crate::plain::Plain;
 use crate::sheet::Rows;
 use crate::table::{Table, TableAt, Tables};
 
 /// Names a blob for as long as it lives. Freed indices are reused last-freed-first, with the next generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
 pub struct BlobId {
     /// Row of the id table.
     pub index: u32,
     /// Which of the blobs that lived there; never 0.
     pub generation: u32,
+}
+
+// SAFETY: two integers without padding; any bit pattern is a value.
+unsafe impl Plain for BlobId {}
+
+impl BlobId {
+    /// The id in a row of its bytes, in native byte order; `None` when the row is shorter.
+    pub fn from_row(row: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u32::from_ne_bytes(row.get(at..at + 4)?.try_into().ok()?));
+        Some(Self { index: word(0)?, generation: word(4)? })
+    }
 }
 
 impl std::fmt::Display for BlobId {
@@ -99,6 +112,12 @@ impl BlobsAt {
     /// The logical pages that it takes.
     pub fn logical_pages(&self) -> std::ops::Range<u32> {
         self.meta.base..self.base + self.pages.rows
+    }
+
+    /// Bytes of pages that are enough for so many blobs of at most `longest` bytes, in whatever order they come and go.
+    pub fn bytes_for(max_blobs: u32, longest: usize) -> Option<u32> {
+        let pages = Class::up_to(longest)?.map(|class| max_blobs.div_ceil(class.slots()) + 1).sum::<u32>();
+        pages.checked_mul(PAGE_BYTES as u32)
     }
 
     /// Blobs that fit.

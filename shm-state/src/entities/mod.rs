@@ -6,7 +6,8 @@ mod check;
 pub use check::{EntityProblem, check};
 
 use crate::layout::{EntityRow, ZoneMeta};
-use crate::table::{RawTable, Table};
+use crate::sheet::Rows;
+use crate::table::{RawTable, Table, TableAt};
 
 /// [`EntityRow::alive`] of an index that is on the free list.
 const FREE: u32 = 0;
@@ -72,6 +73,16 @@ impl EntityTable {
         row.next_free = std::mem::replace(&mut meta.entity_free, index + 1);
     }
 
+    /// Notes an entity that lives elsewhere: a client's copy of the zone knows it by what it was sent.
+    pub fn note(&mut self, index: u32, generation: u32, owner: u64) -> bool {
+        self.rows.insert(index, EntityRow { owner, generation, alive: ALIVE, next_free: 0, reserved: 0 })
+    }
+
+    /// Forgets one that was noted.
+    pub fn forget(&mut self, index: u32) {
+        self.rows.remove(index);
+    }
+
     /// Reads which entities live, beside the allocator.
     pub fn reader(&self) -> EntityReader {
         EntityReader { rows: self.rows.raw() }
@@ -106,6 +117,11 @@ pub struct EntityReader {
 }
 
 impl EntityReader {
+    /// Reads the entity table at a place.
+    pub fn on(pages: &impl Rows, at: TableAt) -> Self {
+        Self { rows: RawTable::on(pages, at) }
+    }
+
     /// The generation that lives at an index.
     #[inline]
     pub fn generation(&self, index: u32) -> Option<u32> {
