@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bandwidth;
 mod children;
 mod costs;
 mod cpu;
@@ -30,6 +31,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure the server's processor time per client and tick, beside tokio quinn and a bare quinn-proto loop
     Costs(costs::CostsArgs),
+    /// Bytes of an entity's update, beside bincode and beside packing by hand
+    Bandwidth(bandwidth::BandwidthArgs),
     /// A generator process of `run` and `costs`
     #[command(hide = true)]
     Worker(run::WorkerArgs),
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
     }
     match command {
         Command::Run(args) => exit(run::run(&args)),
+        Command::Bandwidth(args) => {
+            bandwidth::run(&args);
+            ExitCode::SUCCESS
+        }
         Command::Costs(args) => exit(costs::run(args).map(|()| true)),
         Command::Worker(args) => exit(run::run_worker(&args).map(|()| true)),
         Command::EchoServer(args) => exit(costs::run_echo_server(args).map(|()| true)),
