@@ -182,6 +182,8 @@ pub enum Role {
     Frontend,
     /// Steps zones.
     Sim,
+    /// Carries the games' requests to the author's hook, and its answers back.
+    Hook,
 }
 
 impl Role {
@@ -190,6 +192,7 @@ impl Role {
         match self {
             Role::Frontend => "frontend",
             Role::Sim => "sim",
+            Role::Hook => "hook",
         }
     }
 }

@@ -16,6 +16,7 @@ mod counters;
 pub mod frontend;
 pub mod fsck;
 pub mod game;
+pub mod hook;
 pub mod limits;
 pub mod logging;
 pub mod prelude;

@@ -86,6 +86,8 @@ pub const LEFTOVER_POLL_MS: u64 = 20;
 pub const FRONTEND_STOP_MS: u64 = 4_000;
 /// How long a sim may take to end before it is killed.
 pub const SIM_STOP_MS: u64 = 2_000;
+/// How long the hook process may take to end before it is killed.
+pub const HOOK_STOP_MS: u64 = 1_000;
 /// How long `down` waits, after the answer, for the supervisor's process to be gone.
 pub const SUPERVISOR_EXIT_MS: u64 = 2_000;
 /// Delay before a worker that died is started again; doubled by each quick death in a row.
@@ -102,7 +104,30 @@ pub const SUPERVISOR_PLACE: usize = 0;
 pub const FRONTEND_PLACES: usize = 1;
 /// Place of sim 0 in the directory's process table; the others follow.
 pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize;
-const _: () = assert!(SIM_PLACES + SIMS_MAX as usize <= shared::MAX_WORKERS, "every process has a place");
+/// Place of the hook process in the directory's process table.
+pub const HOOK_PLACE: usize = SIM_PLACES + SIMS_MAX as usize;
+const _: () = assert!(HOOK_PLACE < shared::MAX_WORKERS, "every process has a place");
+
+/// How often the hook process looks for new requests.
+pub const HOOK_POLL_MS: u64 = 20;
+/// How long the hook process waits for the supervisor to post answers.
+pub const HOOK_POST_MS: u64 = 2_000;
+/// Requests that the hook has been given and has not answered; the others wait in their outboxes.
+pub const HOOK_IN_FLIGHT_MAX: usize = 256;
+/// Bytes that wait for a hook program to read them; beyond them requests wait in their outboxes.
+pub const HOOK_BACKLOG_BYTES: usize = 256 << 10;
+/// Longest line that a hook program may write; a longer one ends it.
+pub const HOOK_LINE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of answers, as JSON, that go to the supervisor in one request.
+pub const HOOK_POST_BYTES: usize = CONTROL_LINE_BYTES_MAX / 2;
+/// Requests that a web hook serves at the same time.
+pub const HOOK_WEB_THREADS: usize = 8;
+/// Delay before a web hook is asked again what it failed to answer; doubled by each failure in a row.
+pub const HOOK_RETRY_MIN_MS: u64 = 100;
+/// Longest such delay.
+pub const HOOK_RETRY_MAX_MS: u64 = 5_000;
+/// How often a match whose result waits is looked at.
+pub const RESULT_LOOK_MS: u64 = 200;
 
 /// Datagrams that one `recvmmsg` or `sendmmsg` carries at most.
 pub const UDP_BATCH: usize = 64;

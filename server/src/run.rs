@@ -20,6 +20,7 @@ use crate::cli::{
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::frontend::{self, FrontendError};
 use crate::game::Game;
+use crate::hook::{self, HookError};
 use crate::limits::SUPERVISOR_EXIT_MS;
 use crate::logging::{self, LoggingError, Source};
 use crate::run_dir::{RunDir, RunDirError};
@@ -58,6 +59,8 @@ enum RunError {
     #[error(transparent)]
     Sim(#[from] SimError),
     #[error(transparent)]
+    Hook(#[from] HookError),
+    #[error(transparent)]
     Frontend(#[from] FrontendError),
 }
 
@@ -67,7 +70,7 @@ pub fn main<G: Game>() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // A worker's log is what its supervisor points to, and it goes to stderr as well.
-            if matches!(error, RunError::Sim(_) | RunError::Frontend(_)) {
+            if matches!(error, RunError::Sim(_) | RunError::Frontend(_) | RunError::Hook(_)) {
                 tracing::error!("{error}");
             } else {
                 eprintln!("ringfort: {error}");
@@ -108,6 +111,7 @@ fn run_worker<G: Game>(worker: WorkerArgs) -> Result<u8, RunError> {
     logging::start(Source::Worker(role, slot), config.log_level, &run_dir.worker_log(role, slot))?;
     match role {
         Role::Sim => match sim::run::<G>(&config.instance, slot, &config)? {},
+        Role::Hook => match hook::run::<G>(&config.instance, slot, &config)? {},
         Role::Frontend => match frontend::run::<G>(&config.instance, slot, &config)? {},
     }
 }
@@ -208,6 +212,7 @@ fn ask(instance: &str, request: &Request) -> Result<(String, Option<u64>), RunEr
     match control::request(instance, &socket, request)? {
         Response::Ok { sentence, match_id } => Ok((sentence, match_id)),
         Response::Error { sentence } => Err(RunError::Refused { sentence }),
+        Response::Posted { .. } => Err(RunError::Refused { sentence: "the server answers what was not asked".to_owned() }),
     }
 }
 

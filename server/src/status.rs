@@ -91,6 +91,10 @@ pub struct MatchStatus {
     pub capacity: u32,
     /// Entities alive.
     pub entities: u32,
+    /// Requests to the outside that wait for their answers, results among them.
+    pub asks: u32,
+    /// Results that nobody has taken yet.
+    pub results: u32,
     /// Pages of the arena that it holds.
     pub pages: u32,
     /// Extents of the arena that are set aside for it as long as it lives.
@@ -238,6 +242,8 @@ fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEnt
         sessions: head.map_or(0, |head| head.sessions),
         capacity: entry.capacity,
         entities: head.map_or(0, |head| head.entities),
+        asks: head.map_or(0, |head| head.asks),
+        results: head.map_or(0, |head| head.results),
         pages: head.map_or(0, |head| head.pages_used),
         extents_reserved: entry.extents_reserved,
         tick_us: times(TickHistogram::Took),
@@ -271,7 +277,11 @@ fn inbox_status(attached: &Attached, slot: usize, entry: &ZoneEntry, head: Optio
 
 fn counters(pages: &Pages) -> BTreeMap<&'static str, u64> {
     let mut sums = BTreeMap::new();
-    for (role, names) in [(Role::Frontend, crate::frontend::counters::NAMES), (Role::Sim, crate::sim::counters::NAMES)] {
+    for (role, names) in [
+        (Role::Frontend, crate::frontend::counters::NAMES),
+        (Role::Sim, crate::sim::counters::NAMES),
+        (Role::Hook, crate::hook::counters::NAMES),
+    ] {
         let workers: Vec<WorkerPage<'_>> =
             pages.iter().filter(|((of, _), _)| *of == role.name()).map(|(_, segment)| WorkerPage::new(segment)).collect();
         for (counter, name) in names.iter().enumerate().take(MAX_COUNTERS) {

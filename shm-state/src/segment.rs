@@ -391,7 +391,7 @@ pub fn padded<const N: usize>(text: &str) -> [u8; N] {
 }
 
 /// The longest beginning of a text that takes at most so many bytes.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
+pub fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -36,6 +36,37 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Put answers of the hook into the mailboxes of their matches.
+    HookAnswers {
+        /// The answers.
+        answers: Vec<HookAnswer>,
+    },
+}
+
+/// What the hook says of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookAnswer {
+    /// The match.
+    pub match_id: u64,
+    /// The request's number in it.
+    pub id: u64,
+    /// What became of it.
+    pub verdict: HookVerdict,
+    /// The answer, or why there is none.
+    pub text: String,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookVerdict {
+    /// The hook has answered.
+    Answered,
+    /// The hook says that it cannot.
+    Failed,
+    /// The hook has the match's result.
+    Taken,
 }
 
 /// What the supervisor answers.
@@ -48,6 +79,11 @@ pub enum Response {
         sentence: String,
         /// The match that it was done to, if to one.
         match_id: Option<u64>,
+    },
+    /// Which answers stand in their mailboxes, or wait for nobody any more, in order. The others have no room yet.
+    Posted {
+        /// One for each answer.
+        posted: Vec<bool>,
     },
     /// Refused or failed.
     Error {

@@ -358,7 +358,11 @@ fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
             Some(Claim { process, role: Role::from_u32(entry.role)?, slot: entry.slot })
         }));
     }
-    for (kind, role, slots) in [(SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX), (SegmentKind::Sim, Role::Sim, SIMS_MAX)] {
+    for (kind, role, slots) in [
+        (SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX),
+        (SegmentKind::Sim, Role::Sim, SIMS_MAX),
+        (SegmentKind::Hook, Role::Hook, 1),
+    ] {
         claims.extend((0..slots).filter_map(|slot| {
             let segment = open(SegmentSpec::worker(kind, slot))?;
             Some(Claim { process: WorkerPage::new(&segment).claimed_by(), role, slot })

@@ -7,6 +7,7 @@
 pub mod control;
 mod errors;
 mod leftovers;
+mod results;
 mod rules;
 mod segments;
 mod signals;
@@ -28,7 +29,7 @@ pub use start::up;
 
 use crate::cli::Role;
 use crate::config::{Config, Options};
-use crate::limits::{FRONTEND_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
+use crate::limits::{FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
 use rules::Rules;
@@ -130,6 +131,8 @@ impl Supervisor {
                 self.zones.frontend_died(&self.segments, slot, death.incarnation);
                 self.steer();
             }
+            // Its requests stand in the matches' outboxes: its successor asks again.
+            Role::Hook => {}
         }
     }
 
@@ -152,6 +155,10 @@ impl Supervisor {
             match request {
                 Request::Down => stopping.push(asker),
                 Request::MatchesCreate { name, options } => self.create(asker, name, &options, now),
+                Request::HookAnswers { answers } => {
+                    let posted = answers.iter().map(|answer| self.zones.answer(&self.segments, answer)).collect();
+                    self.control.reply(asker, &Response::Posted { posted }, now);
+                }
                 Request::MatchesEnd { name } => {
                     match self.zones.end(&name) {
                         Ok((slot, id)) => {
@@ -224,6 +231,8 @@ impl Supervisor {
         }
         self.workers.stop(Role::Frontend, &self.segments, Duration::from_millis(FRONTEND_STOP_MS));
         self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
+        self.workers.stop(Role::Hook, &self.segments, Duration::from_millis(HOOK_STOP_MS));
+        self.zones.write_all_results(&self.segments);
         let Supervisor { workers, segments, mut control, creating, ending, config, _lock, .. } = self;
         drop(workers);
         segments.remove();
@@ -236,7 +245,9 @@ impl Supervisor {
         for (asker, request) in control.poll(now) {
             match request {
                 Request::Down => askers.push(asker),
-                Request::MatchesCreate { .. } | Request::MatchesEnd { .. } => control.reply(asker, &gone, now),
+                Request::MatchesCreate { .. } | Request::MatchesEnd { .. } | Request::HookAnswers { .. } => {
+                    control.reply(asker, &gone, now)
+                }
             }
         }
         for asker in askers {
@@ -258,6 +269,7 @@ fn shared_role(role: Role) -> ringfort_shm_state::layout::Role {
     match role {
         Role::Frontend => ringfort_shm_state::layout::Role::Frontend,
         Role::Sim => ringfort_shm_state::layout::Role::Sim,
+        Role::Hook => ringfort_shm_state::layout::Role::Hook,
     }
 }
 

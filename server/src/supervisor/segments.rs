@@ -26,6 +26,8 @@ pub(super) struct Segments {
     pub(super) frontends: Vec<Segment>,
     /// The sims' own, by slot.
     pub(super) sims: Vec<Segment>,
+    /// The hook process's own, if there is to be one.
+    pub(super) hooks: Vec<Segment>,
     files: Files,
 }
 
@@ -86,6 +88,7 @@ impl Segments {
         };
         let frontends = workers(SegmentKind::Frontend, config.frontends)?;
         let sims = workers(SegmentKind::Sim, config.sims)?;
+        let hooks = workers(SegmentKind::Hook, config.hooks.is_some().into())?;
         Ok(Segments {
             directory_file: directory.read_only_file(instance, SegmentSpec::DIRECTORY)?,
             directory,
@@ -94,6 +97,7 @@ impl Segments {
             inbox,
             frontends,
             sims,
+            hooks,
             files,
         })
     }

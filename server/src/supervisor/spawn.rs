@@ -161,6 +161,20 @@ fn spawn_command(
     }
 }
 
+/// Has the kernel kill a program when the process that starts it dies, and not only when that one stops it in order.
+pub(crate) fn die_with_parent(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    // SAFETY: between fork and exec only two system calls are made; nothing allocates (an io::Error of an errno does not) or locks.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The parent may have died before the line above.
+            let alive = rustix::process::getppid() == Some(parent);
+            if alive { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+        })
+    };
+}
+
 /// A close-on-exec duplicate with a number above all targets, so that no target lands on a source still needed.
 fn above_targets(source: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let least = FIRST + WORKER_DESCRIPTORS_MAX as RawFd;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
 use super::leftovers::Leftovers;
+use super::results::Results;
 use super::rules::{Rules, mib_of};
 use super::segments::Segments;
 use super::signals::Signals;
@@ -75,7 +76,7 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     leftovers.clear(&config)?;
     let segments = Segments::make(&config, leftovers.earlier.is_some())?;
     let instance = publish(&segments, &config, &rules)?;
-    let zones = Zones::new(&config, &segments);
+    let zones = Zones::new(&config, &segments, Results::new(&config.hooks, &rules, &run_dir));
     let mut workers = Workers::new(&config, &segments).map_err(UpError::Descriptors)?;
     workers.start_all(&segments, &sockets)?;
     Ok(Supervisor {

@@ -25,7 +25,7 @@ use super::{number, shared_role};
 use crate::cli::Role;
 use crate::config::Config;
 use crate::limits::{
-    FRONTEND_PLACES, FRONTENDS_MAX, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIMS_MAX,
+    FRONTEND_PLACES, FRONTENDS_MAX, HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIMS_MAX,
     SOCKET_SLOTS,
 };
 
@@ -48,6 +48,7 @@ fn place(role: Role, slot: u32) -> usize {
     let first = match role {
         Role::Frontend => FRONTEND_PLACES,
         Role::Sim => SIM_PLACES,
+        Role::Hook => HOOK_PLACE,
     };
     first + slot as usize
 }
@@ -82,10 +83,12 @@ impl Workers {
         let posts = |role, slots: Range<u32>| slots.map(move |slot| Post::new(role, slot, incarnation(segments, role, slot)));
         let frontends = posts(Role::Frontend, 0..config.frontends);
         let sims = posts(Role::Sim, 0..config.sims);
+        let hooks = u32::from(config.hooks.is_some());
         let frontends_gone = posts(Role::Frontend, config.frontends..FRONTENDS_MAX);
-        frontends_gone.chain(posts(Role::Sim, config.sims..SIMS_MAX)).for_each(|post| post.vacate(segments));
+        let sims_gone = posts(Role::Sim, config.sims..SIMS_MAX);
+        frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).for_each(|post| post.vacate(segments));
         Ok(Workers {
-            posts: sims.chain(frontends).collect(),
+            posts: sims.chain(frontends).chain(posts(Role::Hook, 0..hooks)).collect(),
             frontend_wakes: (0..SOCKET_SLOTS).map(|_| wake()).collect::<io::Result<_>>()?,
             sim_wakes: (0..config.sims).map(|_| wake()).collect::<io::Result<_>>()?,
             config_json: config.worker_json(),
@@ -151,6 +154,7 @@ impl Workers {
                 let peers = frontend_wakes.iter().enumerate();
                 descriptors.extend(peers.map(|(n, wake)| (FD_PEER_WAKE.nth(n as u8), wake.as_fd())));
             }
+            Role::Hook => {}
         }
         let process = spawn(post.role, post.slot, config_json, &descriptors)?;
         post.started = Instant::now();
@@ -190,10 +194,11 @@ impl Workers {
         live.map(|post| post.slot as usize).collect()
     }
 
-    /// Whether every process that lives has acted upon a generation of the directory. Who starts later reads a newer one;
+    /// Whether every process that lives, the hook's excepted, has acted upon a generation of the directory. Who starts later reads a newer one;
     /// a claim of a dead predecessor can only be of an older one.
     pub(super) fn all_saw(&self, segments: &Segments, generation: u64) -> bool {
-        let mut live = self.posts.iter().filter(|post| post.process.is_some());
+        // The hook process keeps nothing of a match that it does not look up again by the match's id.
+        let mut live = self.posts.iter().filter(|post| post.process.is_some() && post.role != Role::Hook);
         live.all(|post| WorkerPage::new(post.segment(segments)).seen_generation() >= generation)
     }
 
@@ -266,6 +271,7 @@ impl Post {
         match self.role {
             Role::Frontend => &segments.frontends[self.slot as usize],
             Role::Sim => &segments.sims[self.slot as usize],
+            Role::Hook => &segments.hooks[self.slot as usize],
         }
     }
 

@@ -5,18 +5,21 @@
 //! as the control block does.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::inbox::Inbox;
-use ringfort_shm_state::layout::{MailKind, RootFlags, RootHead, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{MailKind, RootFlags, RootHead, Verdict, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{padded, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
 use tracing::{error, info};
 use zerocopy::FromZeros;
 
+use super::control::{HookAnswer, HookVerdict};
 use super::errors::MatchError;
+use super::results::{Results, WaitingResults};
 use super::rules::{MatchPlan, Rules, mib_of};
 use super::segments::Segments;
 use super::workers::{Workers, incarnation};
@@ -36,6 +39,7 @@ pub(super) struct Zones {
     max: u32,
     sims: u32,
     inbox_bytes: u64,
+    results: Results,
 }
 
 /// A match and its slot.
@@ -49,6 +53,8 @@ struct Zone {
     awaited: bool,
     /// Front-ends whose deaths it has not been told, by slot.
     obituaries: BTreeMap<u32, Obituary>,
+    /// What is known of its results.
+    waiting: WaitingResults,
 }
 
 /// Where a match stands.
@@ -95,7 +101,7 @@ pub(super) enum Opening {
 impl Zones {
     /// The matches of the directory, none in a new one. Those of an earlier run are granted to the sims of this run, and told of
     /// that run's front-ends, before any process of this run is started.
-    pub(super) fn new(config: &Config, segments: &Segments) -> Zones {
+    pub(super) fn new(config: &Config, segments: &Segments, results: Results) -> Zones {
         let mut zones = Zones {
             live: BTreeMap::new(),
             // Microseconds since boot are ahead of every number that an earlier instance gave out, one at a time.
@@ -103,6 +109,7 @@ impl Zones {
             max: config.max_matches,
             sims: config.sims,
             inbox_bytes: u64::from(config.inbox_mib) << 20,
+            results,
         };
         for (slot, entry) in Directory::new(&segments.directory).zones() {
             zones.resume(segments, slot, entry);
@@ -254,8 +261,9 @@ impl Zones {
     /// Follows every match a step further. Returns whether the directory has changed.
     pub(super) fn turn(&mut self, segments: &Segments, workers: &Workers) -> bool {
         let mut changed = false;
+        let results = &self.results;
         self.live.retain(|slot, zone| {
-            changed |= zone.turn(*slot, segments, workers);
+            changed |= zone.turn(*slot, segments, workers, results);
             let Stage::Closed { generation, .. } = zone.stage else { return true };
             // The extents of a failed match come back when its sim, or that one's successor, has seen that it is closed.
             if !workers.all_saw(segments, generation) || segments.world.owns_memory(*slot, zone.entry.incarnation) {
@@ -267,6 +275,30 @@ impl Zones {
             false
         });
         changed
+    }
+
+    /// Puts an answer into its match's mailbox. `false` when it has no room there yet.
+    pub(super) fn answer(&self, segments: &Segments, answer: &HookAnswer) -> bool {
+        let found = self.live.iter().find(|(_, zone)| zone.entry.incarnation == answer.match_id && zone.is_live());
+        // Nobody waits for it any more.
+        let Some((slot, zone)) = found else { return true };
+        let Some(head) = zone.newest(*slot, segments).filter(|head| head.tick >= FIRST_MAIL_TICK) else { return false };
+        let verdict = match answer.verdict {
+            HookVerdict::Answered => Verdict::Answered,
+            HookVerdict::Failed => Verdict::Failed,
+            HookVerdict::Taken => Verdict::Taken,
+        };
+        let consumed = head.mail_cursor.min(Directory::new(&segments.directory).mail_tail(*slot));
+        DirectoryWriter::new(&segments.directory).post_answer(*slot, consumed, answer.id, verdict, &answer.text).is_ok()
+    }
+
+    /// The instance stops: what nobody has taken goes to the file.
+    pub(super) fn write_all_results(&mut self, segments: &Segments) {
+        for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live()) {
+            if zone.newest(*slot, segments).is_some_and(|head| head.results > 0) {
+                self.results.write(segments, *slot, &zone.entry, &mut zone.waiting);
+            }
+        }
     }
 
     fn free_slot(&self) -> Option<usize> {
@@ -304,7 +336,15 @@ impl Zones {
 
 impl Zone {
     fn new(entry: ZoneEntry) -> Zone {
-        Zone { entry, stage: Stage::Opening, seen_sequence: 0, end_wanted: false, awaited: false, obituaries: BTreeMap::new() }
+        Zone {
+            entry,
+            stage: Stage::Opening,
+            seen_sequence: 0,
+            end_wanted: false,
+            awaited: false,
+            obituaries: BTreeMap::new(),
+            waiting: WaitingResults::default(),
+        }
     }
 
     fn name(&self) -> String {
@@ -331,10 +371,10 @@ impl Zone {
     }
 
     /// Returns whether the directory has changed.
-    fn turn(&mut self, slot: usize, segments: &Segments, workers: &Workers) -> bool {
+    fn turn(&mut self, slot: usize, segments: &Segments, workers: &Workers, results: &Results) -> bool {
         match self.stage {
             Stage::Opening => self.watch_opening(slot, segments, workers),
-            Stage::Open => self.watch(slot, segments),
+            Stage::Open => self.watch(slot, segments, results),
             Stage::Closed { .. } => false,
         }
     }
@@ -353,14 +393,18 @@ impl Zone {
         false
     }
 
-    fn watch(&mut self, slot: usize, segments: &Segments) -> bool {
+    fn watch(&mut self, slot: usize, segments: &Segments, results: &Results) -> bool {
         let sequence = segments.world.published(slot).sequence;
         let moved = std::mem::replace(&mut self.seen_sequence, sequence) != sequence;
-        // The root that ends a match is its last: one that moves on has not ended, and need not be copied.
-        if moved && !self.end_wanted && self.obituaries.is_empty() {
+        // The root that ends a match is its last: one that moves on has not ended, and need not be copied but to see a result.
+        if moved && !self.end_wanted && self.obituaries.is_empty() && !self.waiting.is_due(Instant::now()) {
             return false;
         }
         if self.end_wanted && self.has_failed(slot, segments) {
+            let has_results = self.newest(slot, segments).is_some_and(|head| head.results > 0);
+            if has_results && !results.write(segments, slot, &self.entry, &mut self.waiting) {
+                return false;
+            }
             // Nobody reads its mailbox. Its sim gives the memory back when it sees that the match is closed.
             self.close(slot, segments, true);
             return true;
@@ -378,6 +422,7 @@ impl Zone {
         }
         if head.tick >= FIRST_MAIL_TICK {
             self.post(slot, &head, inbox_tail, segments);
+            results.follow(segments, slot, &self.entry, &head, &mut self.waiting);
         }
         false
     }

@@ -99,7 +99,7 @@ fn misbehaving_peers_are_told_and_closed() {
     let mut fixture = fixture();
     let mut check = |bytes: &[u8], word: &str| match fixture.answer_to(bytes) {
         Response::Error { sentence } => assert!(sentence.contains(word), "{sentence}"),
-        Response::Ok { .. } => panic!("accepted"),
+        Response::Ok { .. } | Response::Posted { .. } => panic!("accepted"),
     };
     check(b"nonsense\n", "cannot be understood");
     check(b"{\"request\":\"reboot\"}\n", "cannot be understood");
