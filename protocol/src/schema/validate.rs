@@ -81,7 +81,9 @@ fn column(column: &ColumnSchema) -> Result<(), SchemaError> {
             return Err(SchemaError::Offset(field.name.clone()));
         }
     }
-    size(&column.name, column.wire_bits(), limits::MAX_ROW_BITS)
+    // What is never sent may be as large as a page has room for.
+    let bits = if column.sync == Sync::None { 0 } else { column.wire_bits() };
+    size(&column.name, bits, limits::MAX_ROW_BITS)
 }
 
 fn variant(variant: &VariantSchema) -> Result<(), SchemaError> {

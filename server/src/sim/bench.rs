@@ -53,6 +53,7 @@ impl<G: Game> Bench<G> {
             state: ZoneState::Open as u32,
             epoch: 1,
             tick_hz: 10,
+            rewind_ms: 1000,
             capacity,
             max_entities: limits.max_entities,
             inbox_bytes: 1 << 14,

@@ -9,6 +9,8 @@ pub mod counters;
 mod events;
 mod inputs;
 #[cfg(test)]
+mod look_back_tests;
+#[cfg(test)]
 mod tests;
 pub mod zone;
 
