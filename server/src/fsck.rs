@@ -1,11 +1,14 @@
 //! `ringfort fsck`: checks the shared memory of an instance, live or dead, and changes nothing.
 
-use ringfort_shm_state::blobs;
+use std::collections::BTreeSet;
+
+use ringfort_shm_state::blobs::{self, BlobId, BlobsAt};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::entities;
 use ringfort_shm_state::fsck::{self, Problem, Report};
 use ringfort_shm_state::layout::{RootFlags, SessionRow, ZoneEntry, ZoneMeta};
 use ringfort_shm_state::mirror::Mirror;
+use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
 use serde_json::json;
 
@@ -44,6 +47,11 @@ fn check_match(zone: usize, entry: &ZoneEntry, is: &Description, mirror: &Mirror
     for problem in entities::check(mirror, &is.engine.meta, &is.engine.entities, &is.columns) {
         report.add(Problem::Entities { zone, problem });
     }
+    for (column, (at, blobs)) in is.columns.iter().zip(&is.blobs).enumerate() {
+        if let Some(blobs) = blobs {
+            check_blobs(zone, column, at, blobs, mirror, report);
+        }
+    }
     for problem in blobs::check(&is.engine.outbox.bodies, mirror) {
         report.add(Problem::Outbox { zone, problem });
     }
@@ -56,6 +64,24 @@ fn check_match(zone: usize, entry: &ZoneEntry, is: &Description, mirror: &Mirror
     let there = mirror.iter::<SessionRow>(is.engine.sessions).count() as u32;
     if found != counted || found != there {
         report.add(Problem::Sessions { zone, counted, found });
+    }
+}
+
+/// A column's texts or bytes: sound in themselves, and named by one row each.
+fn check_blobs(zone: usize, column: usize, at: &TableAt, space: &BlobsAt, mirror: &Mirror, report: &mut Report) {
+    for problem in blobs::check(space, mirror) {
+        report.add(Problem::Blobs { zone, column, problem });
+    }
+    let mut named = BTreeSet::new();
+    let mut rows = 0;
+    for row in (0..at.rows).filter_map(|row| mirror.row(at, row)) {
+        rows += 1;
+        let id = BlobId::from_row(row).filter(|id| matches!(space.get(mirror, *id), Ok(Some(_))));
+        named.extend(id.map(|id| id.index));
+    }
+    let (named, blobs) = (named.len() as u32, space.iter(mirror).count() as u32);
+    if rows != named || rows != blobs {
+        report.add(Problem::BlobRows { zone, column, rows, named, blobs });
     }
 }
 

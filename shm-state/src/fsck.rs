@@ -103,6 +103,30 @@ pub enum Problem {
         /// What is wrong.
         problem: BlobProblem,
     },
+    /// The texts or bytes of a column contradict each other.
+    #[error("zone slot {zone}: column {column}: {problem}")]
+    Blobs {
+        /// The zone slot.
+        zone: usize,
+        /// Index of the column in the schema.
+        column: usize,
+        /// What is wrong.
+        problem: BlobProblem,
+    },
+    /// The rows of a column do not name its texts or bytes one by one.
+    #[error("zone slot {zone}: column {column}: {rows} rows name {named} blobs that live, and there are {blobs}")]
+    BlobRows {
+        /// The zone slot.
+        zone: usize,
+        /// Index of the column in the schema.
+        column: usize,
+        /// Rows of entities.
+        rows: u32,
+        /// Different blobs that they name and that live.
+        named: u32,
+        /// Blobs that live.
+        blobs: u32,
+    },
     /// The requests of a zone are not those that it counts, or one has no body of its own.
     #[error("zone slot {zone}: wrong requests: the outbox counts {counted}, {found} are whole, and it has {bodies} bodies")]
     Asks {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use ringfort_shm_state::limits::WINDOW;
 
-use super::bench::{Bench, random};
+use super::bench::{Bench, ZONE, random};
 use super::zone::Outcome;
-use crate::game::{Blobs, SetError};
+use crate::game::{Blobs, Description, SetError, ZoneLimits};
 use crate::prelude::*;
 
 const SNAP_OVER: f32 = 3.0;
@@ -26,7 +26,7 @@ struct Movers {
     #[interp(lerp, snap_over = SNAP_OVER)]
     #[keep(1000)]
     spot: Column<Spot>,
-    #[index(spot.pos, cell = 4.0)]
+    #[index(spot.pos, cell = 0.5)]
     grid: Grid,
     #[sync(all, once)]
     #[max(40)]
@@ -113,7 +113,7 @@ impl Movers {
 
     fn check_grid(&self, t: &Tick<Self>) {
         let last = world_at(t.now().0 - 1);
-        let (point, radius) = (t.rng(Entity::NONE).point(70.0), dice(30) as f32);
+        let (point, radius) = (t.rng(Entity::NONE).point(10.0), dice(8) as f32);
         let near: Vec<Entity> = self.grid.near(point, radius).collect();
         let within = |at: (f32, f32)| (at.0 - point.x).powi(2) + (at.1 - point.y).powi(2) <= radius * radius;
         let expected: Vec<Entity> = last.iter().filter(|(_, k)| k.at.is_some_and(within)).map(|(e, _)| *e).collect();
@@ -135,7 +135,7 @@ impl Movers {
         }
         assert_eq!(seen.each(|w| &w.spot).count(), older.values().filter(|known| known.at.is_some()).count());
         let ray = Ray {
-            from: t.rng(Entity::NONE).point(50.0),
+            from: t.rng(Entity::NONE).point(10.0),
             dir: Vec2::from_angle(dice(628) as f32 / 100.0),
             len: 40.0,
             radius: 1.5,
@@ -156,7 +156,7 @@ impl Movers {
             }
             None => assert_eq!(sure, f32::INFINITY, "somebody was met"),
         }
-        let (point, radius) = (t.rng(Entity::NONE).point(60.0), 9.0);
+        let (point, radius) = (t.rng(Entity::NONE).point(9.0), 2.0);
         let near: Vec<Entity> = seen.grid(|w| &w.grid).near(point, radius).collect();
         for (e, at) in all() {
             let distance = ((at.0 - point.x).powi(2) + (at.1 - point.y).powi(2)).sqrt();
@@ -168,7 +168,7 @@ impl Movers {
         for _ in 0..dice(6) {
             match self.ents.try_spawn(SessionId::NOBODY) {
                 Some(e) if dice(8) > 0 => {
-                    self.spot.insert(e, Spot { pos: Vec2::new(dice(128) as f32 - 64.0, dice(128) as f32 - 64.0) });
+                    self.spot.insert(e, Spot { pos: Vec2::new(dice(64) as f32 / 4.0 - 8.0, dice(64) as f32 / 4.0 - 8.0) });
                 }
                 _ => {}
             }
@@ -178,7 +178,7 @@ impl Movers {
             match dice(40) {
                 0 => drop(self.ents.despawn(e)),
                 1 => drop(self.spot.remove(e)),
-                2 => self.spot[e].pos = Vec2::new(dice(128) as f32 - 64.0, 0.0),
+                2 => self.spot[e].pos = Vec2::new(dice(16) as f32 - 8.0, 0.0),
                 3 => self.motto.set(e, &"ä".repeat(dice(21) as usize)).expect("short enough"),
                 4 => self.secret.set(e, &vec![7; dice(301) as usize]).expect("short enough"),
                 5 => drop(self.motto.remove(e)),
@@ -246,6 +246,9 @@ fn the_past_is_what_was_committed_through_restarts() {
                 zone = bench.restart(zone);
             }
         }
-        bench.check();
+        let report = crate::fsck::check_world(&bench.world, &[(ZONE, bench.entry)], |capacity| {
+            Description::of::<Movers>(ZoneLimits::of::<Movers>(capacity))
+        });
+        assert_eq!(report.problems, []);
     }
 }
