@@ -18,6 +18,9 @@ pub mod component;
 pub mod control;
 pub mod driver;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod input;
 pub mod layout;
@@ -27,7 +30,8 @@ mod quantise;
 pub mod quic;
 pub mod schema;
 pub mod snapshot;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "what the tests alone use"))]
 mod test_game;
 pub mod view;
 
