@@ -30,6 +30,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// A running `ringfort up`.
 pub struct Instance {
+    program: PathBuf,
     name: String,
     directory: tempfile::TempDir,
     up: Child,
@@ -44,14 +45,19 @@ impl Instance {
 
     /// [`Instance::start`] with more in its configuration, after its directory was prepared.
     pub fn configured(configuration: &str, prepare: impl FnOnce(&Path), flags: &[&str]) -> Instance {
+        Instance::of(programs::server(), configuration, prepare, flags)
+    }
+
+    /// [`Instance::configured`] of another game.
+    pub fn of(program: PathBuf, configuration: &str, prepare: impl FnOnce(&Path), flags: &[&str]) -> Instance {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("w{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = tempfile::tempdir().expect("a temporary directory");
         let configuration = [CONFIGURATION, configuration].concat();
         fs::write(directory.path().join("ringfort.toml"), configuration).expect("a configuration file");
         prepare(directory.path());
-        let (up, address) = listening(spawn_up(&name, directory.path(), flags), directory.path());
-        Instance { name, directory, up, address }
+        let (up, address) = listening(spawn_up(&program, &name, directory.path(), flags), directory.path());
+        Instance { program, name, directory, up, address }
     }
 
     /// Kills its supervisor and all its workers, and waits until all of them are dead.
@@ -80,12 +86,13 @@ impl Instance {
 
     /// Starts it again, in its place, and waits until it says where it listens.
     pub fn start_again(&mut self, flags: &[&str]) {
-        (self.up, self.address) = listening(spawn_up(&self.name, self.directory.path(), flags), self.directory.path());
+        (self.up, self.address) =
+            listening(spawn_up(&self.program, &self.name, self.directory.path(), flags), self.directory.path());
     }
 
     /// Starts it again and kills it after a time, wherever it is by then.
     pub fn start_and_kill(&mut self, flags: &[&str], after: Duration) {
-        self.up = spawn_up(&self.name, self.directory.path(), flags);
+        self.up = spawn_up(&self.program, &self.name, self.directory.path(), flags);
         std::thread::sleep(after);
         let _ = self.up.kill();
         let _ = self.up.wait();
@@ -98,7 +105,7 @@ impl Instance {
 
     /// Checks that it does not start with these flags; its sentence has all of these words.
     pub fn check_refused(&self, flags: &[&str], words: &[&str]) {
-        let mut up = spawn_up(&self.name, self.directory.path(), flags);
+        let mut up = spawn_up(&self.program, &self.name, self.directory.path(), flags);
         let code = ended(&mut up, PATIENCE);
         let _ = up.kill();
         let _ = up.wait();
@@ -119,6 +126,11 @@ impl Instance {
         self.directory.path()
     }
 
+    /// What it has written so far for results that no hook takes, line by line.
+    pub fn results(&self) -> Vec<Value> {
+        json_lines(&self.directory.path().join("ringfort").join(&self.name).join("results.jsonl"))
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -136,7 +148,7 @@ impl Instance {
 
     /// Runs a command of the command line against it.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        command(&self.name, self.directory.path(), arguments).output().expect("the command line can be started")
+        command(&self.program, &self.name, self.directory.path(), arguments).output().expect("the command line can be started")
     }
 
     /// Runs a command that must succeed; returns what it printed.
@@ -223,7 +235,7 @@ impl Drop for Instance {
         }
         if let Ok(None) = self.up.try_wait() {
             // Refused or not: what is still there is killed below.
-            let mut down = command(&self.name, self.directory.path(), &["down"]);
+            let mut down = command(&self.program, &self.name, self.directory.path(), &["down"]);
             if let Ok(mut down) = down.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
                 ended(&mut self.up, STOP_PATIENCE);
                 let _ = down.kill();
@@ -243,9 +255,9 @@ impl Drop for Instance {
 }
 
 /// Starts `up`.
-fn spawn_up(instance: &str, directory: &Path, flags: &[&str]) -> Child {
+fn spawn_up(program: &Path, instance: &str, directory: &Path, flags: &[&str]) -> Child {
     let log = fs::File::create(directory.join("stderr")).expect("a log file");
-    let mut command = command(instance, directory, &["up"]);
+    let mut command = command(program, instance, directory, &["up"]);
     command.args(flags).stdout(Stdio::piped()).stderr(log).spawn().expect("the server can be started")
 }
 
@@ -261,8 +273,8 @@ fn listening(mut up: Child, directory: &Path) -> (Child, SocketAddr) {
 }
 
 /// The command line, in the instance's directory, so that no other configuration is read.
-fn command(instance: &str, directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(programs::server());
+fn command(program: &Path, instance: &str, directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).args(["--instance", instance]).stdin(Stdio::null());
     command.env("XDG_RUNTIME_DIR", directory).current_dir(directory);
     command
@@ -280,6 +292,13 @@ fn ended(process: &mut Child, patience: Duration) -> Option<Option<i32>> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// The lines of a file of JSON; none when it is not there. What is not ended by a line's end is not yet a line.
+pub fn json_lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}"))).collect()
 }
 
 /// A counter of a status.

@@ -12,7 +12,7 @@ pub mod programs;
 pub mod stranger;
 
 pub use crowd::{Crowd, Game};
-pub use instance::{Instance, match_named, pid_of, processes, send_signal};
+pub use instance::{Instance, json_lines, match_named, pid_of, processes, send_signal};
 pub use stranger::Stranger;
 
 use std::time::Duration;

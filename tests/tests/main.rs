@@ -1,6 +1,7 @@
 //! Whole-system tests: real processes, real sockets, real kills.
 
 mod death;
+mod hooks;
 mod loadtest;
 mod play;
 mod refused;

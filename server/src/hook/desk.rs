@@ -102,7 +102,10 @@ impl Desk {
     pub(super) fn hear(&mut self, news: News, now: Instant, page: &WorkerPage<'_>) {
         match news {
             News::Answer(key, answer) => self.answer(key, answer, now, page),
-            News::Again(key) => self.put_off(key, now),
+            News::Again(key) => {
+                page.add(count::WEB_FAILURES, 1);
+                self.put_off(key, now);
+            }
             News::Forgotten => {
                 for entry in self.entries.values_mut().filter(|entry| entry.stage == Stage::Asked) {
                     entry.stage = Stage::New { not_before: None };

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,9 +65,15 @@ impl Web {
         let (jobs, todo) = channel::<Job>();
         let (tell, done) = channel();
         let todo = Arc::new(Mutex::new(todo));
+        let failures = Arc::<AtomicU64>::default();
         let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(io::Error::from)?);
         for number in 0..HOOK_WEB_THREADS {
-            let caller = Caller { agent: agent.clone(), url: url.to_owned(), authorization: authorization.clone() };
+            let caller = Caller {
+                agent: agent.clone(),
+                url: url.to_owned(),
+                authorization: authorization.clone(),
+                failures: Arc::clone(&failures),
+            };
             let (todo, tell, wake) = (Arc::clone(&todo), tell.clone(), Arc::clone(&wake));
             std::thread::Builder::new().name(format!("web-{number}")).spawn(move || caller.work(&todo, &tell, &wake))?;
         }
@@ -108,6 +115,8 @@ struct Caller {
     agent: ureq::Agent,
     url: String,
     authorization: Option<String>,
+    /// Failures of all threads: not each of them is worth a line of the log.
+    failures: Arc<AtomicU64>,
 }
 
 impl Caller {
@@ -122,10 +131,13 @@ impl Caller {
                     News::Answer(key, Err(format!("the answer has more than {ASK_BODY_BYTES} bytes")))
                 }
                 Err(problem) => {
-                    warn!(
-                        "the web hook has not answered request {} of match {} ({problem}); it is asked again",
-                        key.id, key.match_id
-                    );
+                    let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+                    if failures.is_power_of_two() {
+                        let Key { match_id, id } = key;
+                        warn!(
+                            "the web hook has not answered request {id} of match {match_id} ({problem}); it is asked again ({failures} failures so far)"
+                        );
+                    }
                     News::Again(key)
                 }
             };
@@ -143,6 +155,10 @@ impl Caller {
             request = request.header("Authorization", authorization);
         }
         let mut response = request.send(json)?;
+        // A redirect that is not followed is no error of the library's.
+        if !response.status().is_success() {
+            return Err(ureq::Error::StatusCode(response.status().as_u16()));
+        }
         response.body_mut().with_config().limit(ASK_BODY_BYTES as u64 + 1).lossy_utf8(true).read_to_string()
     }
 }

@@ -55,6 +55,8 @@ impl Game for Ledger {
             doc: "requests that wait at the same time; 8 by default",
             kind: OptionKind::Number { min: 1.0, max: 32.0, whole: true },
         },
+        OptionDoc { name: "topic", doc: "topic of the requests; echo by default", kind: OptionKind::Text },
+        OptionDoc { name: "right", doc: "the right answer; the question again by default", kind: OptionKind::Text },
     ];
     type Input = Nothing;
     type Command = ();
@@ -67,10 +69,11 @@ impl Game for Ledger {
 
     fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
 
-    fn answer(&mut self, _t: &Tick<Self>, answer: &Answer<'_>) {
+    fn answer(&mut self, t: &Tick<Self>, answer: &Answer<'_>) {
         let number = answer.id.number() as u32;
+        let question = format!("question {number}");
         match answer.body {
-            Ok(body) if body == format!("echo question {number}") => {
+            Ok(body) if body == t.option("right").unwrap_or(&question) => {
                 self.account.right += 1;
                 self.account.sum += number;
                 self.account.squares += u64::from(number).pow(2);
@@ -87,7 +90,7 @@ impl Game for Ledger {
         let Account { asked, right, wrong, failed, timed_out, unheard, sum, squares, over } = *self.account;
         let told = right + wrong + failed + timed_out + unheard;
         for number in asked + 1..=asks.min(told + at_once) {
-            if t.ask("echo", None, &format!("question {number}")).is_ok() {
+            if t.ask(t.option("topic").unwrap_or("echo"), None, &format!("question {number}")).is_ok() {
                 self.account.asked += 1;
             }
         }
