@@ -9,6 +9,8 @@ use std::rc::Rc;
 
 use crate::layout::hash_bytes;
 use crate::limits::{MAX_LOGICAL_PAGES, PAGE_BYTES};
+use crate::memory::Page;
+use crate::mirror::row_in;
 use crate::plain::{Plain, clear_padding};
 use crate::sheet::{Rows, Sheet};
 
@@ -303,6 +305,18 @@ impl<T: Plain> Table<T> {
     pub fn raw(&self) -> RawTable<T> {
         RawTable { table: Self { pages: Rc::clone(&self.pages), at: self.at, rows: PhantomData } }
     }
+}
+
+/// The first present row of a place that `sound` refuses by its bytes. It is asked of what another process has written, before a
+/// [`Table`] takes the rows for values of its type, and before anything is written here: padding is undefined in between.
+pub fn first_refused(pages: &impl Rows, at: TableAt, sound: impl Fn(&[u8]) -> bool) -> Option<u32> {
+    (0..at.rows).find(|row| {
+        let page = pages.sheet().read(at.base + row / at.per_page).cast::<Page>();
+        // SAFETY: `read` gives the place of a whole page, aligned to words. Only this thread writes pages of the sheet, and it does not
+        // while `sound` runs, which knows nothing of them.
+        let page = unsafe { &*page };
+        row_in(page, &at, row % at.per_page).is_some_and(|row| !sound(row))
+    })
 }
 
 /// A table for joins and indices: hands out places row by row, without borrowing the table.

@@ -12,6 +12,7 @@ use ringfort_shm_state::table::{Table, TableAt};
 use ringfort_shm_state::world::World;
 use zerocopy::FromZeros;
 
+use super::BadRow;
 use super::rewind::Pasts;
 use super::state::{Binder, BoundOn, ZoneShared};
 use super::{Description, Game, Hook, Outbox};
@@ -36,23 +37,24 @@ impl<G: Game> Bound<G> {
     /// A new match.
     pub(crate) fn open(world: &Rc<World>, slot: usize, id: u64, epoch: u16, is: &Description) -> Result<Self, AdoptError> {
         let pages = Pages::open(Rc::clone(world), slot, id, epoch, is.pages)?;
-        Ok(Self::bind(pages, is))
+        Ok(Self::bind(Rc::new(pages), is))
     }
 
     /// A match that another process stepped before.
-    pub(crate) fn adopt(
+    pub(crate) fn adopt<E: From<AdoptError> + From<BadRow>>(
         world: &Rc<World>,
         slot: usize,
         id: u64,
         epoch: u16,
         is: &Description,
-    ) -> Result<(Self, Option<RootHead>), AdoptError> {
+    ) -> Result<(Self, Option<RootHead>), E> {
         let (pages, head) = Pages::adopt(Rc::clone(world), slot, id, epoch, is.pages)?;
+        let pages = Rc::new(pages);
+        is.checks.iter().try_for_each(|check| check.run(&pages))?;
         Ok((Self::bind(pages, is), Some(head)))
     }
 
-    fn bind(pages: Pages, is: &Description) -> Self {
-        let pages = Rc::new(pages);
+    fn bind(pages: Rc<Pages>, is: &Description) -> Self {
         let mut meta = engine_table::<ZoneMeta>(&pages, is.engine.meta);
         if meta.get(0).is_none() {
             meta.insert(0, ZoneMeta::new_zeroed());

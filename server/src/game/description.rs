@@ -15,6 +15,7 @@ use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_PREDICTED_EV
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
 
 use super::Game;
+use super::check::RowCheck;
 use super::outbox::OutboxAt;
 use super::state::{Declare, Declared, Place};
 use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, TIMERS_PER_ENTITY};
@@ -86,6 +87,7 @@ pub struct Description {
     /// What two processes must agree upon to share the zone.
     pub tables_hash: u64,
     pub(super) places: Vec<Place>,
+    pub(super) checks: Vec<RowCheck>,
 }
 
 /// The game and a match's size do not go together.
@@ -185,6 +187,7 @@ impl Description {
             pages: declare.tables.pages(),
             tables_hash,
             places: declare.places,
+            checks: declare.checks,
             schema,
         })
     }

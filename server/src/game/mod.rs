@@ -6,6 +6,7 @@
 mod blobs;
 mod bound;
 mod cells;
+mod check;
 mod column;
 mod copy;
 mod description;
@@ -23,6 +24,7 @@ mod timers;
 
 pub use blobs::{Blob, Blobs, SetError};
 pub(crate) use bound::Bound;
+pub use check::BadRow;
 pub use column::{Cols, Column, Join, Joined, Mut};
 pub(crate) use copy::{Copies, Version};
 pub use description::{Description, DescriptionError, EngineTables, ZoneLimits};

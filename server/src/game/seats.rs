@@ -8,6 +8,7 @@ use ringfort_shm_state::table::Table;
 use ringfort_shm_state::{Gaps, Plain, clear_padding};
 
 use super::Component;
+use super::check::RowCheck;
 use super::state::{Binder, Declare, FieldOptions, Hook, StateField};
 
 #[derive(Clone, Copy)]
@@ -33,9 +34,10 @@ pub struct Seats<T: Component> {
 }
 
 impl<T: Component> StateField for Seats<T> {
-    fn declare(to: &mut Declare, _options: FieldOptions) {
+    fn declare(to: &mut Declare, options: FieldOptions) {
         let rows = to.limits.capacity;
-        to.unlisted(rows, size_of::<SeatRow<T>>(), format!("{} {:?}", T::NAME, T::fields()));
+        let at = to.unlisted(rows, size_of::<SeatRow<T>>(), format!("{} {:?}", T::NAME, T::fields()));
+        to.checks.extend(RowCheck::of::<T>(options.name, at, offset_of!(SeatRow<T>, value)));
     }
 
     fn bind(to: &mut Binder, _options: FieldOptions) -> Self {

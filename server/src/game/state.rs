@@ -15,6 +15,7 @@ use ringfort_shm_state::table::{Table, TableAt, Tables};
 use zerocopy::FromZeros;
 
 use super::Component;
+use super::check::RowCheck;
 use super::description::{Description, ZoneLimits};
 use super::grid::Grids;
 
@@ -133,6 +134,8 @@ pub struct Declare {
     pub(super) unlisted: Vec<String>,
     /// The longest time that a field keeps.
     pub(super) keep_ms: u32,
+    /// What is looked at before another process's match is taken over.
+    pub(super) checks: Vec<RowCheck>,
 }
 
 /// The memory of one field.
@@ -144,8 +147,8 @@ pub(super) struct Place {
 
 impl Declare {
     pub(super) fn new(limits: ZoneLimits, tables: Tables) -> Self {
-        let (columns, globals, places, unlisted) = Default::default();
-        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0 }
+        let (columns, globals, places, unlisted, checks) = Default::default();
+        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0, checks }
     }
 
     pub(super) fn column<T: Component>(&mut self, options: FieldOptions) {
@@ -161,6 +164,7 @@ impl Declare {
 
     fn declared<T: Component>(&mut self, options: FieldOptions, rows: u32) -> Declared {
         let at = self.place(rows, size_of::<T>(), None);
+        self.checks.extend(RowCheck::of::<T>(options.name, at, 0));
         let schema = column_schema(options, T::NAME, size_of::<T>(), T::fields());
         self.keep_ms = self.keep_ms.max(options.keep_ms);
         Declared { schema, at, priority: options.priority, blobs: None }
@@ -180,9 +184,9 @@ impl Declare {
     }
 
     /// Sets rows aside that are not part of the schema; `what` names their type and its fields.
-    pub(super) fn unlisted(&mut self, rows: u32, row_bytes: usize, what: String) {
+    pub(super) fn unlisted(&mut self, rows: u32, row_bytes: usize, what: String) -> TableAt {
         self.unlisted.push(what);
-        self.place(rows, row_bytes, None);
+        self.place(rows, row_bytes, None)
     }
 
     fn place(&mut self, rows: u32, row_bytes: usize, blobs: Option<BlobsAt>) -> TableAt {

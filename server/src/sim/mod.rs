@@ -4,6 +4,8 @@
 //! concerned once, sleep until the next is due.
 
 #[cfg(test)]
+mod adoption;
+#[cfg(test)]
 pub(crate) mod bench;
 pub mod counters;
 mod events;

@@ -23,7 +23,7 @@ use zerocopy::{FromBytes, FromZeros};
 mod outside;
 
 use super::inputs::Arrivals;
-use crate::game::{AskRules, Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
+use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{INPUT_CREDIT_MAX, LINGER_MS, RECORDS_PER_TICK};
 
 /// What a zone did, for the sim's counters.
@@ -67,6 +67,9 @@ pub enum OpenError {
     /// The world refuses.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
+    /// A row of the match is none of the game's.
+    #[error(transparent)]
+    Row(#[from] BadRow),
     /// The directory's entry makes no match of this game.
     #[error(transparent)]
     Description(#[from] DescriptionError),
@@ -169,7 +172,7 @@ impl<G: Game> Zone<G> {
             Err(error) => return Err(OpenError::Adopt(error.into())),
         };
         let (bound, head) = if resumes {
-            Bound::<G>::adopt(world, slot, id, entry.epoch as u16, &description)?
+            Bound::<G>::adopt::<OpenError>(world, slot, id, entry.epoch as u16, &description)?
         } else {
             (Bound::<G>::open(world, slot, id, entry.epoch as u16, &description)?, None)
         };

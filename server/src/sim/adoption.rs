@@ -1,0 +1,95 @@
+//! What another process has left is looked at before it is taken for values of the game's types.
+
+use std::rc::Rc;
+
+use ringfort_shm_state::layout::RootHead;
+use ringfort_shm_state::pages::Pages;
+use ringfort_shm_state::table::{Table, TableAt};
+use zerocopy::FromZeros;
+
+use super::bench::{Bench, ZONE};
+use super::zone::{OpenError, Zone};
+use crate::game::{BadRow, Description, ZoneLimits};
+use crate::prelude::*;
+
+#[derive(Component, Clone, Copy, Debug, PartialEq)]
+#[repr(u8)]
+enum Mood {
+    Calm,
+    Wild,
+}
+
+#[derive(State)]
+struct Moody {
+    ents: Entities,
+    mood: Column<Mood>,
+    weather: Global<Mood>,
+}
+
+#[derive(Input, Clone, Copy, Default)]
+struct Nothing {
+    held: Press,
+}
+
+impl Game for Moody {
+    const HZ: u32 = 10;
+    const CAPACITY: u32 = 4;
+    type Input = Nothing;
+    type Command = ();
+    type Event = ();
+    type Timer = ();
+
+    fn open(&mut self, _t: &Tick<Self>) {
+        for mood in [Mood::Calm, Mood::Wild] {
+            let e = self.ents.spawn();
+            self.mood.insert(e, mood);
+        }
+        *self.weather = Mood::Wild;
+    }
+    fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
+    fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
+    fn step(&mut self, _t: &Tick<Self>) {}
+}
+
+/// A byte of a row, whatever it means.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Byte(u8);
+
+// SAFETY: a byte without padding.
+unsafe impl ringfort_shm_state::Plain for Byte {}
+
+/// A sim that means harm takes the match over and commits a byte into a table of one-byte rows.
+fn commit_byte(bench: &mut Bench<Moody>, of: impl FnOnce(&Description) -> TableAt, row: u32, byte: u8) {
+    let limits = ZoneLimits { capacity: bench.entry.capacity, max_entities: bench.entry.max_entities };
+    let description = Description::of::<Moody>(limits).unwrap();
+    bench.entry.epoch += 1;
+    let (pages, head) = Pages::adopt(Rc::clone(&bench.world), ZONE, 77, bench.entry.epoch as u16, description.pages).unwrap();
+    let pages = Rc::new(pages);
+    // SAFETY: the only table of these pages, whose rows are bytes whatever they mean.
+    let mut table: Table<Byte> = unsafe { Table::bind(&pages, of(&description)) };
+    assert!(table.insert(row, Byte(byte)));
+    let head = RootHead { tick: head.tick + 1, ..RootHead::new_zeroed() };
+    // SAFETY: no reference into the pages is alive.
+    unsafe { pages.commit(head) }.unwrap();
+    bench.entry.epoch += 1;
+}
+
+fn taken_over(bench: &mut Bench<Moody>) -> Result<Zone<Moody>, OpenError> {
+    Zone::start(&bench.world, bench.inbox.memory(), ZONE, bench.entry, bench.asks, bench.now)
+}
+
+#[test]
+fn a_match_with_a_byte_that_means_nothing_is_not_taken_over() {
+    let mut bench = Bench::<Moody>::new(4, 64);
+    drop(bench.start());
+    commit_byte(&mut bench, |is| is.columns[0], 1, 0);
+    assert!(taken_over(&mut bench).is_ok(), "another mood is one too");
+    commit_byte(&mut bench, |is| is.columns[0], 1, 2);
+    let Err(OpenError::Row(BadRow { field, row, component })) = taken_over(&mut bench) else { panic!("a mood too many") };
+    assert_eq!((field, row, component), ("mood", 1, "Mood"));
+    commit_byte(&mut bench, |is| is.columns[0], 1, 1);
+    commit_byte(&mut bench, |is| is.globals[0], 0, 255);
+    let error = taken_over(&mut bench).err().expect("a global of nothing").to_string();
+    assert!(error.starts_with("`weather` has bytes at row 0 that are no Mood"), "{error}");
+}
