@@ -23,6 +23,8 @@ pub mod prelude;
 mod run;
 pub mod run_dir;
 pub mod sim;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 #[rustfmt::skip] // laid out to be read on one page
 pub mod skirmish;
 pub mod status;

@@ -92,10 +92,7 @@ impl Link {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        either!(self, link => link.handle_timeout(now), {
-            let _ = now;
-            link.lose(quinn_proto::ConnectionError::TimedOut);
-        })
+        either!(self, link => link.handle_timeout(now), link.handle_timeout(now))
     }
 
     #[inline]

@@ -30,29 +30,40 @@ const CLOSED: u8 = 5;
 const RESET: u8 = 6;
 /// The answer to a client that is not let in.
 const REFUSED: u8 = 7;
+/// A client's sign of life: in place of QUIC's retransmissions, by which it finds out that its server was replaced.
+const PING: u8 = 8;
+/// The answer to it.
+const PONG: u8 = 9;
+/// Time between two signs of life, and between two attempts to open a connection.
+const PING_EVERY: Duration = Duration::from_millis(400);
 /// Bytes of the control stream in one packet.
 const STREAM_BYTES: usize = 1024;
+
+/// Bytes of a packet before what it carries: its kind, and the number that the client has given to the connection.
+pub const HEADER_BYTES: usize = 5;
 
 /// Whether a packet carries a datagram, which a network may lose.
 pub fn is_datagram(packet: &[u8]) -> bool {
     packet.first() == Some(&DATAGRAM)
 }
 
-/// The datagram in a packet, as the other end's application gave it.
-pub fn datagram(packet: &[u8]) -> Option<&[u8]> {
-    packet.split_first().filter(|(kind, _)| **kind == DATAGRAM).map(|(_, bytes)| bytes)
+/// A packet: kind, number, body.
+fn split(packet: &[u8]) -> Option<(u8, u32, &[u8])> {
+    let (header, body) = packet.split_first_chunk::<HEADER_BYTES>()?;
+    let [kind, number @ ..] = *header;
+    Some((kind, u32::from_le_bytes(number), body))
 }
 
-/// The bytes of the control stream in a packet.
-pub fn stream(packet: &[u8]) -> Option<&[u8]> {
-    packet.split_first().filter(|(kind, _)| **kind == STREAM).map(|(_, bytes)| bytes)
+fn packet(kind: u8, number: u32, body: &[u8]) -> Vec<u8> {
+    [&[kind], &number.to_le_bytes()[..], body].concat()
 }
 
 /// The plain half of a driver: which connection an address has.
 pub(super) struct Table {
-    by_remote: BTreeMap<SocketAddr, u32>,
+    by_remote: BTreeMap<(SocketAddr, u32), u32>,
     free: Vec<u32>,
-    pub(super) incoming: Vec<SocketAddr>,
+    pub(super) incoming: Vec<(SocketAddr, u32)>,
+    next_number: u32,
     max_datagram: usize,
 }
 
@@ -66,6 +77,7 @@ impl Table {
 /// One plain connection.
 pub(super) struct Plain {
     remote: SocketAddr,
+    number: u32,
     max_datagram: usize,
     heard: Instant,
     events: VecDeque<Event>,
@@ -74,12 +86,15 @@ pub(super) struct Plain {
     packets: VecDeque<Vec<u8>>,
     open: bool,
     over: bool,
+    /// When a client shows its next sign of life.
+    ping_at: Option<Instant>,
 }
 
 impl Plain {
-    fn new(now: Instant, side: Side, remote: SocketAddr, max_datagram: usize) -> Plain {
+    fn new(now: Instant, side: Side, (remote, number): (SocketAddr, u32), max_datagram: usize) -> Plain {
         let mut plain = Plain {
             remote,
+            number,
             max_datagram,
             heard: now,
             events: VecDeque::new(),
@@ -88,15 +103,20 @@ impl Plain {
             packets: VecDeque::new(),
             open: side == Side::Server,
             over: false,
+            ping_at: (side == Side::Client).then(|| now + PING_EVERY),
         };
         match side {
-            Side::Client => plain.packets.push_back(vec![OPEN]),
+            Side::Client => plain.push(OPEN, &[]),
             Side::Server => {
-                plain.packets.push_back(vec![ACCEPTED]);
+                plain.push(ACCEPTED, &[]);
                 plain.events.push_back(Event::Connected);
             }
         }
         plain
+    }
+
+    fn push(&mut self, kind: u8, body: &[u8]) {
+        self.packets.push_back(packet(kind, self.number, body));
     }
 
     pub(super) fn remote(&self) -> SocketAddr {
@@ -119,7 +139,7 @@ impl Plain {
         if bytes.len() > self.max_datagram {
             return Err(SendDatagramError::TooLarge);
         }
-        self.packets.push_back([&[DATAGRAM], bytes].concat());
+        self.push(DATAGRAM, bytes);
         Ok(())
     }
 
@@ -131,7 +151,7 @@ impl Plain {
         if !self.open {
             return Err(WriteError::Blocked);
         }
-        self.packets.extend(bytes.chunks(STREAM_BYTES).map(|part| [&[STREAM], part].concat()));
+        bytes.chunks(STREAM_BYTES).for_each(|part| self.push(STREAM, part));
         Ok(bytes.len())
     }
 
@@ -146,7 +166,7 @@ impl Plain {
 
     pub(super) fn close(&mut self, code: VarInt, reason: &[u8]) {
         self.over = true;
-        self.packets.push_back([&[CLOSED], &code.into_inner().to_le_bytes()[..], reason].concat());
+        self.push(CLOSED, &[&code.into_inner().to_le_bytes()[..], reason].concat());
     }
 
     /// The connection is over, and the other end did not hear it from us.
@@ -158,7 +178,18 @@ impl Plain {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.over).then(|| self.heard + Duration::from_secs(IDLE_SECONDS))
+        let idle = self.heard + Duration::from_secs(IDLE_SECONDS);
+        (!self.over).then(|| self.ping_at.map_or(idle, |ping| ping.min(idle)))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.heard + Duration::from_secs(IDLE_SECONDS) <= now {
+            return self.lose(ConnectionError::TimedOut);
+        }
+        if self.ping_at.is_some_and(|at| at <= now) {
+            self.ping_at = Some(now + PING_EVERY);
+            self.push(if self.open { PING } else { OPEN }, &[]);
+        }
     }
 
     pub(super) fn poll_transmit(&mut self, to: &mut Vec<u8>) -> Option<Transmit> {
@@ -171,10 +202,15 @@ impl Plain {
         self.over && self.events.is_empty() && self.packets.is_empty()
     }
 
-    fn handle(&mut self, now: Instant, packet: &[u8]) {
-        let Some((kind, body)) = packet.split_first() else { return };
+    fn handle(&mut self, now: Instant, kind: u8, body: &[u8]) {
+        if self.over {
+            return;
+        }
         self.heard = now;
-        match *kind {
+        match kind {
+            // Its first answer is on its way to it.
+            OPEN => {}
+            PING => self.push(PONG, &[]),
             ACCEPTED if !self.open => {
                 self.open = true;
                 self.events.push_back(Event::Connected);
@@ -214,7 +250,7 @@ impl<T> Driver<T> {
 
     fn plain(now: Instant, max_frame: usize, max_datagram: usize) -> Driver<T> {
         let mut driver = Driver::new(now, EndpointConfig::default(), None, max_frame);
-        let table = Table { by_remote: BTreeMap::new(), free: Vec::new(), incoming: Vec::new(), max_datagram };
+        let table = Table { by_remote: BTreeMap::new(), free: Vec::new(), incoming: Vec::new(), next_number: 1, max_datagram };
         driver.plain = Some(table);
         driver
     }
@@ -224,14 +260,17 @@ impl<T> Driver<T> {
     /// # Panics
     /// When the driver is one of QUIC.
     pub fn connect_plain(&mut self, now: Instant, remote: SocketAddr, app: T) -> ConnId {
-        self.insert_plain(now, Side::Client, remote, app)
+        let table = self.plain.as_mut().expect("a driver of plain connections");
+        let number = table.next_number;
+        table.next_number += 1;
+        self.insert_plain(now, Side::Client, (remote, number), app)
     }
 
-    fn insert_plain(&mut self, now: Instant, side: Side, remote: SocketAddr, app: T) -> ConnId {
+    fn insert_plain(&mut self, now: Instant, side: Side, end: (SocketAddr, u32), app: T) -> ConnId {
         let table = self.plain.as_mut().expect("a driver of plain connections");
         let index = table.free.pop().unwrap_or(self.slots.len() as u32);
-        table.by_remote.insert(remote, index);
-        let plain = Plain::new(now, side, remote, table.max_datagram);
+        table.by_remote.insert(end, index);
+        let plain = Plain::new(now, side, end, table.max_datagram);
         if index as usize == self.slots.len() {
             self.slots.push(Slot { generation: 0, conn: None });
         }
@@ -242,7 +281,9 @@ impl<T> Driver<T> {
     pub(super) fn handle_plain(&mut self, now: Instant, from: SocketAddr, packet: &[u8], out: &mut impl FnMut(&Transmit, &[u8])) {
         let now_us = self.micros(now);
         let Some(table) = &mut self.plain else { return };
-        let known = table.by_remote.get(&from).copied();
+        let Some((kind, number, body)) = split(packet) else { return };
+        let end = (from, number);
+        let known = table.by_remote.get(&end).copied();
         let conn = known.and_then(|index| self.slots[index as usize].conn.as_mut());
         if let Some(conn) = conn {
             let pass = conn.meter.packet(&self.limits, now_us, packet.len() as u32);
@@ -255,36 +296,39 @@ impl<T> Driver<T> {
                 return;
             }
             if let Link::Plain(plain) = &mut conn.link {
-                plain.handle(now, packet);
+                plain.handle(now, kind, body);
                 conn.readable = true;
             }
             return conn.make_dirty(&mut self.dirty);
         }
-        let answer = match packet.first() {
-            Some(&OPEN) if table.by_remote.len() + table.incoming.len() < MAX_CONNECTIONS => return table.incoming.push(from),
-            Some(&OPEN) => REFUSED,
-            Some(&(RESET | REFUSED | CLOSED)) => return,
+        let answer = match kind {
+            OPEN if table.incoming.contains(&end) => return,
+            OPEN if table.by_remote.len() + table.incoming.len() < MAX_CONNECTIONS => return table.incoming.push(end),
+            OPEN => REFUSED,
+            ACCEPTED | RESET | REFUSED | CLOSED | PONG => return,
             _ => RESET,
         };
-        self.scratch.clear();
-        self.scratch.push(answer);
-        self.respond(&transmit(from, 1), out);
+        self.answer_plain(answer, end, out);
     }
 
     /// Lets those in who have come since the last poll.
     pub(super) fn accept_plain(&mut self, now: Instant, handler: &mut impl Handler<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
         let Some(table) = &mut self.plain else { return };
-        for remote in std::mem::take(&mut table.incoming) {
-            if let Some(app) = handler.accepted(remote) {
+        for end in std::mem::take(&mut table.incoming) {
+            if let Some(app) = handler.accepted(end.0) {
                 self.stats.accepted += 1;
-                self.insert_plain(now, Side::Server, remote, app);
+                self.insert_plain(now, Side::Server, end, app);
                 continue;
             }
             self.stats.refused_by_handler += 1;
-            self.scratch.clear();
-            self.scratch.push(REFUSED);
-            self.respond(&transmit(remote, 1), out);
+            self.answer_plain(REFUSED, end, out);
         }
+    }
+
+    fn answer_plain(&mut self, kind: u8, (to, number): (SocketAddr, u32), out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.scratch.clear();
+        self.scratch.extend(packet(kind, number, &[]));
+        self.respond(&transmit(to, HEADER_BYTES), out);
     }
 
     /// Forgets a plain connection that is over.
@@ -292,7 +336,7 @@ impl<T> Driver<T> {
         let (Some(table), Link::Plain(plain)) = (&mut self.plain, &conn.link) else { return false };
         let done = plain.is_done();
         if done {
-            let index = table.by_remote.remove(&plain.remote);
+            let index = table.by_remote.remove(&(plain.remote, plain.number));
             table.free.extend(index);
         }
         done

@@ -12,7 +12,7 @@ use crate::config::Limits;
 /// The connections of a front-end and what they are about.
 pub(crate) struct Desk {
     pub(crate) driver: Driver<App>,
-    pub(crate) clients: Clients,
+    pub(super) clients: Clients,
 }
 
 impl Desk {
@@ -23,7 +23,7 @@ impl Desk {
     }
 
     /// One turn, after what has arrived was given to the driver: timers, connections, inboxes, and, when a sim has committed,
-    /// snapshots. One that stops only says goodbye.
+    /// snapshots. One that stops only says goodbye. Returns whether it looked at the zones.
     pub(crate) fn turn(
         &mut self,
         now: Instant,
@@ -31,20 +31,64 @@ impl Desk {
         woken: bool,
         stopping: bool,
         out: &mut impl FnMut(&Transmit, &[u8]),
-    ) {
+    ) -> bool {
         let Self { driver, clients } = self;
         (clients.now, clients.now_us) = (now, now_us);
         driver.handle_timeouts(now);
         driver.poll(now, clients, out);
         clients.flush();
+        let mut looked = false;
         if !stopping {
             clients.end_overdue(driver);
             clients.follow_directory(driver);
-            if woken || clients.refresh_is_due() {
+            looked = woken || clients.refresh_is_due();
+            if looked {
                 clients.serve(driver);
                 clients.retry_waiting(driver);
             }
         }
         driver.poll(now, clients, out);
+        looked
+    }
+}
+
+#[cfg(feature = "simulator")]
+mod simulated {
+    use std::rc::Rc;
+    use std::time::Instant;
+
+    use ringfort_protocol::driver::Driver;
+    use ringfort_shm_state::segment::Segment;
+    use ringfort_shm_state::world::World;
+
+    use super::super::counters as count;
+    use super::{App, Clients, Desk};
+    use crate::game::{Description, Game};
+
+    impl Desk {
+        /// A front-end over memory of this process, in development mode.
+        pub(crate) fn simulated<G: Game>(
+            driver: Driver<App>,
+            slot: u32,
+            incarnation: u32,
+            (world, directory, inbox): (Rc<World>, Rc<Segment>, Rc<Segment>),
+            own: Segment,
+            now: Instant,
+        ) -> Self {
+            let schema = Description::schema_of::<G>();
+            let auth = crate::auth::Auth::Development;
+            let clients = Clients::new(slot, incarnation, world, directory, inbox, own, Description::of::<G>, schema, now, auth);
+            Self { driver, clients }
+        }
+
+        /// Records that did not fit a snapshot so far.
+        pub(crate) fn put_off(&self) -> u64 {
+            self.clients.counts.0[count::RECORDS_PUT_OFF] + self.clients.counts.0[count::CUES_DROPPED]
+        }
+
+        /// Whether records wait for an inbox that was full or locked.
+        pub(crate) fn has_backlog(&self) -> bool {
+            self.clients.has_backlog()
+        }
     }
 }

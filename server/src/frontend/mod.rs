@@ -46,7 +46,7 @@ use crate::supervisor::spawn::{FD_DIRECTORY, FD_SOCKET, FD_WAKE, FD_WORLD, Missi
 use crate::udp::UdpBatch;
 use clients::Clients;
 use counters as count;
-use desk::Desk;
+pub(crate) use desk::Desk;
 
 /// A front-end could not begin.
 #[derive(Debug, thiserror::Error)]

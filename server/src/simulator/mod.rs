@@ -1,0 +1,103 @@
+//! Whole client-server sessions in virtual time: the front-ends' code, the zone's and the client's run as they are, over a
+//! network that loses, doubles, reorders, delays and damages packets, thousands of ticks in milliseconds.
+//!
+//! One seed decides everything, so a run that fails can be run again. After every snapshot that a client applies, an [`Oracle`]
+//! holds the client's world against the committed one, row by row, by the rules of visibility worked out anew from the rows.
+//! A [`Script`] plays: it gives the inputs and commands, and checks what only it knows of its game.
+//!
+//! Sims and front-ends die and are replaced on the way, if the [`Plan`] says so. In its last part a run heals: packets are lost
+//! no more, and every client must come to the newest tick.
+
+mod host;
+mod machine;
+mod network;
+mod oracle;
+mod random;
+mod run;
+
+pub use network::{Carrier, Packet, Traffic, Weather};
+pub use oracle::{Committed, Oracle};
+pub use random::Random;
+pub use run::{Simulation, Summary};
+
+use crate::game::{Game, Options, Played};
+use ringfort_client::Session;
+
+/// What was found to be wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(pub String);
+
+/// A simulation to be run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Decides all that is left to chance.
+    pub seed: u64,
+    /// Ticks before it heals.
+    pub ticks: u32,
+    /// Players.
+    pub clients: usize,
+    /// Front-end processes.
+    pub frontends: u32,
+    /// Ticks a second.
+    pub tick_hz: u32,
+    /// Places in the match.
+    pub capacity: u32,
+    /// Bytes of the largest snapshot.
+    pub budget: usize,
+    /// Options of the match.
+    pub options: Options,
+    /// What is between client and server.
+    pub carrier: Carrier,
+    /// How it is on the way.
+    pub weather: Weather,
+    /// What else happens.
+    pub chaos: Chaos,
+}
+
+impl Plan {
+    /// Ticks that the players play on after the network has healed: enough for what was lost to be noticed and begun anew.
+    pub fn healing_ticks(&self) -> u32 {
+        let seconds = match self.carrier {
+            Carrier::Plain => 2,
+            // A handshake with a front-end that has died is given up after five.
+            Carrier::Quic => 7,
+        };
+        seconds * self.tick_hz
+    }
+}
+
+/// What happens beside play, as probabilities per tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chaos {
+    /// The sim dies, and another takes over.
+    pub sim_dies: f64,
+    /// A front-end dies, and another takes its place.
+    pub frontend_dies: f64,
+    /// Of each player: leaves, and comes back later.
+    pub leaves: f64,
+    /// The call that tells front-ends of a commit is lost.
+    pub call_lost: f64,
+    /// The sim comes a tick's time late.
+    pub stalls: f64,
+    /// Share of players whose packets are damaged, and who are told nothing that could be relied on.
+    pub damaged_players: f64,
+}
+
+/// What plays, and checks what only the game can tell.
+pub trait Script<G: Game> {
+    /// The next input of player `who`, the `sequence`-th of its stay `session`. The same must come for the same arguments.
+    fn input(&mut self, who: usize, session: &Session<Played<G>>, sequence: u32, random: &mut Random) -> G::Input;
+
+    /// Something that player `who` asks for in this tick; its commands of a stay are numbered from 1 on.
+    fn command(&mut self, who: usize, number: u32, random: &mut Random) -> Option<G::Command> {
+        let _ = (who, number, random);
+        None
+    }
+
+    /// A tick was committed, in which these inputs of sound sessions were applied for the first time: session, sequence.
+    fn committed(&mut self, tick: &Committed, applied: &[(u64, u32)], sound: &dyn Fn(u64) -> bool) -> Result<(), Failed>;
+
+    /// The network has healed, and everything that was sent has had the time to arrive: `commands` of player `who` were sent.
+    fn settled(&mut self, tick: &Committed, session: u64, commands: u32) -> Result<(), Failed>;
+}

@@ -1,0 +1,449 @@
+//! What every client must have, worked out from the committed rows alone: nothing here is shared with the front-end but the way
+//! in which a row is packed, and that is held against the row, field by field.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ringfort_protocol::bits::{BitReader, BitWriter, bits_for};
+use ringfort_protocol::client_world::ClientWorld;
+use ringfort_protocol::component::{ColumnId, Component, GlobalId};
+use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Sync, encode_row};
+use ringfort_protocol::{AckBits, Entity};
+use ringfort_shm_state::layout::{Audience, EntityRow, EventRow, RootFlags, SessionInput, SessionRow, ZoneMeta};
+use ringfort_shm_state::mirror::Mirror;
+use ringfort_shm_state::world::World;
+
+use super::Failed;
+use crate::game::Description;
+
+/// Ticks that the oracle remembers: more than any packet is under way.
+const HISTORY: usize = 256;
+/// Reliable events of one tick that a front-end tells a client at once.
+const EVENTS_AT_ONCE: u64 = crate::limits::EVENTS_PER_SNAPSHOT;
+
+/// One entity of a committed tick.
+#[derive(Clone, Copy, Debug, Default)]
+struct Being {
+    generation: u32,
+    owner: u64,
+    /// Wire columns that it has.
+    present: u32,
+    position: Option<(f32, f32)>,
+}
+
+/// One session of a committed tick.
+#[derive(Clone, Copy)]
+pub(super) struct Stay {
+    pub(super) row: SessionRow,
+    pub(super) inputs: AckBits,
+    repeated: u32,
+}
+
+/// A committed tick.
+#[derive(Clone)]
+pub struct Committed {
+    /// Which.
+    pub tick: u32,
+    beings: Vec<Being>,
+    /// Encoded rows: by entity, by wire column.
+    rows: Vec<Vec<u8>>,
+    globals: Vec<Vec<u8>>,
+    pub(super) stays: BTreeMap<u64, Stay>,
+    cues: Vec<EventRow>,
+    newest_event: u64,
+    closing: bool,
+    columns: usize,
+    wire_of_column: Vec<Option<usize>>,
+    wire_of_global: Vec<Option<usize>>,
+}
+
+impl Committed {
+    /// An entity's row as it was committed, what is not synced left out.
+    pub fn get<T: Component>(&self, e: Entity, column: ColumnId<T>) -> Option<T> {
+        let wire = self.wire_of_column[usize::from(column.index)]?;
+        let being = self.beings.get(e.index as usize).filter(|being| being.generation == e.generation)?;
+        (being.present >> wire & 1 == 1).then(|| T::decode(&mut BitReader::new(self.row(e.index as usize, wire))).ok())?
+    }
+
+    /// A global as it was committed.
+    pub fn global<T: Component>(&self, global: GlobalId<T>) -> Option<T> {
+        T::decode(&mut BitReader::new(&self.globals[self.wire_of_global[usize::from(global.index)]?])).ok()
+    }
+
+    /// The living entities of a session.
+    pub fn owned(&self, session: u64) -> impl Iterator<Item = Entity> {
+        let beings = self.beings.iter().enumerate().filter(move |(_, being)| being.generation != 0 && being.owner == session);
+        beings.map(|(index, being)| Entity { index: index as u32, generation: being.generation })
+    }
+
+    /// The sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = u64> {
+        self.stays.keys().copied()
+    }
+
+    /// The last command of a session that was applied.
+    pub fn command(&self, session: u64) -> Option<u32> {
+        self.stays.get(&session).map(|stay| stay.row.command)
+    }
+
+    fn row(&self, index: usize, wire: usize) -> &[u8] {
+        &self.rows[index * self.columns + wire]
+    }
+}
+
+/// An event, as a client was told it: the tick and the encoding.
+pub(super) type Told = (u32, Vec<u8>);
+
+/// What the oracle knows of a client.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// Where `near` was measured from, by the ticks that its front-end served.
+    viewpoints: VecDeque<(u32, (f32, f32))>,
+    event_sent: u64,
+    /// Reliable events that it is to hear next.
+    pub(super) to_hear: VecDeque<Told>,
+}
+
+/// Everything that was committed, and what each client is to have of it.
+pub struct Oracle {
+    mirror: Mirror,
+    is: Description,
+    history: VecDeque<Committed>,
+    /// Rows as they lay in memory when they were encoded last.
+    raw: Vec<Vec<u8>>,
+    pub(super) watched: BTreeMap<u64, Watched>,
+    /// Comparisons of a whole client world with a tick.
+    pub compared: u64,
+}
+
+impl Oracle {
+    pub(super) fn new(zone: usize, is: Description) -> Self {
+        let (mirror, raw) = (Mirror::new(zone), Vec::new());
+        Self { mirror, is, history: VecDeque::new(), raw, watched: BTreeMap::new(), compared: 0 }
+    }
+
+    /// A tick, if it is remembered.
+    pub fn at(&self, tick: u32) -> Option<&Committed> {
+        let newest = self.history.back()?.tick;
+        let back = newest.checked_sub(tick)? as usize;
+        self.history.get(self.history.len().checked_sub(1 + back)?).filter(|c| c.tick == tick)
+    }
+
+    /// The newest tick.
+    pub fn newest(&self) -> Option<&Committed> {
+        self.history.back()
+    }
+
+    /// Looks at a commit. Returns its state hash, or nothing when there is none new.
+    pub(super) fn committed(&mut self, world: &World) -> Result<Option<u64>, Failed> {
+        self.mirror.refresh(world).map_err(|e| Failed(format!("the commit cannot be read: {e}")))?;
+        let head = *self.mirror.head().expect("a refresh succeeded");
+        let last = self.history.back().map_or(0, |c| c.tick);
+        if head.tick == last {
+            return Ok(None);
+        }
+        if !self.history.is_empty() && head.tick != last + 1 {
+            return Err(Failed(format!("tick {} was committed after {last}", head.tick)));
+        }
+        let committed = self.read()?;
+        self.history.push_back(committed);
+        if self.history.len() > HISTORY {
+            self.history.pop_front();
+        }
+        Ok(Some(head.state_hash))
+    }
+
+    fn read(&mut self) -> Result<Committed, Failed> {
+        let head = *self.mirror.head().expect("a refresh succeeded");
+        let columns = self.is.wire.columns.len();
+        let mut committed = self.history.back().cloned().unwrap_or_else(|| Committed {
+            tick: 0,
+            beings: Vec::new(),
+            rows: Vec::new(),
+            globals: vec![Vec::new(); self.is.wire.globals.len()],
+            stays: BTreeMap::new(),
+            cues: Vec::new(),
+            newest_event: 0,
+            closing: false,
+            columns,
+            wire_of_column: (0..self.is.schema.columns.len()).map(|c| self.is.wire.wire_column(c as u16)).collect(),
+            wire_of_global: (0..self.is.schema.globals.len()).map(|g| self.is.wire.wire_global(g as u16)).collect(),
+        });
+        committed.tick = head.tick;
+        committed.closing = head.flags & RootFlags::CLOSING != 0;
+        self.read_beings(&mut committed)?;
+        self.read_globals(&mut committed)?;
+        let engine = &self.is.engine;
+        let stays = self.mirror.iter::<SessionRow>(engine.sessions).map(|(slot, row)| {
+            let input = self.mirror.get::<SessionInput>(&engine.inputs, slot);
+            let inputs = input.map_or(AckBits::NONE, |input| AckBits { highest: input.highest, bits: input.bits });
+            (row.id, Stay { row, inputs, repeated: input.map_or(0, |input| input.repeated) })
+        });
+        committed.stays = stays.collect();
+        let meta: Option<ZoneMeta> = self.mirror.get(&engine.meta, 0);
+        committed.newest_event = meta.map_or(0, |meta| meta.next_event);
+        let cues = (0..meta.map_or(0, |meta| meta.cues)).filter_map(|i| self.mirror.get::<EventRow>(&engine.cues, i));
+        committed.cues = cues.collect();
+        Ok(committed)
+    }
+
+    fn read_beings(&mut self, committed: &mut Committed) -> Result<(), Failed> {
+        let columns = committed.columns;
+        let position = self.is.schema.position;
+        for index in 0..self.is.limits.max_entities {
+            let row: Option<EntityRow> = self.mirror.get(&self.is.engine.entities, index);
+            let at = index as usize;
+            let Some(row) = row else { continue };
+            if committed.beings.len() <= at {
+                committed.beings.resize(at + 1, Being::default());
+                committed.rows.resize((at + 1) * columns, Vec::new());
+                self.raw.resize((at + 1) * columns, Vec::new());
+            }
+            let mut being = Being { owner: row.owner, ..Being::default() };
+            being.generation = if row.alive == 1 { row.generation } else { 0 };
+            for (wire, column) in self.is.wire.columns.iter().enumerate() {
+                let schema = &self.is.schema.columns[usize::from(column.schema_index)];
+                let Some(bytes) = self.mirror.row(&self.is.columns[usize::from(column.schema_index)], index) else { continue };
+                being.present |= 1 << wire;
+                if let Some(position) = position.filter(|p| p.column == column.schema_index) {
+                    let axis = |at: usize| f32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                    let at = position.offset as usize;
+                    being.position = Some((axis(at), axis(at + 4)));
+                }
+                let place = at * columns + wire;
+                if self.raw[place] != bytes || committed.rows[place].is_empty() {
+                    committed.rows[place] = encode(schema, bytes)?;
+                    self.raw[place] = bytes.to_vec();
+                }
+            }
+            committed.beings[at] = being;
+        }
+        Ok(())
+    }
+
+    fn read_globals(&self, committed: &mut Committed) -> Result<(), Failed> {
+        for (wire, global) in self.is.wire.globals.iter().enumerate() {
+            let index = usize::from(global.schema_index);
+            if let Some(bytes) = self.mirror.row(&self.is.globals[index], 0) {
+                committed.globals[wire] = encode(&self.is.schema.globals[index], bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A front-end has told its clients of the newest commit: from where each of them sees it, and which reliable events it is to
+    /// hear next, is settled by that.
+    pub(super) fn served(&mut self, frontend: u32, incarnation: u32) {
+        let Some(newest) = self.history.back() else { return };
+        let ours = |stay: &&Stay| stay.row.frontend == frontend && stay.row.incarnation == incarnation;
+        for Stay { row, .. } in newest.stays.values().filter(ours) {
+            let watched =
+                self.watched.entry(row.id).or_insert_with(|| Watched { event_sent: row.event_cursor, ..Watched::default() });
+            let last = watched.viewpoints.back().map_or((0, (0.0, 0.0)), |last| *last);
+            if last.0 == newest.tick {
+                continue;
+            }
+            let entity = newest.beings.get(row.entity_index as usize);
+            let entity = entity.filter(|being| being.generation == row.entity_generation && being.generation != 0);
+            let viewpoint = entity.and_then(|being| being.position).unwrap_or(last.1);
+            watched.viewpoints.push_back((newest.tick, viewpoint));
+            if watched.viewpoints.len() > HISTORY {
+                watched.viewpoints.pop_front();
+            }
+            let until = newest.newest_event.min(watched.event_sent + EVENTS_AT_ONCE);
+            for number in watched.event_sent + 1..=until {
+                let table = &self.is.engine.events;
+                let event: Option<EventRow> = self.mirror.get(table, (number % u64::from(table.rows)) as u32);
+                let Some(event) = event.filter(|event| event.number == number) else { continue };
+                if self.is.is_heard(newest, &event, row.id, viewpoint) {
+                    watched.to_hear.push_back((event.tick, event.payload[..event.bytes as usize].to_vec()));
+                }
+            }
+            watched.event_sent = until;
+        }
+    }
+
+    /// Compares a client's world with the commit of the tick that it shows. With `complete`, nothing may be missing; otherwise what
+    /// it has may be as old as what the oracle remembers.
+    pub(super) fn compare(&mut self, session: u64, has: &ClientWorld, complete: bool) -> Result<(), Failed> {
+        self.compared += 1;
+        let tick = has.tick().0;
+        let committed = self.at(tick).ok_or_else(|| Failed(format!("a snapshot of tick {tick}, which was not committed")))?;
+        let viewpoint = self.viewpoint(session, tick)?;
+        let stay =
+            committed.stays.get(&session).ok_or_else(|| Failed(format!("{session:x} got tick {tick}, and is not in it")))?;
+        let header = has.header().expect("it shows a tick");
+        if (header.inputs, u32::from(header.repeated)) != (stay.inputs, stay.repeated.min(255)) {
+            return fail(tick, session, format!("{header:?} acknowledges other inputs than {:?} were applied", stay.inputs));
+        }
+        for (wire, row) in committed.globals.iter().enumerate() {
+            if has.encoded_global(wire) != Some(row) && complete {
+                return fail(tick, session, format!("global {wire} is {:?}, not {row:?}", has.encoded_global(wire)));
+            }
+        }
+        let mut visible = 0;
+        for (index, being) in committed.beings.iter().enumerate() {
+            let mask = self.is.sees(being, session, viewpoint);
+            let e = Entity { index: index as u32, generation: being.generation };
+            visible += usize::from(mask != 0);
+            if complete && has.sees(e) != (mask != 0) {
+                return fail(tick, session, format!("{e} is seen: {}, visible: {mask:b}", has.sees(e)));
+            }
+            for wire in 0..committed.columns {
+                let expected = (mask >> wire & 1 == 1).then(|| committed.row(index, wire));
+                let found = has.encoded(e, wire);
+                if found != expected && (complete || !self.was(session, e, wire, found, tick)) {
+                    let what = format!("column {wire} of {e} is {found:?}, not {expected:?}, of {being:?} from {viewpoint:?}");
+                    return fail(tick, session, what);
+                }
+            }
+        }
+        if complete && has.entities().count() != visible {
+            return fail(tick, session, format!("{} entities, not {visible}", has.entities().count()));
+        }
+        let owned = has.mine().all(|e| committed.beings.get(e.index as usize).is_some_and(|b| b.owner == session));
+        if complete && !owned {
+            return fail(tick, session, "an entity of somebody else's as its own".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Compares the unreliable events that came with a tick; without `complete` some may be missing.
+    pub(super) fn compare_cues(&self, session: u64, tick: u32, heard: &[Vec<u8>], complete: bool) -> Result<(), Failed> {
+        let committed = self.at(tick).ok_or_else(|| Failed(format!("tick {tick} was not committed")))?;
+        let viewpoint = self.viewpoint(session, tick)?;
+        let is_heard = |cue: &&EventRow| self.is.is_heard(committed, cue, session, viewpoint);
+        let mut expected = committed.cues.iter().filter(is_heard).map(|cue| &cue.payload[..cue.bytes as usize]);
+        let count = expected.clone().count();
+        if complete && count != heard.len() || !heard.iter().all(|cue| expected.any(|expected| expected == cue)) {
+            return fail(tick, session, format!("{} cues were heard, {count} were meant for it, or other ones", heard.len()));
+        }
+        Ok(())
+    }
+
+    fn viewpoint(&self, session: u64, tick: u32) -> Result<(f32, f32), Failed> {
+        let watched = self.watched.get(&session);
+        let found = watched.and_then(|watched| watched.viewpoints.iter().rev().find(|(served, _)| *served == tick));
+        found
+            .map(|found| found.1)
+            .ok_or_else(|| Failed(format!("session {session:x} has a snapshot of tick {tick}, never served")))
+    }
+
+    /// Whether a client may still hold this of an entity, as it was so at some tick up to this one.
+    fn was(&self, session: u64, e: Entity, wire: usize, found: Option<&[u8]>, tick: u32) -> bool {
+        let at = |committed: &Committed| {
+            let being = committed.beings.get(e.index as usize).filter(|being| being.generation == e.generation);
+            let viewpoint = self.viewpoint(session, committed.tick).unwrap_or((f32::NAN, f32::NAN));
+            let mask = being.map_or(0, |being| self.is.sees(being, session, viewpoint));
+            found == (mask >> wire & 1 == 1).then(|| committed.row(e.index as usize, wire))
+        };
+        found.is_none() || self.history.iter().rev().filter(|committed| committed.tick <= tick).any(at)
+    }
+}
+
+impl Description {
+    /// Wire columns of an entity that a session sees from a point: each by its own rule.
+    fn sees(&self, being: &Being, session: u64, from: (f32, f32)) -> u32 {
+        if being.generation == 0 {
+            return 0;
+        }
+        let own = being.owner == session;
+        let near = |radius: f32| {
+            being.position.is_some_and(|at| {
+                let (dx, dy) = (at.0 - from.0, at.1 - from.1);
+                dx * dx + dy * dy <= radius * radius
+            })
+        };
+        let mut mask = 0;
+        for (wire, column) in self.wire.columns.iter().enumerate() {
+            let sees = match self.schema.columns[usize::from(column.schema_index)].sync {
+                Sync::None => false,
+                Sync::All => true,
+                Sync::Owner => own,
+                Sync::Near(radius) => own || near(radius),
+            };
+            mask |= u32::from(sees) << wire;
+        }
+        mask & being.present
+    }
+
+    /// Whether an event is for a session that looks from a point.
+    fn is_heard(&self, committed: &Committed, event: &EventRow, session: u64, from: (f32, f32)) -> bool {
+        match Audience::from_u32(event.audience) {
+            Some(Audience::All) => true,
+            Some(Audience::One) => event.session == session,
+            Some(Audience::Near) => {
+                let (dx, dy) = (f32::from_bits(event.centre[0]) - from.0, f32::from_bits(event.centre[1]) - from.1);
+                let radius = f32::from_bits(event.radius);
+                dx * dx + dy * dy <= radius * radius
+            }
+            Some(Audience::Seeing) => {
+                let being = committed.beings.get(event.radius as usize);
+                being.is_some_and(|being| u64::from(being.generation) == event.session && self.sees(being, session, from) != 0)
+            }
+            None => false,
+        }
+    }
+}
+
+fn fail(tick: u32, session: u64, what: String) -> Result<(), Failed> {
+    Err(Failed(format!("tick {tick}, session {session:x}: {what}")))
+}
+
+/// Packs a row, and reads it back field by field: what comes out must be what lies in memory, since the world is quantised.
+fn encode(schema: &ColumnSchema, bytes: &[u8]) -> Result<Vec<u8>, Failed> {
+    let mut bits = BitWriter::new(Vec::new());
+    encode_row(schema, bytes, &mut bits);
+    let encoded = bits.finish();
+    let mut from = BitReader::new(&encoded);
+    for field in schema.fields.iter().filter(|field| field.synced) {
+        for part in 0..1 + usize::from(field.kind == FieldKind::Vec2) {
+            let lies = value_in_memory(field, &bytes[field.offset as usize + 4 * part..]);
+            let packed = value_on_the_wire(field, &mut from);
+            if (lies - packed).abs() > tolerance(field.coding) {
+                let (column, field) = (&schema.name, &field.name);
+                return Err(Failed(format!("{column}.{field} is {lies} in the world and {packed} on the wire: not quantised")));
+            }
+        }
+    }
+    Ok(encoded)
+}
+
+/// Floats far from zero are not exact to more than this share of a step.
+fn tolerance(coding: Coding) -> f64 {
+    match coding {
+        Coding::Range { step, .. } => f64::from(step) * 0.05,
+        Coding::Angle { bits } => std::f64::consts::TAU / 2f64.powi(i32::from(bits)) * 0.05,
+        _ => 0.0,
+    }
+}
+
+fn value_in_memory(field: &FieldSchema, bytes: &[u8]) -> f64 {
+    let word = |count: usize| bytes[..count].iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    let signed = |count: usize| ((word(count) << (64 - 8 * count)) as i64 >> (64 - 8 * count)) as f64;
+    match field.kind {
+        FieldKind::F32 | FieldKind::Vec2 => f64::from(f32::from_bits(word(4) as u32)),
+        FieldKind::I8 | FieldKind::I16 | FieldKind::I32 | FieldKind::I64 => signed(field.kind.memory_bytes()),
+        kind => word(kind.memory_bytes()) as f64,
+    }
+}
+
+fn value_on_the_wire(field: &FieldSchema, from: &mut BitReader<'_>) -> f64 {
+    let mut read = |bits: u32| from.read(bits).expect("the row was written whole");
+    match (field.kind, field.coding) {
+        (FieldKind::F32 | FieldKind::Vec2, Coding::Range { min, max, step }) => {
+            let steps = ((f64::from(max) - f64::from(min)) / f64::from(step)).round();
+            f64::from(min) + read(bits_for(steps as u64 + 1)) as f64 * (f64::from(max) - f64::from(min)) / steps
+        }
+        (FieldKind::F32, Coding::Angle { bits }) => {
+            let turn = read(u32::from(bits)) as f64 / 2f64.powi(i32::from(bits));
+            (if turn >= 0.5 { turn - 1.0 } else { turn }) * std::f64::consts::TAU
+        }
+        (FieldKind::F32 | FieldKind::Vec2, _) => f64::from(f32::from_bits(read(32) as u32)),
+        (FieldKind::I8 | FieldKind::I16 | FieldKind::I32 | FieldKind::I64, _) => {
+            let bits = 8 * field.kind.memory_bytes() as u32;
+            ((read(bits) << (64 - bits)) as i64 >> (64 - bits)) as f64
+        }
+        (_, Coding::Max(max)) => read(bits_for(max + 1)) as f64,
+        (kind, coding) => read(kind.wire_bits(coding)) as f64,
+    }
+}

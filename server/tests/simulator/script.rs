@@ -1,0 +1,57 @@
+//! Plays the menagerie, and knows what must have come of every input and command.
+
+use std::collections::BTreeMap;
+
+use ringfort::game::Played;
+use ringfort::prelude::*;
+use ringfort::simulator::{Committed, Failed, Random, Script};
+use ringfort_client::Session;
+
+use crate::game::{Ask, Cmd, Menagerie, Tally};
+
+/// What the tally of each session must be.
+#[derive(Default)]
+pub struct Keeper {
+    expected: BTreeMap<u64, Tally>,
+}
+
+/// The number in an input, which follows from whose and the how-manieth it is.
+fn serial(session: u64, sequence: u32) -> u16 {
+    (Random::new(session << 20 ^ u64::from(sequence)).next_u64() >> 40) as u16
+}
+
+fn tally(tick: &Committed, session: u64) -> Option<Tally> {
+    tick.owned(session).find_map(|e| tick.get(e, Menagerie::TALLY))
+}
+
+impl Script<Menagerie> for Keeper {
+    fn input(&mut self, _who: usize, session: &Session<Played<Menagerie>>, sequence: u32, random: &mut Random) -> Cmd {
+        let wish = Vec2::new(random.unit() * 2.0 - 1.0, random.unit() * 2.0 - 1.0);
+        Cmd { wish, serial: serial(session.id().0, sequence), hop: Press::down(random.chance(0.05)) }
+    }
+
+    fn command(&mut self, _who: usize, number: u32, random: &mut Random) -> Option<Ask> {
+        random.chance(0.02).then_some(Ask::Poke { number })
+    }
+
+    fn committed(&mut self, tick: &Committed, applied: &[(u64, u32)], sound: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+        for (session, sequence) in applied {
+            let expected = self.expected.entry(*session).or_default();
+            expected.inputs += 1;
+            expected.sum = expected.sum.wrapping_add(u32::from(serial(*session, *sequence)));
+        }
+        for session in tick.sessions().filter(|session| sound(*session)) {
+            let expected = self.expected.entry(session).or_default();
+            let found = tally(tick, session).unwrap_or_default();
+            if (found.inputs, found.sum, found.disorder) != (expected.inputs, expected.sum, false) {
+                return Err(Failed(format!("tick {}: session {session:x} has {found:?}, not {expected:?}", tick.tick)));
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, tick: &Committed, session: u64, commands: u32) -> Result<(), Failed> {
+        let found = tally(tick, session).map_or(0, |tally| tally.commands);
+        if found == commands { Ok(()) } else { Err(Failed(format!("{found} commands of {commands} reached the game"))) }
+    }
+}
