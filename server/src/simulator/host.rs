@@ -36,6 +36,8 @@ pub(super) struct Host<G: Game> {
     pub(super) damaged: bool,
     /// Its network is damaged no more, but this session's history is.
     pub(super) tainted: bool,
+    /// Sessions that it has had.
+    pub(super) stays: Vec<u64>,
     /// Connections made.
     pub(super) connections: u64,
     /// Ticks of the snapshots that it has applied.
@@ -79,6 +81,7 @@ impl<G: Game> Host<G> {
             again_us: Some(0),
             damaged: false,
             tainted: false,
+            stays: Vec::new(),
             connections: 0,
             snapshots: 0,
         })
@@ -183,6 +186,9 @@ impl<G: Game> Host<G> {
         self.hear(key, oracle, &ticks, complete)?;
         let mut ended = false;
         for status in self.sessions.session_mut(key).statuses() {
+            if let Status::Joined { session, .. } = status {
+                self.stays.push(session.0);
+            }
             ended |= matches!(status, Status::Ended(_) | Status::Refused { .. } | Status::MatchOver);
         }
         Ok(ended)

@@ -18,7 +18,7 @@ mod run;
 pub use network::{Carrier, Packet, Traffic, Weather};
 pub use oracle::{Committed, Oracle};
 pub use random::Random;
-pub use run::{Simulation, Summary};
+pub use run::{Recorded, Simulation, Summary};
 
 use crate::game::{Game, Options, Played};
 use ringfort_client::Session;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ringfort_protocol::AckBits;
+use ringfort_protocol::driver::plain;
 
 use super::host::Host;
 use super::machine::{Machine, frontend_address};
@@ -44,6 +45,15 @@ pub struct Summary {
     pub down: Traffic,
     /// The same for two runs of one plan.
     pub trace: u64,
+}
+
+/// What one player was sent over a plain carrier.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// Datagrams, whether they arrived or not.
+    pub datagrams: Vec<Vec<u8>>,
+    /// The control streams, one after the other.
+    pub stream: Vec<u8>,
 }
 
 /// Inputs of a session that were applied so far, and those of the newest tick.
@@ -126,9 +136,15 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
         self.network.recorded = Some((self.hosts[who].address, Vec::new()));
     }
 
-    /// The packets that were kept.
-    pub fn recorded(&self) -> &[Vec<u8>] {
-        self.network.recorded.as_ref().map_or(&[], |(_, packets)| packets)
+    /// What was sent to the player whose packets are kept.
+    pub fn recorded(&self) -> Recorded {
+        let packets = self.network.recorded.as_ref().map_or(&[][..], |(_, packets)| packets);
+        let (datagrams, streams): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| plain::is_datagram(packet));
+        let carried = |packet: &Vec<u8>| packet[plain::HEADER_BYTES..].to_vec();
+        Recorded {
+            datagrams: datagrams.into_iter().map(carried).collect(),
+            stream: streams.into_iter().flat_map(carried).collect(),
+        }
     }
 
     /// What was committed.
@@ -136,9 +152,9 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
         &self.oracle
     }
 
-    /// The session of a player, if it has one.
-    pub fn session_of(&self, who: usize) -> Option<u64> {
-        self.hosts[who].session().filter(|session| session.is_joined()).map(|session| session.id().0)
+    /// All sessions that a player has had, the last one last.
+    pub fn sessions_of(&self, who: usize) -> &[u64] {
+        &self.hosts[who].stays
     }
 
     /// Runs it to its end.

@@ -2,6 +2,7 @@
 //!
 //! Every world is made from one seed. A failure prints it, and `--seed SEED --sessions 1` runs that world again, alone.
 
+mod canary;
 mod game;
 mod options;
 mod script;

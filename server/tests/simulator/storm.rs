@@ -191,5 +191,11 @@ pub fn main(options: Options) -> ExitCode {
             }
         }
     }
+    if options.sessions > 1
+        && let Err(why) = crate::canary::check(options.seed)
+    {
+        failed += 1;
+        println!("FAILED canaries, {why}");
+    }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
