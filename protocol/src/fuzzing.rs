@@ -2,6 +2,9 @@
 //!
 //! An error is an answer. A panic, a hang, memory without a bound, or a message that decodes and does not encode to the same
 //! bytes is a finding. A target of several messages cuts its input into parts: two bytes of length, then as many bytes.
+//!
+//! `cargo fuzz run snapshot` in `protocol/` looks for findings by coverage; `RINGFORT_FUZZ_CASES=1000000 cargo test -p
+//! ringfort-protocol fuzzing` runs as many bent copies of the corpus without it.
 
 mod control;
 mod driver;

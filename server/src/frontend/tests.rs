@@ -4,8 +4,9 @@ use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::bits::{BitReader, BitWriter};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::schema::{Sync, encode_row};
+use ringfort_protocol::snapshot::{Lapse, SnapshotReader};
 use ringfort_protocol::view::VIEW_BYTES;
-use ringfort_protocol::{AckBits, Component, Input, Vec2};
+use ringfort_protocol::{AckBits, Component, Input, Press, Vec2};
 use ringfort_shm_state::blobs::BlobId;
 use ringfort_shm_state::layout::{EntityRow, RecordKind, SessionRow};
 
@@ -179,4 +180,51 @@ fn rows_in_memory_encode_as_their_types_do() {
     let again = again.finish();
     back.truncate(again.len());
     assert_eq!(back, again, "what is committed is what the wire carries");
+}
+
+#[test]
+fn a_snapshot_says_how_the_inputs_came() {
+    let mut bench = Bench::<Skirmish>::new(4, 64);
+    let mut zone = bench.start();
+    bench.join(1);
+    bench.flush();
+    bench.step(&mut zone);
+    let row = bench.sessions()[&1];
+    let mut view = ZoneView::new(ZONE, bench.mirror().1, bench.entry.tick_hz);
+    let wire = view.description().wire.clone();
+    let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
+    let mut live = Live::new(Pass::default(), ZONE, row.id, row.attachment, row.event_cursor, baselines);
+    let mut builder = SnapshotBuilder::new();
+    let mut header = |view: &ZoneView, live: &mut Live, now_us| {
+        let bytes = builder.build(view, live, &row, 1150, now_us, &mut Counters::default());
+        SnapshotReader::new(bytes, &wire).unwrap().header
+    };
+    // The first input shoots, the second does not, and then none comes.
+    for (sequence, fire) in [(1, true), (2, false)] {
+        let mut bytes = Vec::new();
+        Cmd { fire: Press::down(fire), ..Cmd::default() }.to_wire(&mut bytes);
+        bytes.extend_from_slice(&[0; VIEW_BYTES]);
+        bench.push(RecordKind::Input, row.id, sequence, &bytes);
+        bench.flush();
+        bench.step(&mut zone);
+    }
+    view.refresh(&bench.world).unwrap();
+    let unknown = header(&view, &mut live, 0);
+    assert_eq!((unknown.inputs, unknown.repeated), (AckBits { highest: 2, bits: 1 }, 0));
+    assert_eq!((unknown.waited, unknown.early), (Lapse::UNKNOWN, Lapse::UNKNOWN), "nobody knows when it came");
+    assert_eq!(unknown.verdicts[0], 0b10, "the shot was the first input's");
+    for _ in 0..3 {
+        bench.step(&mut zone);
+    }
+    view.refresh(&bench.world).unwrap();
+    let head = *view.head().unwrap();
+    let began_us = head.published_us - u64::from(head.took_us);
+    live.received(2, began_us - 3_000);
+    let early = header(&view, &mut live, began_us + 7_000);
+    assert_eq!((early.waited, early.early, early.repeated), (Lapse::from_us(10_000), Lapse::from_us(3_000), 3));
+    bench.step(&mut zone);
+    view.refresh(&bench.world).unwrap();
+    live.received(2, began_us + 60_000_000);
+    let late = header(&view, &mut live, began_us + 120_000_000);
+    assert_eq!((late.waited, late.early, late.repeated), (Lapse::UNKNOWN, Lapse::ZERO, 4), "too long to be told, and not early");
 }
