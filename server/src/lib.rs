@@ -6,6 +6,12 @@ pub use ringfort_protocol as protocol;
 pub use ringfort_shm_state as shm_state;
 pub use run::main;
 
+pub mod test {
+    //! A game stepped in its own unit tests: `use ringfort::test::TestWorld`.
+
+    pub use crate::test_world::{Asked, JoinRefused, TestWorld};
+}
+
 pub mod attach;
 pub mod auth;
 pub mod certificate;
@@ -30,4 +36,5 @@ pub mod skirmish;
 pub mod status;
 pub mod stop_signal;
 pub mod supervisor;
+mod test_world;
 pub mod udp;

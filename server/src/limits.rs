@@ -214,3 +214,5 @@ pub const RECEIVE_BLOCK_BYTES: usize = 16 << 10;
 pub const COMMANDS_PER_TICK: u32 = 16;
 /// A session that was told nothing is done with the log's events by steps of the log's length over this.
 pub const EVENT_SETTLE_SHARE: u64 = 4;
+/// Seconds after which a request to the outside is given up in a [`TestWorld`](crate::test::TestWorld).
+pub const TEST_ASK_TIMEOUT_S: u32 = 10;

@@ -10,11 +10,11 @@ mod desk;
 mod meter;
 mod pace;
 mod serve;
-mod session;
-mod snapshot;
+pub(crate) mod session;
+pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
-mod zone_view;
+pub(crate) mod zone_view;
 mod zones;
 
 use std::convert::Infallible;

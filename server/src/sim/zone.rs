@@ -226,6 +226,11 @@ impl<G: Game> Zone<G> {
         &self.entry
     }
 
+    /// The world as the last commit left it.
+    pub(crate) fn committed(&self) -> &G {
+        self.tick.pasts.at(self.head.tick).unwrap_or_else(|| self.tick.pasts.nothing())
+    }
+
     /// The slot in the directory.
     pub fn slot(&self) -> usize {
         self.slot
@@ -564,6 +569,8 @@ impl<G: Game> Zone<G> {
             took_us: published_us.saturating_sub(started_us) as u32,
             ..RootHead::new_zeroed()
         };
+        // What was lent of earlier ticks has come back: nobody borrows the tick any more.
+        self.tick.pasts.close();
         self.head = self.bound.commit(head)?;
         self.index.free.extend(self.index.freed.drain(..));
         Ok(self.index.frontends() | self.touched_frontends)

@@ -5,10 +5,10 @@
 //! shared lock.
 
 pub mod control;
-mod errors;
+pub(crate) mod errors;
 mod leftovers;
 mod results;
-mod rules;
+pub(crate) mod rules;
 mod segments;
 mod signals;
 pub mod sockets;

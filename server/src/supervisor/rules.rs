@@ -21,7 +21,7 @@ use crate::limits::{ARENA_MIB_MIN, CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_B
 const CAPACITY: &str = "capacity";
 
 /// The game, as far as the supervisor knows it.
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// The game's schema as JSON, for the directory.
     pub(super) schema_json: Vec<u8>,
     /// Its hash as clients compute it.
@@ -86,28 +86,28 @@ pub enum OtherRules {
 
 /// What a match with given options needs.
 #[derive(Debug)]
-pub(super) struct MatchPlan {
+pub(crate) struct MatchPlan {
     /// Ticks a second.
-    pub(super) tick_hz: u32,
+    pub(crate) tick_hz: u32,
     /// Milliseconds that a player's view may lie back.
-    pub(super) rewind_ms: u32,
+    pub(crate) rewind_ms: u32,
     /// Sessions that fit.
-    pub(super) capacity: u32,
+    pub(crate) capacity: u32,
     /// Entities that fit.
-    pub(super) max_entities: u32,
+    pub(crate) max_entities: u32,
     /// Hash of its tables.
-    pub(super) tables_hash: u64,
+    pub(crate) tables_hash: u64,
     /// Extents of the arena that are set aside for it ([`extents_needed`]).
-    pub(super) extents: usize,
+    pub(crate) extents: usize,
     /// Bytes of its inbox area.
-    pub(super) inbox_bytes: u64,
+    pub(crate) inbox_bytes: u64,
     /// Its options as the directory holds them.
-    pub(super) options: String,
+    pub(crate) options: String,
 }
 
 impl Rules {
     /// The rules of a game under a configuration.
-    pub(super) fn of<G: Game>(config: &Config) -> Rules {
+    pub(crate) fn of<G: Game>(config: &Config) -> Rules {
         let schema = Description::schema_of::<G>();
         Rules {
             schema_json: serde_json::to_vec(schema).expect("a schema is names and numbers"),
@@ -122,7 +122,7 @@ impl Rules {
     }
 
     /// What a match with these options, complete, needs; or why there can't be one.
-    pub(super) fn plan(&self, options: &Options) -> Result<MatchPlan, MatchError> {
+    pub(crate) fn plan(&self, options: &Options) -> Result<MatchPlan, MatchError> {
         check_options(options)?;
         if let Some(key) = options.keys().find(|key| !self.has_option(key)) {
             return Err(MatchError::UnknownOption { key: key.clone(), allowed: self.option_names() });
