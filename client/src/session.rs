@@ -99,6 +99,7 @@ pub struct Session<W: Wire> {
     join: Option<(JoinTarget, [u8; 16])>,
     id: SessionId,
     tick_hz: u32,
+    capacity: u32,
     layout: WireLayout,
     world: Option<ClientWorld>,
     mine: Entity,
@@ -133,6 +134,7 @@ impl<W: Wire> Session<W> {
             join: None,
             id: SessionId::NOBODY,
             tick_hz: 0,
+            capacity: 0,
             inputs: Inputs::new(0, layout.input_bytes),
             layout,
             world: None,
@@ -225,6 +227,16 @@ impl<W: Wire> Session<W> {
     /// Our session; nobody before we joined.
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Which join of the connection the present or last match is.
+    pub fn stay(&self) -> u8 {
+        self.inputs.stay()
+    }
+
+    /// Players that the match may have; 0 before we joined.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
     }
 
     /// Whether we have a place in a match.

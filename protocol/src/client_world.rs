@@ -165,6 +165,11 @@ impl ClientWorld {
         (self.globals_known >> wire & 1 == 1).then(|| &self.globals[wire][..])
     }
 
+    /// Entities that the match may have.
+    pub fn max_entities(&self) -> u32 {
+        self.max_entities
+    }
+
     /// The ticks to acknowledge: exactly those that were applied.
     pub fn acks(&self) -> AckBits {
         self.acks

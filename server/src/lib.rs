@@ -16,6 +16,7 @@ pub mod attach;
 pub mod auth;
 pub mod certificate;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 mod counters;

@@ -2,6 +2,8 @@
 //!
 //! A bound that is reached means a counted drop or a clear error, never growth without end.
 
+use std::time::Duration;
+
 use ringfort_shm_state::limits as shared;
 
 pub use ringfort_protocol::limits::CONNECTION_ID_BYTES;
@@ -216,3 +218,43 @@ pub const COMMANDS_PER_TICK: u32 = 16;
 pub const EVENT_SETTLE_SHARE: u64 = 4;
 /// Seconds after which a request to the outside is given up in a [`TestWorld`](crate::test::TestWorld).
 pub const TEST_ASK_TIMEOUT_S: u32 = 10;
+
+/// Snapshot arrivals that a client judges the jitter by: two to six seconds at usual rates.
+pub const ARRIVALS_KEPT: usize = 128;
+/// Share of the arrivals that the interpolation delay waits for; what comes later than that is drawn late.
+pub const ARRIVALS_IN_TIME: f64 = 0.97;
+/// A snapshot later than this by the clock of those before it is no jitter: the match stood still.
+pub const CLOCK_SHIFT: Duration = Duration::from_millis(500);
+/// So many of them in a row, and the clock begins anew.
+pub const CLOCK_SHIFT_SNAPSHOTS: u32 = 8;
+/// Longest automatic interpolation delay.
+pub const INTERPOLATION_MAX: Duration = Duration::from_millis(500);
+/// How much faster or slower than time the drawn moment may move, while it comes to its delay.
+pub const DRAWN_SLEW_MAX: f64 = 0.05;
+/// Snapshots that a client keeps to draw between, half a second at 128 ticks a second; beyond it the oldest goes.
+pub const VERSIONS_MAX: usize = 64;
+/// Input slots that a client which fell behind may still use; older ones are dropped and counted.
+pub const SLOTS_DUE_MAX: u32 = 4;
+/// How much longer or shorter than a tick the time between two inputs may be, while it comes to its margin: within what
+/// [`INPUT_CREDIT_PER_TICK`] allows.
+pub const INPUT_SLEW_MAX: f64 = 0.025;
+/// Least margin between an input's arrival and its tick that a client aims at, in ticks.
+pub const INPUT_MARGIN_MIN: f64 = 0.25;
+/// Largest such margin, in ticks: the server lets no input wait for longer.
+pub const INPUT_MARGIN_MAX: f64 = 1.0;
+/// Unacknowledged inputs that a client predicts with; beyond it the oldest is forgotten.
+pub const PREDICTED_INPUTS_MAX: usize = 128;
+/// Columns that a client may predict.
+pub const PREDICTED_COLUMNS_MAX: usize = 8;
+/// Predicted events that wait for the server's verdict; one more is not shown.
+pub const FORECASTS_MAX: usize = 64;
+/// Events that a client's program has not taken yet. Beyond it the oldest goes and is counted.
+pub const CLIENT_EVENTS_MAX: usize = 2048;
+/// Statuses that a client's program has not taken yet; more are left out.
+pub const CLIENT_STATUSES_MAX: usize = 64;
+/// How long a client in a match hears no snapshot until it says that it is stalled, and how often it says so again.
+pub const STALLED_AFTER: Duration = Duration::from_millis(500);
+/// How long `connect` waits for the server's welcome.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long `leave` waits for the server's goodbye.
+pub const FAREWELL: Duration = Duration::from_millis(500);

@@ -37,7 +37,8 @@ impl<W: Wire> Session<W> {
     fn handle_message(&mut self, now: Instant, message: ServerMsg) {
         match message {
             ServerMsg::Welcome { version, schema, .. } if self.phase == Phase::Greeting => self.welcome(version, &schema),
-            ServerMsg::Joined { session, stay, name, tick_hz, max_entities, .. } if self.phase == Phase::Joining => {
+            ServerMsg::Joined { session, stay, name, tick_hz, max_entities, capacity, .. } if self.phase == Phase::Joining => {
+                self.capacity = capacity;
                 self.joined(session, stay, name, tick_hz, max_entities);
             }
             // Acknowledgements and events of a session that has just ended may still be on their way.

@@ -82,6 +82,8 @@ pub struct Description {
     pub keep_ms: u32,
     /// Weight of each column's changes.
     pub priorities: Vec<f32>,
+    /// Which columns clients blend between two snapshots.
+    pub blended: Vec<bool>,
     /// Logical pages of the zone.
     pub pages: u32,
     /// What two processes must agree upon to share the zone.
@@ -184,6 +186,7 @@ impl Description {
             blobs: declare.columns.iter().map(|d| d.blobs).collect(),
             keep_ms: declare.keep_ms,
             priorities: declare.columns.iter().map(|d| d.priority).collect(),
+            blended: declare.columns.iter().map(|d| d.blended).collect(),
             pages: declare.tables.pages(),
             tables_hash,
             places: declare.places,

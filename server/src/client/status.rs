@@ -1,0 +1,67 @@
+//! The steps of a client's stay, and what it knows of its connection.
+
+use std::time::Duration;
+
+use ringfort_client::{Code, Ended};
+use ringfort_protocol::SessionId;
+
+/// A step of the stay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// The handshake runs.
+    Connecting,
+    /// A place in a match is ours: the server has committed it.
+    Joined {
+        /// Our session.
+        session: SessionId,
+        /// The match's name.
+        match_name: String,
+        /// Ticks a second, and inputs.
+        hz: u32,
+    },
+    /// Snapshots come: the first of the match, or the first again after [`Status::Stalled`].
+    Live,
+    /// No snapshot has come for so long. It is said again and again while that lasts.
+    Stalled(Duration),
+    /// The join was refused. The connection stays, and another match may be tried.
+    Refused {
+        /// Why.
+        code: Code,
+        /// The server's words, or the game's.
+        reason: String,
+    },
+    /// The match is over. The connection stays, and another match may be joined; the view shows the last tick until then.
+    MatchOver,
+    /// It is over.
+    Ended(Ended),
+}
+
+/// What is known of the connection and of the two clocks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Net {
+    /// Smoothed round trip, without the wait for the tick; nothing before the first acknowledged input.
+    pub rtt: Option<Duration>,
+    /// Share of our packets that were lost, 0.0 to 1.0.
+    pub loss: f32,
+    /// How long before their ticks our inputs arrive at the server, in ticks, smoothed. 0.25 to 1 is healthy; what is below 0 came too late.
+    /// Before anything is known it is the margin that the client aims at.
+    pub input_margin: f32,
+    /// The margin that the client aims at, in ticks: more when the way is uneven.
+    pub input_margin_target: f32,
+    /// Ticks for which the server had no new input of ours and repeated the last, in this match.
+    pub repeated: u32,
+    /// Age of the newest snapshot; nothing before the first.
+    pub snapshot_age: Option<Duration>,
+    /// How late snapshots come by the clock of the earliest, but for the latest few.
+    pub jitter: Duration,
+    /// How far behind the newest snapshot other entities are drawn now.
+    pub delay: Duration,
+    /// Inputs on their way: sent, and in no snapshot yet.
+    pub unacknowledged: u32,
+    /// Predictions that the server did not share, in this match.
+    pub corrections: u64,
+    /// Input slots that the program did not use in time, in this match.
+    pub slots_dropped: u64,
+    /// Events that the program did not take in time.
+    pub events_dropped: u64,
+}

@@ -1,0 +1,8 @@
+//! A scripted server beside a client without a socket: what each snapshot makes of worlds, predictions, events, clocks and steps.
+
+mod arena;
+mod events;
+mod join;
+mod predicted;
+mod script;
+mod worlds;
