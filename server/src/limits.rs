@@ -116,6 +116,8 @@ pub const HOOK_POLL_MS: u64 = 20;
 pub const HOOK_POST_MS: u64 = 2_000;
 /// Requests that the hook has been given and has not answered; the others wait in their outboxes.
 pub const HOOK_IN_FLIGHT_MAX: usize = 256;
+/// Requests that the hook process keeps; beyond them they wait in their outboxes.
+pub const HOOK_DESK_MAX: usize = 8192;
 /// Bytes that wait for a hook program to read them; beyond them requests wait in their outboxes.
 pub const HOOK_BACKLOG_BYTES: usize = 256 << 10;
 /// Longest line that a hook program may write; a longer one ends it.

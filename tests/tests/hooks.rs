@@ -182,6 +182,39 @@ fn a_result_that_waits_is_kept_over_a_kill_and_written_down_when_the_instance_st
 }
 
 #[test]
+fn a_result_that_cannot_be_written_keeps_its_match() {
+    let silent = "#!/bin/sh\nexec sleep 1000\n";
+    let instance = start_with(silent, "timeout_s = 1\npatience_s = 2", &["--game-option", "asks=1"]);
+    let path = instance.directory().join("ringfort").join(instance.name()).join("results.jsonl");
+    // Nothing can be appended to a directory.
+    fs::create_dir(&path).expect("nothing is there yet");
+    until("it is said that it cannot be written", || instance.log().contains("cannot be written to").then_some(()));
+    let status = instance.wait_for("ticks go on", |status| match_named(status, "match-1")["tick"].as_u64() > Some(250));
+    assert_eq!(
+        (&match_named(&status, "match-1")["results"], &match_named(&status, "match-1")["state"]),
+        (&json!(1), &json!("closing"))
+    );
+    fs::remove_dir(&path).expect("it is empty");
+    let result = until("the result is written down", || instance.results().pop());
+    assert_eq!(account(&result), all("timed_out", 1));
+    has_ended(&instance);
+}
+
+#[test]
+fn a_web_hook_without_its_token_is_a_reason_not_to_start() {
+    let flags = ["--sims", "1", "--frontends", "1"];
+    let mut instance = start("", |_| (), &[]);
+    instance.done(&["down"]);
+    assert_eq!(instance.exit_code(), Some(0));
+    let file = instance.directory().join("ringfort.toml");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    let hooks = "[hooks]\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"nowhere\"\n";
+    fs::write(&file, before + hooks).expect("it can be written");
+    instance.check_refused(&flags, &["hook 0", "exited 1", "hook-0.log"]);
+    assert!(instance.log().contains("nowhere cannot be read"), "{}", instance.log());
+}
+
+#[test]
 fn what_a_hook_should_not_say_is_counted_and_changes_nothing() {
     let wild = r#"#!/usr/bin/env python3
 import json, sys

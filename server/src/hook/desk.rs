@@ -1,6 +1,6 @@
 //! Which request is where: waiting to be asked, asked, answered, or posted to its match. Sans-IO; a request leaves when its row does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::limits::ASK_BODY_BYTES;
@@ -9,7 +9,7 @@ use ringfort_shm_state::worker::WorkerPage;
 
 use super::counters as count;
 use super::{Key, News, Question};
-use crate::limits::{HOOK_IN_FLIGHT_MAX, HOOK_POST_BYTES, HOOK_RETRY_MAX_MS, HOOK_RETRY_MIN_MS};
+use crate::limits::{HOOK_DESK_MAX, HOOK_IN_FLIGHT_MAX, HOOK_POST_BYTES, HOOK_RETRY_MAX_MS, HOOK_RETRY_MIN_MS};
 use crate::supervisor::control::{HookAnswer, HookVerdict};
 
 /// A request that waits in an outbox.
@@ -23,8 +23,10 @@ pub(super) struct Waiting {
 /// Where a request is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It is to be asked, not before a time if one is given.
-    New { not_before: Option<Instant> },
+    /// It is to be asked, in its turn.
+    New,
+    /// It is to be asked again at this time.
+    PutOff(Instant),
     /// The hook has it.
     Asked,
     /// The hook has answered; the match is to be told.
@@ -44,7 +46,14 @@ struct Entry {
 #[derive(Default)]
 pub(super) struct Desk {
     entries: BTreeMap<Key, Entry>,
+    /// Requests that are to be asked, first come, first asked; some may be gone.
+    turns: VecDeque<Key>,
+    /// Requests that are to be asked again, by time; some may be gone.
+    put_off: BTreeSet<(Instant, Key)>,
+    /// Requests that the hook has.
     asked: usize,
+    /// Requests whose matches are to be told.
+    answered: BTreeSet<Key>,
 }
 
 impl Desk {
@@ -53,15 +62,22 @@ impl Desk {
         self.entries.len()
     }
 
-    /// What waits in a match is exactly this.
-    pub(super) fn follow(&mut self, match_id: u64, waiting: impl Iterator<Item = Waiting>, page: &WorkerPage<'_>) {
-        let mut there = BTreeSet::new();
+    /// What waits in a match is exactly this. `false` when there was no room for all of it.
+    pub(super) fn follow(&mut self, match_id: u64, waiting: Vec<Waiting>, page: &WorkerPage<'_>) -> bool {
+        let there: BTreeSet<Key> = waiting.iter().map(|waiting| waiting.question.key()).collect();
+        self.drop_but(match_id, &there, page);
         for waiting in waiting {
             let key = waiting.question.key();
-            there.insert(key);
-            self.entries.entry(key).or_insert(Entry { waiting, stage: Stage::New { not_before: None }, tries: 0 });
+            if self.entries.contains_key(&key) {
+                continue;
+            }
+            if self.entries.len() >= HOOK_DESK_MAX {
+                return false;
+            }
+            self.entries.insert(key, Entry { waiting, stage: Stage::New, tries: 0 });
+            self.turns.push_back(key);
         }
-        self.drop_but(match_id, &there, page);
+        true
     }
 
     /// Nothing waits in a match any more.
@@ -75,18 +91,37 @@ impl Desk {
         for key in gone {
             let Some(entry) = self.entries.remove(&key) else { continue };
             self.asked -= usize::from(entry.stage == Stage::Asked);
+            self.answered.remove(&key);
+            if let Stage::PutOff(at) = entry.stage {
+                self.put_off.remove(&(at, key));
+            }
             // What has left before it was answered was given up by its match, or its match is over.
             page.add(count::GONE, u64::from(entry.stage != Stage::Posted));
         }
     }
 
     /// The next request that the hook is to be asked, and whether it was asked before.
-    pub(super) fn next_question(&self, now: Instant) -> Option<(&Question, bool)> {
+    pub(super) fn next_question(&mut self, now: Instant) -> Option<(&Question, bool)> {
         if self.asked >= HOOK_IN_FLIGHT_MAX {
             return None;
         }
-        let is_due = |entry: &&Entry| matches!(entry.stage, Stage::New { not_before } if not_before.is_none_or(|at| at <= now));
-        self.entries.values().find(is_due).map(|entry| (&entry.waiting.question, entry.tries > 0))
+        while let Some((at, key)) = self.put_off.first().copied().filter(|(at, _)| *at <= now) {
+            self.put_off.remove(&(at, key));
+            self.renew(key);
+        }
+        let is_new = |key: &Key| self.entries.get(key).is_some_and(|entry| entry.stage == Stage::New);
+        let gone = self.turns.iter().take_while(|key| !is_new(key)).count();
+        self.turns.drain(..gone);
+        let entry = &self.entries[self.turns.front()?];
+        Some((&entry.waiting.question, entry.tries > 0))
+    }
+
+    /// Has a request asked in its turn.
+    fn renew(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.stage = Stage::New;
+            self.turns.push_back(key);
+        }
     }
 
     /// The hook has a request.
@@ -107,9 +142,9 @@ impl Desk {
                 self.put_off(key, now);
             }
             News::Forgotten => {
-                for entry in self.entries.values_mut().filter(|entry| entry.stage == Stage::Asked) {
-                    entry.stage = Stage::New { not_before: None };
-                }
+                let asked = |(key, entry): (&Key, &Entry)| (entry.stage == Stage::Asked).then_some(*key);
+                let asked: Vec<Key> = self.entries.iter().filter_map(asked).collect();
+                asked.into_iter().for_each(|key| self.renew(key));
                 self.asked = 0;
             }
         }
@@ -132,19 +167,22 @@ impl Desk {
         page.add(counter, 1);
         entry.stage = Stage::Answered(HookAnswer { match_id: key.match_id, id: key.id, verdict, text });
         self.asked -= 1;
+        self.answered.insert(key);
     }
 
     fn put_off(&mut self, key: Key, now: Instant) {
         let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.stage == Stage::Asked) else { return };
         let delay = HOOK_RETRY_MIN_MS.checked_shl(entry.tries.saturating_sub(1).min(32)).unwrap_or(HOOK_RETRY_MAX_MS);
-        entry.stage = Stage::New { not_before: Some(now + Duration::from_millis(delay.min(HOOK_RETRY_MAX_MS))) };
+        let at = now + Duration::from_millis(delay.min(HOOK_RETRY_MAX_MS));
+        entry.stage = Stage::PutOff(at);
+        self.put_off.insert((at, key));
         self.asked -= 1;
     }
 
-    /// Answers for the supervisor, as many as one request has room for; at most one that has none, which it would have to cut.
+    /// Answers for the supervisor, as many as one request has room for.
     pub(super) fn to_be_posted(&self) -> Vec<HookAnswer> {
         let mut bytes = 0;
-        let answered = self.entries.values().filter_map(|entry| match &entry.stage {
+        let answered = self.answered.iter().filter_map(|key| match &self.entries.get(key)?.stage {
             Stage::Answered(answer) => Some(answer.clone()),
             _ => None,
         });
@@ -162,6 +200,7 @@ impl Desk {
     pub(super) fn posted(&mut self, key: Key) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.stage = Stage::Posted;
+            self.answered.remove(&key);
         }
     }
 }
@@ -179,3 +218,6 @@ fn fitting(answer: Result<String, String>) -> Result<String, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,8 @@ struct Seen {
     outbox: OutboxAt,
     /// While something waits.
     mirror: Option<Mirror>,
+    /// The desk had no room for all that waits.
+    left_over: bool,
 }
 
 impl Outboxes {
@@ -58,7 +60,13 @@ impl Outboxes {
                     if is.tables_hash != entry.tables_hash {
                         continue;
                     }
-                    place.insert(Seen { match_id: entry.incarnation, sequence: 0, outbox: is.engine.outbox, mirror: None })
+                    place.insert(Seen {
+                        match_id: entry.incarnation,
+                        sequence: 0,
+                        outbox: is.engine.outbox,
+                        mirror: None,
+                        left_over: false,
+                    })
                 }
             };
             seen.look(world, slot, &entry, desk, page);
@@ -69,7 +77,7 @@ impl Outboxes {
 impl Seen {
     fn look(&mut self, world: &World, slot: usize, entry: &ZoneEntry, desk: &mut Desk, page: &WorkerPage<'_>) {
         let sequence = world.published(slot).sequence;
-        if std::mem::replace(&mut self.sequence, sequence) == sequence {
+        if std::mem::replace(&mut self.sequence, sequence) == sequence && !self.left_over {
             return;
         }
         let Ok(root) = world.newest(slot) else { return };
@@ -79,6 +87,7 @@ impl Seen {
         let outbox = self.outbox;
         let mirror = self.mirror.get_or_insert_with(|| Mirror::of_pages(slot, outbox.pages()));
         match mirror.refresh(world) {
+            Ok(_) if self.left_over => {}
             Ok(Refreshed::Same) => return,
             Ok(_) if mirror.changes().is_empty() => return,
             Ok(_) => {}
@@ -92,7 +101,7 @@ impl Seen {
         let Some(head) = mirror.head().filter(|head| head.incarnation == entry.incarnation) else { return };
         let (idle, name) = (head.asks == 0, unpadded(&entry.name));
         let waiting = outbox.read(mirror).into_iter().filter_map(|ask| waiting(&name, entry.incarnation, ask));
-        desk.follow(entry.incarnation, waiting, page);
+        self.left_over = !desk.follow(entry.incarnation, waiting.collect(), page);
         if idle {
             self.mirror = None;
         }

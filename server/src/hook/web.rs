@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -104,7 +105,12 @@ impl Web {
 }
 
 fn token(path: &PathBuf) -> Result<String, WebError> {
-    let text = std::fs::read_to_string(path).map_err(|source| WebError::Token { path: path.clone(), source })?;
+    let unreadable = |source| WebError::Token { path: path.clone(), source };
+    let mode = std::fs::metadata(path).map_err(unreadable)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        warn!("{} can be read by other users (mode {mode:03o}); run `chmod 600` on it", path.display());
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let token = text.lines().next().unwrap_or_default().trim();
     let usable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     usable.then(|| token.to_owned()).ok_or_else(|| WebError::NoToken(path.clone()))

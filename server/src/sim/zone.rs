@@ -443,6 +443,8 @@ impl<G: Game> Zone<G> {
             return;
         }
         self.bound.game.leave(&self.tick, SessionId(id), why);
+        // While its row is there.
+        self.name_asks();
         self.arrivals.forget(slot);
         self.bound.inputs.remove(slot);
         if let Some(row) = self.bound.sessions.remove(slot) {

@@ -76,11 +76,16 @@ impl<G: Game> Zone<G> {
         self.bound.game.answer(&self.tick, &Answer { id: AskId(row.number), topic: &unpadded(&row.topic), about, body });
     }
 
+    /// Notes the names of the players that this tick's requests are about so far.
+    pub(super) fn name_asks(&mut self) {
+        let named = |session: u64| self.bound.sessions.get(session as u32).filter(|row| row.id == session).map(|row| row.name);
+        self.bound.outbox.borrow_mut().note_names(named);
+    }
+
     /// After the game: names for the tick's requests. A match that closes has no more use for answers.
     pub(super) fn note_asks(&mut self) {
+        self.name_asks();
         let mut outbox = self.bound.outbox.borrow_mut();
-        let named = |session: u64| self.bound.sessions.get(session as u32).filter(|row| row.id == session).map(|row| row.name);
-        outbox.note_names(named);
         if self.tick.closed.get() {
             self.counters.asks_dropped += outbox.drop_questions();
         }

@@ -1,6 +1,7 @@
 //! Requests leave with a commit and answers are applied once, over restarts, full mailboxes, full outboxes and full arenas.
 
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
+use ringfort_shm_state::fsck::Problem;
 use ringfort_shm_state::layout::{AskKind, MailKind, RecordKind, SessionRow, Verdict, ZoneEntry};
 use ringfort_shm_state::limits::{ASK_BODY_BYTES, ASK_TOPIC_BYTES, MAILBOX_RECORDS};
 
@@ -66,7 +67,9 @@ impl Game for Asking {
 
     fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
 
-    fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
+    fn leave(&mut self, t: &Tick<Self>, who: SessionId, _why: Why) {
+        t.ask("save", Some(who), "").expect("room");
+    }
 
     fn command(&mut self, t: &Tick<Self>, who: SessionId, order: &Order) {
         match order {
@@ -90,7 +93,10 @@ impl Game for Asking {
         }
     }
 
-    fn answer(&mut self, _t: &Tick<Self>, answer: &Answer<'_>) {
+    fn answer(&mut self, t: &Tick<Self>, answer: &Answer<'_>) {
+        if answer.body == Ok("ask again") {
+            self.told.last = t.ask("load", answer.about, "again").expect("room");
+        }
         assert_eq!(answer.topic, "load");
         match answer.body {
             Ok(body) => {
@@ -402,4 +408,42 @@ fn the_mailbox_never_overwrites_what_the_zone_has_not_read() {
     assert_eq!(Directory::new(&play.bench.directory).mail_tail(ZONE), posted * 4 + 1);
     play.step(&mut zone);
     assert_eq!((u64::from(play.told().answered), u64::from(play.told().bytes)), (posted, posted * 700));
+}
+
+#[test]
+fn what_is_asked_over_a_player_that_leaves_has_its_name() {
+    let (mut play, mut zone) = Play::begin(4, HEARD);
+    play.bench.push(RecordKind::Leave, play.row.id, 0, &1u64.to_ne_bytes());
+    play.bench.flush();
+    play.step(&mut zone);
+    let [save] = play.waiting().try_into().expect("one request");
+    assert_eq!((save.topic.as_str(), save.name.as_str(), save.session), ("save", "ada", play.row.id));
+}
+
+#[test]
+fn an_answer_may_lead_to_the_next_question() {
+    let (mut play, mut zone) = Play::begin(4, HEARD);
+    play.order(Order::Ask { count: 1, bytes: 1 });
+    play.step(&mut zone);
+    for number in 1..=5 {
+        assert!(play.post(number, Verdict::Answered, "ask again"));
+        play.step(&mut zone);
+        let waiting = play.waiting();
+        assert_eq!(waiting.iter().map(|ask| (ask.number, ask.body.as_str())).collect::<Vec<_>>(), [(number + 1, "again")]);
+    }
+    play.check();
+}
+
+#[test]
+fn fsck_finds_a_body_without_a_request() {
+    let (mut play, mut zone) = Play::begin(4, HEARD);
+    play.order(Order::Ask { count: 2, bytes: 9 });
+    play.step(&mut zone);
+    play.check();
+    zone.bound.outbox.borrow_mut().leak();
+    play.step(&mut zone);
+    let zones = [(ZONE, play.bench.entry)];
+    let describe = |capacity| crate::game::Description::of::<Asking>(crate::game::ZoneLimits::of::<Asking>(capacity));
+    let problems = crate::fsck::check_world(&play.bench.world, &zones, describe).problems;
+    assert_eq!(problems, [Problem::Asks { zone: ZONE, counted: 2, found: 2, bodies: 3 }]);
 }
