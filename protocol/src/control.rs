@@ -201,6 +201,8 @@ codes! {
     Kicked = 16,
     /// A stream that the protocol doesn't have: the stream is reset and counted.
     StrayStream = 17,
+    /// The match has begun and takes no new players: the join is refused, the connection stays.
+    MatchStarted = 18,
 }
 
 impl Code {

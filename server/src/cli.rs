@@ -48,6 +48,12 @@ pub enum Command {
         #[command(subcommand)]
         action: MatchesAction,
     },
+    /// End sessions
+    Sessions {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: SessionsAction,
+    },
     /// Make keys and tokens for players
     Token {
         /// What to make.
@@ -112,6 +118,26 @@ pub enum MatchesAction {
         /// An option for the game, for this match; repeatable
         #[arg(long = "game-option", value_name = "KEY=VALUE", value_parser = parse_game_option)]
         game_options: Vec<(String, OptionValue)>,
+        /// Let only those join who have its code, which is printed
+        #[arg(long)]
+        private: bool,
+        /// Room for so many spectators [default: the configuration's]
+        #[arg(long, value_name = "N")]
+        spectators: Option<u32>,
+        /// End it after so many minutes without anybody in it, 0 for never [default: the configuration's]
+        #[arg(long, value_name = "N")]
+        idle_minutes: Option<u32>,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show everything about a match
+    Show {
+        /// The match's name
+        name: String,
+        /// Tell the code of a private match, too
+        #[arg(long)]
+        code: bool,
         /// How to print.
         #[command(flatten)]
         output: Output,
@@ -120,6 +146,23 @@ pub enum MatchesAction {
     End {
         /// The match's name
         name: String,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// What `sessions` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SessionsAction {
+    /// End a session; its client is told, and may not come back as the same one
+    Kick {
+        /// The match's name
+        #[arg(value_name = "MATCH")]
+        of: String,
+        /// The player's name, or the session's id as `matches show` tells it
+        #[arg(value_name = "SESSION|NAME")]
+        who: String,
         /// How to print.
         #[command(flatten)]
         output: Output,
@@ -272,6 +315,9 @@ mod tests {
             "ringfort status --json",
             "ringfort matches list --json",
             "ringfort matches create arena --game-option capacity=8",
+            "ringfort matches create arena --private --spectators 4 --idle-minutes 10 --json",
+            "ringfort matches show arena --code --json",
+            "ringfort sessions kick arena ada",
             "ringfort matches end arena --json --instance a",
             "ringfort config --defaults",
             "ringfort token key --out tokens.key --hs256",

@@ -16,8 +16,9 @@ pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
 
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
-    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_MIB_MAX,
-    INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX, REWIND_MS_MAX, SIMS_MAX, TICK_HZ_MAX,
+    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, IDLE_MINUTES_MAX, INBOX_MIB_MAX,
+    INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX, REWIND_MS_MAX, SIMS_MAX, SPECTATORS_MAX,
+    TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -57,6 +58,12 @@ max_matches = 512
 
 # Matches to start with, called match-1, match-2, ..; not used when there is a [[match]] below.
 matches = 1
+
+# Spectators that a match has room for beside its players, 0 to 1000.
+spectators = 0
+
+# Minutes without anybody in it after which a match ends by itself, up to 10080; 0 for never.
+idle_minutes = 0
 
 # What is logged: "error", "warn", "info", "debug" or "trace".
 log_level = "info"
@@ -119,10 +126,14 @@ exempt_loopback = true
 [game]
 # capacity = 32
 
-# Matches to start with, by name; their options override those of [game].
+# Matches to start with, by name; their options override those of [game]. A private one can be joined only with its code, which
+# `ringfort matches show NAME --code` tells; `spectators` and `idle_minutes` override those above.
 # [[match]]
 # name = "arena"
 # options = { capacity = 8 }
+# private = false
+# spectators = 0
+# idle_minutes = 0
 "#;
 
 mod hooks;
@@ -163,6 +174,10 @@ pub struct Config {
     pub inbox_mib: u32,
     /// Most matches at one time.
     pub max_matches: u32,
+    /// Spectators of a match that says nothing else.
+    pub spectators: u32,
+    /// Minutes without a session after which a match that says nothing else ends itself, 0 for never.
+    pub idle_minutes: u32,
     /// How many matches to start with when `named_matches` is empty.
     pub matches: u32,
     /// What is logged.
@@ -215,8 +230,8 @@ pub enum AuthMode {
     Token,
 }
 
-/// `[[match]]`: one match to start with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `[[match]]`: one match to start with, or one that is wanted later.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatchConfig {
     /// What clients ask for when they join.
@@ -224,6 +239,13 @@ pub struct MatchConfig {
     /// The game's options for this match.
     #[serde(default)]
     pub options: Options,
+    /// Whether it is joined only with a code that it gets.
+    #[serde(default)]
+    pub private: bool,
+    /// Spectators that it has room for.
+    pub spectators: Option<u32>,
+    /// Minutes without a session after which it ends itself, 0 for never.
+    pub idle_minutes: Option<u32>,
 }
 
 /// What is logged: this level and all that are graver.
@@ -349,6 +371,8 @@ impl Default for Config {
             arena_mib: 512,
             inbox_mib: 32,
             max_matches: 512,
+            spectators: 0,
+            idle_minutes: 0,
             matches: 1,
             log_level: LogLevel::Info,
             tls: Tls::default(),
@@ -423,6 +447,8 @@ impl Config {
         check_range("inbox_mib", self.inbox_mib, inboxes_mib, INBOX_MIB_MAX)?;
         check_range("matches", self.matches, 0, self.max_matches)?;
         self.limits.validate()?;
+        check_range("spectators", self.spectators, 0, SPECTATORS_MAX)?;
+        check_range("idle_minutes", self.idle_minutes, 0, IDLE_MINUTES_MAX)?;
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => return Err(ConfigError::HalfTls { given: "cert", missing: "key" }),
             (None, Some(_)) => return Err(ConfigError::HalfTls { given: "key", missing: "cert" }),
@@ -438,6 +464,7 @@ impl Config {
                 return Err(ConfigError::DuplicateMatch(entry.name.clone()));
             }
             check_options(&self.match_options(&entry.options))?;
+            check_life(entry)?;
         }
         self.hooks.validate()?;
         check_options(&self.game)
@@ -446,12 +473,20 @@ impl Config {
     /// The matches to start with; their options are complete.
     pub fn initial_matches(&self) -> Vec<MatchConfig> {
         if self.named_matches.is_empty() {
-            let numbered = |n| MatchConfig { name: format!("match-{n}"), options: self.game.clone() };
+            let numbered = |n| self.complete(&MatchConfig { name: format!("match-{n}"), ..MatchConfig::default() });
             return (1..=self.matches).map(numbered).collect();
         }
-        let complete =
-            |entry: &MatchConfig| MatchConfig { name: entry.name.clone(), options: self.match_options(&entry.options) };
-        self.named_matches.iter().map(complete).collect()
+        self.named_matches.iter().map(|entry| self.complete(entry)).collect()
+    }
+
+    /// A match with all that it does not say itself.
+    pub fn complete(&self, wanted: &MatchConfig) -> MatchConfig {
+        MatchConfig {
+            options: self.match_options(&wanted.options),
+            spectators: wanted.spectators.or(Some(self.spectators)),
+            idle_minutes: wanted.idle_minutes.or(Some(self.idle_minutes)),
+            ..wanted.clone()
+        }
     }
 
     /// The options of one match: those of `[game]`, overridden by its own.
@@ -500,6 +535,12 @@ pub fn check_match_name(name: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(ConfigError::MatchName(name.to_owned()))
+}
+
+/// Whether what a match says of its life keeps its bounds.
+pub fn check_life(wanted: &MatchConfig) -> Result<(), ConfigError> {
+    check_range("spectators", wanted.spectators.unwrap_or(0), 0, SPECTATORS_MAX)?;
+    check_range("idle_minutes", wanted.idle_minutes.unwrap_or(0), 0, IDLE_MINUTES_MAX)
 }
 
 /// Whether the options of one match keep their bounds.

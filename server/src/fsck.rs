@@ -15,21 +15,24 @@ use serde_json::json;
 use crate::attach::{AttachError, Attached};
 use crate::game::{Description, DescriptionError, Game, ZoneLimits};
 
-/// Works a match of a given capacity out.
-pub(crate) type Describe = fn(u32) -> Result<Description, DescriptionError>;
+/// Works a match of a given capacity, with room for so many spectators, out.
+pub(crate) type Describe = fn(u32, u32) -> Result<Description, DescriptionError>;
 
 /// Checks every match of an instance, and the arena.
 pub fn check<G: Game>(instance: &str) -> Result<Report, AttachError> {
     let attached = Attached::open(instance)?;
     let zones: Vec<_> = Directory::new(&attached.directory).zones().collect();
-    Ok(check_world(&attached.world, &zones, |capacity| Description::of::<G>(ZoneLimits::of::<G>(capacity))))
+    Ok(check_world(&attached.world, &zones, |capacity, spectators| {
+        Description::of::<G>(ZoneLimits::of::<G>(capacity).with_spectators(spectators))
+    }))
 }
 
 /// Checks the pages of a world, and of each match that is this game's what lies in them.
 pub(crate) fn check_world(world: &World, zones: &[(usize, ZoneEntry)], describe: Describe) -> Report {
     let mut report = fsck::check(world, zones);
     for (zone, entry) in zones {
-        let description = describe(entry.capacity).ok().filter(|description| description.tables_hash == entry.tables_hash);
+        let description =
+            describe(entry.capacity, entry.spectators).ok().filter(|description| description.tables_hash == entry.tables_hash);
         let mut mirror = Mirror::new(*zone);
         // What cannot be mirrored has its problem in the report already, or has not begun.
         if let (Some(description), Ok(_)) = (description, mirror.refresh(world)) {

@@ -143,6 +143,12 @@ pub const LOG_FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Most players of one match.
 pub const CAPACITY_MAX: u32 = 10_000;
+/// Most spectators of one match; with the players they share the rows of a session table.
+pub const SPECTATORS_MAX: u32 = 1_000;
+/// Longest time in minutes that a match may be configured to stay empty: a week.
+pub const IDLE_MINUTES_MAX: u32 = 7 * 24 * 60;
+/// Kicks that a match has not been told of; more are refused.
+pub const KICKS_WAITING_MAX: usize = 64;
 /// Timers that may be pending, for each entity that a match may have.
 pub const TIMERS_PER_ENTITY: u32 = 2;
 /// Rows of a match's log of reliable events: four a player, within these bounds. A session that leaves that many
@@ -198,6 +204,8 @@ pub const JOIN_TIMEOUT_MS: u64 = 10_000;
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 /// Matches that a join of any match tries before it is refused.
 pub const JOIN_TRIES_MAX: usize = 16;
+/// Codes of no private match that a connection may try before it is closed; a code has 30^8 values.
+pub const WRONG_CODES_MAX: u32 = 8;
 /// How long a front-end that stops keeps telling its clients.
 pub const GOODBYE_MS: u64 = 300;
 /// Batches that a front-end receives before it turns to other work.

@@ -2,7 +2,7 @@
 
 pub use crate::game::{
     Answer, AnswerError, Arrival, AskError, AskId, Blobs, Column, Entities, Game, Global, Grid, Hello, Join, Mut, OptionDoc,
-    OptionKind, Player, Ray, Rewind, Rng, Seats, Tick, TimerId, Timers, To, ViewTime, Why,
+    OptionKind, Player, Ray, Refusal, Rewind, Rng, Seats, Tick, TimerId, Timers, To, ViewTime, Why,
 };
 pub use ringfort_derive::{Component, Input, Message, State, Timer};
 pub use ringfort_protocol::{Entity, Press, SessionId, TickNo, Vec2};

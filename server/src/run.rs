@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::attach::{AttachError, Attached};
 use crate::auth::{self, IssueError, KeyError, Signing};
 use crate::cli::{
-    Cli, Command, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, TokenAction, UpArgs, WorkerArgs, collect_options,
+    Cli, Command, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, SessionsAction, TokenAction, UpArgs, WorkerArgs,
+    collect_options,
 };
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::frontend::{self, FrontendError};
@@ -25,7 +26,7 @@ use crate::limits::SUPERVISOR_EXIT_MS;
 use crate::logging::{self, LoggingError, Source};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::sim::{self, SimError};
-use crate::status::Status;
+use crate::status::{self, ShowError, Status};
 use crate::supervisor::control::{self, ControlError, Request, Response};
 use crate::supervisor::spawn::CONFIG_VARIABLE;
 use crate::supervisor::{self, UpError};
@@ -46,6 +47,8 @@ enum RunError {
     /// The supervisor's own sentence.
     #[error("{sentence}")]
     Refused { sentence: String },
+    #[error(transparent)]
+    Show(#[from] ShowError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -88,6 +91,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Down => down(&named()?),
         Command::Status(output) => status(&named()?, output),
         Command::Matches { action } => matches(&named()?, action),
+        Command::Sessions { action } => sessions(&named()?, action),
         Command::Token { action } => token(file, cli.instance.as_deref(), action),
         Command::Config(_) => {
             print(DEFAULTS_TOML);
@@ -153,9 +157,19 @@ fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
             }
             Ok(EXIT_DONE)
         }
-        MatchesAction::Create { name, game_options, output } => {
-            let request = Request::MatchesCreate { name: name.clone(), options: collect_options(&game_options) };
+        MatchesAction::Create { name, game_options, private, spectators, idle_minutes, output } => {
+            let options = collect_options(&game_options);
+            let request = Request::MatchesCreate { name: name.clone(), options, private, spectators, idle_minutes };
             change_match(instance, &name, &request, output)
+        }
+        MatchesAction::Show { name, code, output } => {
+            let shown = status::show(instance, &name, code)?;
+            if output.json {
+                print_json(&shown);
+            } else {
+                print(&shown.to_text());
+            }
+            Ok(EXIT_DONE)
         }
         MatchesAction::End { name, output } => change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output),
     }
@@ -188,8 +202,30 @@ fn token(file: Option<&Path>, instance: Option<&str>, action: TokenAction) -> Re
 
 fn change_match(instance: &str, name: &str, request: &Request, output: Output) -> Result<u8, RunError> {
     let (sentence, id) = ask(instance, request)?;
+    let code = match (request, id) {
+        (Request::MatchesCreate { private: true, .. }, Some(id)) => status::code_of(instance, id)?,
+        _ => None,
+    };
     if output.json {
-        print_json(&json!({ "id": id, "name": name, "sentence": sentence }));
+        let mut json = json!({ "id": id, "name": name, "sentence": sentence });
+        if let Some(code) = code {
+            json["code"] = code.into();
+        }
+        print_json(&json);
+    } else {
+        let code = code.map_or(String::new(), |code| format!("; it is joined with the code {code}"));
+        print(&format!("{sentence}{code}\n"));
+    }
+    Ok(EXIT_DONE)
+}
+
+fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
+    let SessionsAction::Kick { of, who, output } = action;
+    let session = status::find_session(instance, &of, &who)?;
+    let (sentence, id) = ask(instance, &Request::SessionsKick { name: of.clone(), session: session.session })?;
+    if output.json {
+        let (session, name) = (session.session, session.name);
+        print_json(&json!({ "id": id, "name": of, "session": session, "player": name, "sentence": sentence }));
     } else {
         print(&format!("{sentence}\n"));
     }

@@ -3,7 +3,10 @@
 //! Nobody is asked, so the answer comes even while every process of the instance is stopped. The structs here are the
 //! contract of `--json`: keys may be added, none is renamed or removed.
 
+mod show;
 mod text;
+
+pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, show};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -85,10 +88,20 @@ pub struct MatchStatus {
     pub owner_slot: u32,
     /// Grows each time that its sim's process is replaced.
     pub epoch: u32,
-    /// Sessions in it.
+    /// What it is about, in the game's words; empty when it says nothing.
+    pub label: String,
+    /// Whether it takes no new players.
+    pub locked: bool,
+    /// Whether it is joined only with a code.
+    pub private: bool,
+    /// Sessions in it, of players and of spectators.
     pub sessions: u32,
-    /// Sessions that fit.
+    /// Players that fit.
     pub capacity: u32,
+    /// Sessions in it that only watch.
+    pub spectators: u32,
+    /// Spectators that fit.
+    pub spectator_capacity: u32,
     /// Entities alive.
     pub entities: u32,
     /// Requests to the outside that wait for their answers, results among them.
@@ -185,6 +198,13 @@ impl Status {
     }
 }
 
+impl MatchShown {
+    /// For humans.
+    pub fn to_text(&self) -> String {
+        text::shown(self)
+    }
+}
+
 fn listen(attached: &Attached) -> SocketAddr {
     let ip: IpAddr = Ipv6Addr::from(attached.instance.listen_ip).to_canonical();
     SocketAddr::new(ip, attached.instance.listen_port as u16)
@@ -230,6 +250,8 @@ fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEnt
         let quantiles = sim.and_then(|page| page.quantiles(slot, entry.incarnation, which));
         quantiles.map(|Quantiles { p50, p99, max, .. }| Times { p50, p99, max }).unwrap_or_default()
     };
+    let lives = head.is_some_and(|head| head.flags & RootFlags::ENDED == 0);
+    let life = lives.then(|| show::life(&attached.world, slot, entry)).flatten();
     MatchStatus {
         id: entry.incarnation,
         slot,
@@ -239,7 +261,12 @@ fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEnt
         tick_hz: entry.tick_hz,
         owner_slot: entry.owner_sim,
         epoch: entry.epoch,
+        label: life.map_or(String::new(), |life| unpadded(&life.label)),
+        locked: head.is_some_and(|head| head.flags & RootFlags::LOCKED != 0),
+        private: show::is_private(entry),
         sessions: head.map_or(0, |head| head.sessions),
+        spectators: head.map_or(0, |head| head.spectators),
+        spectator_capacity: entry.spectators,
         capacity: entry.capacity,
         entities: head.map_or(0, |head| head.entities),
         asks: head.map_or(0, |head| head.asks),

@@ -240,6 +240,12 @@ shared! {
         pub generation: u64,
         /// Extents of the arena that are set aside for it as long as it lives. It may own fewer at any moment.
         pub extents_reserved: u64,
+        /// Spectators that fit, beside the sessions.
+        pub spectators: u32,
+        /// Minutes without a session after which the match ends itself, 0 for never.
+        pub idle_minutes: u32,
+        /// The code with which a private match is joined, ASCII; zeros when anybody may join it.
+        pub code: [u8; JOIN_CODE_BYTES],
         /// The match's name, zero-padded UTF-8.
         pub name: [u8; ZONE_NAME_BYTES],
         /// The match's options as JSON, zero-padded.
@@ -285,6 +291,8 @@ pub enum MailKind {
     FrontendDied = 2,
     /// The outside has answered request `a`; `b` is an [`AnswerPart`]. All parts of an answer are posted at once.
     Answer = 3,
+    /// An operator ends session `a`.
+    Kick = 4,
 }
 
 /// What became of a request to the outside.
@@ -437,6 +445,10 @@ shared! {
         pub frontend: u32,
         /// Incarnation of the front-end's process.
         pub incarnation: u32,
+        /// 1 to watch only.
+        pub spectate: u32,
+        /// Zero.
+        pub reserved: u32,
         /// The player's name, zero-padded UTF-8.
         pub name: [u8; PLAYER_NAME_BYTES],
     }
@@ -473,6 +485,10 @@ shared! {
         pub asks: u32,
         /// Results of the match that nobody outside has taken yet.
         pub results: u32,
+        /// Those of the sessions that watch only.
+        pub spectators: u32,
+        /// Zero.
+        pub reserved: u32,
         /// When the tick was due, microseconds of CLOCK_MONOTONIC.
         pub due_us: u64,
         /// When it was published.
@@ -497,6 +513,8 @@ impl RootFlags {
     pub const CLOSING: u32 = 1;
     /// The match is over and its memory is back in the arena.
     pub const ENDED: u32 = 2;
+    /// The game takes no new players.
+    pub const LOCKED: u32 = 4;
 }
 
 /// Byte offsets in the `world` segment.
@@ -653,12 +671,61 @@ shared! {
         pub entity_generation: u32,
         /// Tick of its join.
         pub joined: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// [`SessionFlags`] as bits.
+        pub flags: u32,
         /// Hash of the resume token.
         pub resume_hash: [u8; 32],
         /// The player's name, zero-padded UTF-8.
         pub name: [u8; PLAYER_NAME_BYTES],
+    }
+}
+
+/// Bits of [`SessionRow::flags`].
+#[derive(Debug)]
+pub struct SessionFlags;
+
+impl SessionFlags {
+    /// It watches only: no inputs, no commands.
+    pub const SPECTATOR: u32 = 1;
+}
+
+shared! {
+    /// What the game and the operator have said of a zone's life, one row. Part of the committed world.
+    pub struct ZoneLife {
+        /// 1 while the game takes no new players.
+        pub locked: u32,
+        /// Tick since which the match has no session, 0 while it has one.
+        pub empty_since: u32,
+        /// Joins refused; the newest is row `refusals - 1` modulo the table's length of the `RefusalRow`s.
+        pub refusals: u64,
+        /// Sessions kicked; the newest is row `kicked - 1` modulo the table's length of the `KickedRow`s.
+        pub kicked: u64,
+        /// What the match is about, in the game's words, zero-padded UTF-8.
+        pub label: [u8; LABEL_BYTES],
+    }
+}
+
+shared! {
+    /// A join that the zone has refused. Part of the committed world; front-ends find theirs by the nonce.
+    pub struct RefusalRow {
+        /// Which refusal of the zone it is, from 1.
+        pub number: u64,
+        /// The join's nonce.
+        pub nonce: [u8; 16],
+        /// The wire's code for it.
+        pub code: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// The game's words, zero-padded UTF-8; zeros when it said none.
+        pub text: [u8; REFUSAL_BYTES],
+    }
+}
+
+shared! {
+    /// The client of a session that an operator has ended: it may not join again by the same nonce. Part of the committed world.
+    pub struct KickedRow {
+        /// The join's nonce.
+        pub nonce: [u8; 16],
     }
 }
 
@@ -874,6 +941,9 @@ pub const STRUCTS: &[StructDoc] = &[
     AttemptEntry::DOC,
     WorkerSelf::DOC,
     ZoneMeta::DOC,
+    ZoneLife::DOC,
+    RefusalRow::DOC,
+    KickedRow::DOC,
     EntityRow::DOC,
     SessionRow::DOC,
     SessionInput::DOC,

@@ -65,6 +65,16 @@ pub const MAX_EVENT_BYTES: usize = 32;
 pub const MAX_TIMER_BYTES: usize = 24;
 /// Bytes of a player's name in a session's row.
 pub const PLAYER_NAME_BYTES: usize = 32;
+/// Bytes of the label that a game gives its match.
+pub const LABEL_BYTES: usize = 64;
+/// Bytes of what a game says to a player that it does not admit.
+pub const REFUSAL_BYTES: usize = 96;
+/// Characters of the code with which a private match is joined.
+pub const JOIN_CODE_BYTES: usize = 8;
+/// Refusals of joins that a zone keeps for front-ends to read; of more in a tick the first are told without the zone's words.
+pub const MAX_REFUSALS: u32 = 31;
+/// Kicked sessions whose clients a zone knows again by their join nonces.
+pub const MAX_KICKED: u32 = 128;
 /// Sessions of one zone.
 pub const MAX_SESSIONS: u32 = 10_240;
 /// Entities of one zone.

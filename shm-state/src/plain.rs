@@ -88,6 +88,9 @@ macro_rules! engine_rows {
 }
 engine_rows!(
     ZoneMeta,
+    ZoneLife,
+    RefusalRow,
+    KickedRow,
     EntityRow,
     SessionRow,
     SessionInput,

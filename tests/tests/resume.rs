@@ -48,7 +48,7 @@ impl Look {
     fn at(instance: &Instance) -> Look {
         let attached = Attached::open(instance.name()).expect("the segments are there");
         let entry = Directory::new(&attached.directory).zone(0).expect("a match");
-        let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
+        let limits = ZoneLimits::of_entry(&entry);
         let description = Description::of::<Skirmish>(limits).expect("a match of the game");
         let mut mirror = Mirror::new(0);
         mirror.refresh(&attached.world).expect("a root");

@@ -36,7 +36,7 @@ pub struct Instance {
 impl Instance {
     /// Segments with room for so many entities, all of which move.
     pub fn new(entities: u32) -> Self {
-        let limits = ZoneLimits { capacity: CAPACITY, max_entities: entities };
+        let limits = ZoneLimits { capacity: CAPACITY, max_entities: entities, spectators: 0 };
         let description = Description::of::<Crowd>(limits).expect("the crowd fits a zone");
         // The world, and the bodies' and table pages of the window, of the tick under way and of a margin.
         let bodies = description.columns[0].pages();

@@ -13,7 +13,7 @@ use ringfort_protocol::limits::{MAX_CONNECTIONS, PROTOCOL_VERSION};
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
-use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
+use ringfort_shm_state::limits::{JOIN_CODE_BYTES, MAX_RECORD_PAYLOAD};
 use ringfort_shm_state::segment::{Segment, padded, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::World;
@@ -30,6 +30,7 @@ use crate::config::Limits;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{
     COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, INPUTS_PER_TICK, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS,
+    WRONG_CODES_MAX,
 };
 use crate::udp::UdpCounters;
 
@@ -181,7 +182,7 @@ impl Clients {
     /// The link to a zone, made when its first player comes.
     fn link(&mut self, slot: usize, entry: ZoneEntry) -> Option<&mut ZoneLink> {
         if !self.zones.contains_key(&slot) {
-            let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
+            let limits = ZoneLimits::of_entry(&entry);
             let description = (self.describe)(limits).ok().filter(|d| d.tables_hash == entry.tables_hash)?;
             let link = ZoneLink::new(self.inbox.memory(), slot, entry, ZoneView::new(slot, description, entry.tick_hz))?;
             self.zones.insert(slot, link);
@@ -230,7 +231,7 @@ impl Clients {
         }
     }
 
-    fn join(&mut self, conn: &mut Conn<App>, target: JoinTarget, nonce: [u8; 16]) -> Handled {
+    fn join(&mut self, conn: &mut Conn<App>, target: JoinTarget, nonce: [u8; 16], spectate: bool) -> Handled {
         // Looked at before it is taken: the session of a client that joins twice must still be there to be ended.
         let Stage::Welcomed { pass } = &mut conn.app.stage else {
             return Err(Refusal::new(Code::BadMessage, "a join out of its order"));
@@ -259,13 +260,14 @@ impl Clients {
             nonce,
             zone: 0,
             any: target == JoinTarget::Any,
+            spectate,
             tried: Vec::new(),
             until: self.now + Duration::from_millis(JOIN_WAIT_MS),
         };
         let found = match &target {
-            JoinTarget::Any => self.any_zone(&joining.tried),
-            JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| unpadded(&z.name) == *wanted).ok_or(Code::NoSuchMatch),
-            JoinTarget::Code(_) => Err(Code::NoSuchMatch),
+            JoinTarget::Any => self.any_zone(&joining),
+            JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| is_named(z, wanted)).ok_or(Code::NoSuchMatch),
+            JoinTarget::Code(code) => self.zone_of_code(conn, code)?,
         };
         let found = found.and_then(|(slot, entry)| match &joining.pass.only {
             Some(only) if *only != unpadded(&entry.name) => {
@@ -275,6 +277,7 @@ impl Clients {
             _ => Ok((slot, entry)),
         });
         match found {
+            Err(Code::Refused) => self.refuse_join_saying(conn, joining.pass, Code::Refused, "the token is for another match"),
             Ok((slot, entry)) => {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
@@ -300,15 +303,19 @@ impl Clients {
     /// Gives those who wait for room in any match another try, in the order in which they came.
     pub(super) fn retry_waiting(&mut self, driver: &mut Driver<App>) {
         while let Some((id, until)) = self.waiting.front().copied() {
-            let found = self.any_zone(&[]);
+            let waits = |conn: &Conn<App>| match &conn.app.stage {
+                Stage::Joining(joining) if conn.is_open() && joining.zone == NO_ZONE => Some(self.any_zone(joining)),
+                _ => None,
+            };
+            let Some(found) = driver.get(id).and_then(waits) else {
+                self.waiting.pop_front();
+                continue;
+            };
             if found.is_err() && self.now < until {
                 return;
             }
             self.waiting.pop_front();
-            let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
-            if !matches!(&conn.app.stage, Stage::Joining(joining) if joining.zone == NO_ZONE) {
-                continue;
-            }
+            let Some(conn) = driver.connection(id) else { continue };
             let Stage::Joining(mut joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { continue };
             match found {
                 Ok((slot, entry)) => {
@@ -320,21 +327,36 @@ impl Clients {
         }
     }
 
+    /// The private match of a code. Who gets many wrong is guessing, and is closed.
+    fn zone_of_code(&mut self, conn: &mut Conn<App>, code: &str) -> Result<Result<(usize, ZoneEntry), Code>, Refusal> {
+        let found = self.open_zones().find(|(_, z)| is_private(z) && code.as_bytes().eq_ignore_ascii_case(&z.code));
+        if found.is_none() {
+            self.counts.one(count::CODES_WRONG);
+            conn.app.wrong_codes += 1;
+            if conn.app.wrong_codes > WRONG_CODES_MAX {
+                return Err(Refusal::new(Code::Flooding, "too many codes of no match: ask whoever made the match for its code"));
+            }
+        }
+        Ok(found.ok_or(Code::NoSuchMatch))
+    }
+
     fn open_zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
         Directory::new(&self.directory).zones().filter(|(_, z)| z.state == ZoneState::Open as u32)
     }
 
     /// The fullest zone that has room: matches fill one after the other. Whether there really is room its commit decides.
-    pub(super) fn any_zone(&self, tried: &[usize]) -> Result<(usize, ZoneEntry), Code> {
+    pub(super) fn any_zone(&self, joining: &Joining) -> Result<(usize, ZoneEntry), Code> {
         let mut any = false;
-        let with_room = self.open_zones().filter_map(|(slot, z)| {
+        let with_room = self.open_zones().filter(|(_, z)| !is_private(z)).filter_map(|(slot, z)| {
             any = true;
             // A match that has not committed its opening yet has all its room; the join waits for it.
             let head = self.world.newest(slot).ok().map(|r| r.head).filter(|h| h.incarnation == z.incarnation);
-            let (sessions, closing) = head.map_or((0, false), |h| (h.sessions, h.flags & RootFlags::CLOSING != 0));
+            let (sessions, spectators, flags) = head.map_or((0, 0, 0), |h| (h.sessions, h.spectators, h.flags));
             let under_way = self.zones.get(&slot).map_or(0, |link| link.joins.len() as u32);
-            let taken = sessions + under_way;
-            (!closing && taken < z.capacity && !tried.contains(&slot)).then_some((taken, slot, z))
+            let taken = sessions.saturating_sub(spectators) + under_way;
+            let has_room = if joining.spectate { spectators < z.spectators } else { taken < z.capacity };
+            let shut = RootFlags::CLOSING | if joining.spectate { 0 } else { RootFlags::LOCKED };
+            (flags & shut == 0 && has_room && !joining.tried.contains(&slot)).then_some((taken, slot, z))
         });
         let found = with_room.max_by_key(|(taken, slot, _)| (*taken, std::cmp::Reverse(*slot)));
         found.map(|(_, slot, z)| (slot, z)).ok_or(if any { Code::MatchFull } else { Code::NoSuchMatch })
@@ -347,6 +369,8 @@ impl Clients {
             connection: u64::from(conn.id().generation) << 32 | u64::from(conn.id().index),
             frontend: self.slot,
             incarnation: self.incarnation,
+            spectate: u32::from(joining.spectate),
+            reserved: 0,
             name: padded(&joining.pass.name),
         };
         let id = conn.id();
@@ -365,29 +389,37 @@ impl Clients {
     pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code) {
         let reason = match code {
             Code::MatchFull => "the match is full",
-            Code::NoSuchMatch => "there is no match of that name",
+            Code::NoSuchMatch => "there is no such match",
             Code::MatchOver => "the match is over",
-            Code::Refused => "the token is for another match",
+            Code::MatchStarted => "the match has begun and takes no new players",
+            Code::Kicked => "an operator has ended this player's session here",
             Code::Busy => "the match takes no more requests just now: try again",
             _ => "the match did not admit the player",
         };
+        self.refuse_join_saying(conn, pass, code, reason);
+    }
+
+    fn refuse_join_saying(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code, reason: &str) {
         self.counts.one(count::JOINS_REFUSED);
         let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
         conn.app.stage = Stage::Welcomed { pass };
         conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
     }
 
-    /// After a refusal: the next match with room for a client that wants any, or the answer.
-    pub(super) fn try_next(&mut self, conn: &mut Conn<App>, mut joining: Joining, code: Code) {
+    /// After a refusal: the next match with room for a client that wants any, or the answer, in the game's words if it has some.
+    pub(super) fn try_next(&mut self, conn: &mut Conn<App>, mut joining: Joining, code: Code, words: Option<&str>) {
         joining.tried.push(joining.zone);
         let again = joining.any && joining.tried.len() < JOIN_TRIES_MAX;
-        match self.any_zone(&joining.tried) {
+        match self.any_zone(&joining) {
             Ok((slot, entry)) if again => {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
             }
             _ if joining.any && code == Code::MatchFull && self.now < joining.until => self.await_room(conn, joining),
-            _ => self.refuse_join(conn, joining.pass, code),
+            _ => match words {
+                Some(words) => self.refuse_join_saying(conn, joining.pass, code, words),
+                None => self.refuse_join(conn, joining.pass, code),
+            },
         }
     }
 
@@ -409,6 +441,10 @@ impl Clients {
         let Stage::Live(live) = &mut conn.app.stage else {
             return Err(Refusal::new(Code::NotJoined, "commands are for those who have joined"));
         };
+        if live.spectator {
+            self.counts.one(count::SPECTATORS_REFUSED);
+            return Err(Refusal::new(Code::Refused, "who watches has no commands"));
+        }
         if payload.len() > MAX_RECORD_PAYLOAD {
             return Err(Refusal::new(Code::BadMessage, "a command longer than any can be"));
         }
@@ -455,7 +491,7 @@ impl Clients {
                 self.hello(conn, version, schema_hash, credential)
             }
             Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
-            Ok(ClientMsg::Join { target, nonce, .. }) => self.join(conn, target, nonce),
+            Ok(ClientMsg::Join { target, nonce, spectate }) => self.join(conn, target, nonce, spectate),
             // The session may have ended while these were under way.
             Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
             Ok(ClientMsg::Leave) => self.leave(conn),
@@ -481,6 +517,10 @@ impl Clients {
                 self.counts.one(count::INPUTS_REPEATED);
                 continue;
             }
+            if live.spectator {
+                self.counts.one(count::SPECTATORS_REFUSED);
+                continue;
+            }
             // What is not taken here is not marked either, so the client's next datagram brings it again.
             if live.inputs_since_snapshot >= INPUTS_PER_TICK || link.is_backed_up() {
                 self.counts.one(count::INPUTS_REFUSED);
@@ -497,11 +537,22 @@ impl Clients {
     }
 }
 
+/// Whether a match is the one of a name. A private one has no name for those who join.
+fn is_named(entry: &ZoneEntry, name: &str) -> bool {
+    !is_private(entry) && unpadded(&entry.name) == name
+}
+
+/// Whether a match is joined by its code only.
+fn is_private(entry: &ZoneEntry) -> bool {
+    entry.code != [0; JOIN_CODE_BYTES]
+}
+
 impl Handler<App> for Clients {
     fn accepted(&mut self, _remote: std::net::SocketAddr) -> Option<App> {
         Some(App {
             stage: Stage::Hello,
             joins: 0,
+            wrong_codes: 0,
             deadline: self.after(HELLO_TIMEOUT_MS),
             meter: Meter::new(&self.limits, self.now_us),
         })

@@ -49,6 +49,8 @@ crate::counters::words! {
     FLOODS = "fe_floods",
     DATAGRAMS_STALE = "fe_datagrams_stale",
     ACKS_FORGED = "fe_acks_forged",
+    CODES_WRONG = "fe_codes_wrong",
+    SPECTATORS_REFUSED = "fe_spectators_refused",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

@@ -8,7 +8,7 @@ use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{RecordKind, RootFlags, RootHead, SessionRow, ZoneState};
+use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionRow, ZoneState};
 use ringfort_shm_state::mirror::Refreshed;
 use ringfort_shm_state::segment::unpadded;
 
@@ -152,6 +152,8 @@ impl Clients {
         (live.command_acked, live.command_appended) = (row.command, row.command);
         conn.app.joins = conn.app.joins.wrapping_add(1);
         live.stay = conn.app.joins;
+        live.spectator = row.flags & SessionFlags::SPECTATOR != 0;
+        let spectator = live.spectator;
         conn.app.stage = Stage::Live(Box::new(live));
         conn.app.deadline = None;
         let joined = ServerMsg::Joined {
@@ -162,7 +164,7 @@ impl Clients {
             tick_hz: link.entry.tick_hz,
             max_entities: link.entry.max_entities,
             capacity: link.entry.capacity,
-            spectator: false,
+            spectator,
             tick: TickNo(head.tick),
         };
         let _ = conn.send_control(&joined);
@@ -187,11 +189,14 @@ impl Clients {
             link.joins.iter().filter(|(_, at)| at.is_some_and(|at| at <= head.net_cursor)).map(|(id, _)| *id).collect();
         link.joins.retain(|(_, at)| at.is_none_or(|at| at > head.net_cursor));
         // A place that was given up rests for a tick, so a match may refuse as full although it shows room.
-        let code = if head.flags & RootFlags::CLOSING != 0 { Code::MatchOver } else { Code::MatchFull };
+        let unsaid = if head.flags & RootFlags::CLOSING != 0 { Code::MatchOver } else { Code::MatchFull };
         for id in passed {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
-                self.try_next(conn, *joining, code);
+                let said = refusal_of(link, &joining.nonce);
+                let words = said.map(|row| unpadded(&row.text)).filter(|words| !words.is_empty());
+                let code = said.and_then(|row| Code::from_u64(row.code.into())).unwrap_or(unsaid);
+                self.try_next(conn, *joining, code, words.as_deref());
             }
         }
     }
@@ -249,7 +254,7 @@ impl Clients {
         for (id, _) in std::mem::take(&mut link.joins) {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
-                self.try_next(conn, *joining, Code::MatchOver);
+                self.try_next(conn, *joining, Code::MatchOver, None);
             }
         }
     }
@@ -265,6 +270,13 @@ impl Clients {
         conn.app.stage = Stage::Welcomed { pass: live.pass };
         conn.app.deadline = deadline;
     }
+}
+
+/// What the zone has said last of the joins with a nonce.
+fn refusal_of(link: &ZoneLink, nonce: &[u8; 16]) -> Option<RefusalRow> {
+    let table = link.view.description().engine.refusals;
+    let rows = link.view.mirror().iter::<RefusalRow>(table).map(|(_, row)| row);
+    rows.filter(|row| row.nonce == *nonce).max_by_key(|row| row.number)
 }
 
 /// Tells the zone how far a session is done with the log: what the client has acknowledged, and what was not meant for it. The

@@ -17,6 +17,8 @@ pub struct App {
     pub stage: Stage,
     /// How often it has joined.
     pub joins: u8,
+    /// Codes of private matches that it has got wrong.
+    pub wrong_codes: u32,
     /// When the stage ends by itself; the client is told so with a code.
     pub deadline: Option<Instant>,
     /// What it may still ask for.
@@ -50,6 +52,8 @@ pub struct Joining {
     pub zone: usize,
     /// Any match will do: the next one with room is tried after a refusal.
     pub any: bool,
+    /// It wants to watch only.
+    pub spectate: bool,
     /// Zones that have refused.
     pub tried: Vec<usize>,
     /// Until when it waits for room, if any match will do.
@@ -86,6 +90,8 @@ pub struct Live {
     pub command_appended: u32,
     /// The highest command that the client knows to be committed.
     pub command_acked: u32,
+    /// It watches only.
+    pub spectator: bool,
     /// The client has asked to leave.
     pub leaving: bool,
     /// Inputs taken since the last snapshot.
@@ -113,6 +119,7 @@ impl Live {
             event_settled: event_cursor,
             command_appended: 0,
             command_acked: 0,
+            spectator: false,
             leaving: false,
             inputs_since_snapshot: 0,
             commands_since_snapshot: 0,

@@ -497,6 +497,9 @@ fn parts(description: &Description) -> Vec<(TableAt, Part)> {
         (engine.inputs, Part::Other),
         (engine.events, Part::Other),
         (engine.cues, Part::Other),
+        (engine.life, Part::Other),
+        (engine.refusals, Part::Other),
+        (engine.kicked, Part::Other),
     ];
     for (i, at) in description.columns.iter().enumerate() {
         let wire = description.wire.wire_column(i as u16);

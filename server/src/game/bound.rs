@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ringfort_shm_state::Plain;
-use ringfort_shm_state::layout::{EventRow, RootHead, SessionInput, SessionRow, ZoneMeta};
+use ringfort_shm_state::layout::{EventRow, KickedRow, RefusalRow, RootHead, SessionInput, SessionRow, ZoneLife, ZoneMeta};
 use ringfort_shm_state::pages::{AdoptError, CommitError, Pages};
 use ringfort_shm_state::past::PastPages;
 use ringfort_shm_state::sheet::Rows;
@@ -27,6 +27,9 @@ pub(crate) struct Bound<G: Game> {
     pub(crate) cues: Table<EventRow>,
     /// Shared with the tick, through which the game asks.
     pub(crate) outbox: Rc<RefCell<Outbox>>,
+    pub(crate) refusals: Table<RefusalRow>,
+    pub(crate) kicked: Table<KickedRow>,
+    life: Table<ZoneLife>,
     meta: Table<ZoneMeta>,
     pages: Rc<Pages>,
     /// Where the game's indices read the last commit.
@@ -73,6 +76,9 @@ impl<G: Game> Bound<G> {
             cues: engine_table(&pages, is.engine.cues),
             // SAFETY: as in `engine_table`: bound here once for its zone, and written by the outbox alone.
             outbox: Rc::new(RefCell::new(unsafe { Outbox::bind(&pages, &is.engine.outbox) })),
+            refusals: engine_table(&pages, is.engine.refusals),
+            kicked: engine_table(&pages, is.engine.kicked),
+            life: engine_table(&pages, is.engine.life),
             meta,
             pages,
         }
@@ -93,6 +99,18 @@ impl<G: Game> Bound<G> {
     /// The engine's counters as they are in this tick.
     pub(crate) fn meta(&self) -> ZoneMeta {
         self.shared.meta.get()
+    }
+
+    /// What the game and the operator have said of the match's life, as it is in this tick's pages.
+    pub(crate) fn life(&self) -> ZoneLife {
+        self.life.get(0).copied().unwrap_or(ZoneLife::new_zeroed())
+    }
+
+    /// Puts that into its row.
+    pub(crate) fn store_life(&mut self, now: ZoneLife) {
+        if self.life() != now {
+            self.life.insert(0, now);
+        }
     }
 
     /// Whether the match was closed by a tick that is committed.

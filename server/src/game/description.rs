@@ -10,8 +10,12 @@ use ringfort_protocol::limits::MAX_PREDICTED;
 use ringfort_protocol::schema::{Schema, SchemaError, Sync};
 use ringfort_protocol::{Input, Message};
 use ringfort_shm_state::blobs::BlobsAt;
-use ringfort_shm_state::layout::{EntityRow, EventRow, SessionInput, SessionRow, ZoneMeta, hash_bytes};
-use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_INPUT_BYTES, MAX_PREDICTED_EVENTS, MAX_SESSIONS, WINDOW};
+use ringfort_shm_state::layout::{
+    EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRow, ZoneEntry, ZoneLife, ZoneMeta, hash_bytes,
+};
+use ringfort_shm_state::limits::{
+    MAX_ENTITIES, MAX_INPUT_BYTES, MAX_KICKED, MAX_PREDICTED_EVENTS, MAX_REFUSALS, MAX_SESSIONS, WINDOW,
+};
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
 
 use super::Game;
@@ -29,12 +33,31 @@ pub struct ZoneLimits {
     pub capacity: u32,
     /// Entities that fit.
     pub max_entities: u32,
+    /// Spectators that fit beside them.
+    pub spectators: u32,
 }
 
 impl ZoneLimits {
     /// The size of a match of a game with so many players.
     pub fn of<G: Game>(capacity: u32) -> Self {
-        Self { capacity, max_entities: G::max_entities(capacity) }
+        Self { capacity, max_entities: G::max_entities(capacity), spectators: 0 }
+    }
+
+    /// The same with room for so many spectators.
+    #[must_use]
+    pub fn with_spectators(self, spectators: u32) -> Self {
+        Self { spectators, ..self }
+    }
+
+    /// The size of a match of the directory.
+    pub fn of_entry(entry: &ZoneEntry) -> Self {
+        let ZoneEntry { capacity, max_entities, spectators, .. } = *entry;
+        Self { capacity, max_entities, spectators }
+    }
+
+    /// Rows of the session table: players first, then spectators.
+    pub fn sessions(&self) -> u32 {
+        self.capacity.saturating_add(self.spectators)
     }
 
     pub(super) fn max_timers(&self) -> u32 {
@@ -59,6 +82,31 @@ pub struct EngineTables {
     pub cues: TableAt,
     /// Requests to the world outside.
     pub outbox: OutboxAt,
+    /// One [`ZoneLife`].
+    pub life: TableAt,
+    /// The newest [`RefusalRow`]s, by number modulo their length.
+    pub refusals: TableAt,
+    /// The newest [`KickedRow`]s, by number modulo their length.
+    pub kicked: TableAt,
+}
+
+impl EngineTables {
+    /// Sets the engine's tables of a match aside. They are the same for every game, so that who does not know the game can read them.
+    pub fn of(limits: &ZoneLimits, tables: &mut Tables) -> Self {
+        let ZoneLimits { capacity, max_entities, .. } = *limits;
+        Self {
+            meta: tables.add(1, size_of::<ZoneMeta>()),
+            entities: tables.add(max_entities, size_of::<EntityRow>()),
+            sessions: tables.add(limits.sessions(), size_of::<SessionRow>()),
+            inputs: tables.add(capacity, size_of::<SessionInput>()),
+            events: tables.add((capacity * 4).clamp(EVENT_LOG_MIN, EVENT_LOG_MAX), size_of::<EventRow>()),
+            cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
+            outbox: OutboxAt::declare(tables, capacity),
+            life: tables.add(1, size_of::<ZoneLife>()),
+            refusals: tables.add(MAX_REFUSALS, size_of::<RefusalRow>()),
+            kicked: tables.add(MAX_KICKED, size_of::<KickedRow>()),
+        }
+    }
 }
 
 /// A match's memory and wire.
@@ -100,6 +148,14 @@ pub enum DescriptionError {
     Capacity {
         /// What was asked for.
         capacity: u32,
+    },
+    /// Too many spectators.
+    #[error("a match of {capacity} players and {spectators} spectators is not possible: at most {MAX_SESSIONS} together")]
+    Spectators {
+        /// For so many players.
+        capacity: u32,
+        /// What was asked for.
+        spectators: u32,
     },
     /// Too many entities.
     #[error("the game asks for {max_entities} entities in a match of {capacity} players: between 1 and {MAX_ENTITIES}")]
@@ -144,9 +200,12 @@ pub enum DescriptionError {
 impl Description {
     /// Works out a match of a game.
     pub fn of<G: Game>(limits: ZoneLimits) -> Result<Self, DescriptionError> {
-        let ZoneLimits { capacity, max_entities } = limits;
+        let ZoneLimits { capacity, max_entities, spectators } = limits;
         if !(1..=MAX_SESSIONS).contains(&capacity) {
             return Err(DescriptionError::Capacity { capacity });
+        }
+        if limits.sessions() > MAX_SESSIONS {
+            return Err(DescriptionError::Spectators { capacity, spectators });
         }
         if !(1..=MAX_ENTITIES).contains(&max_entities) {
             return Err(DescriptionError::Entities { max_entities, capacity });
@@ -156,15 +215,7 @@ impl Description {
             return Err(DescriptionError::Input { bytes });
         }
         let mut tables = Tables::default();
-        let engine = EngineTables {
-            meta: tables.add(1, size_of::<ZoneMeta>()),
-            entities: tables.add(max_entities, size_of::<EntityRow>()),
-            sessions: tables.add(capacity, size_of::<SessionRow>()),
-            inputs: tables.add(capacity, size_of::<SessionInput>()),
-            events: tables.add((capacity * 4).clamp(EVENT_LOG_MIN, EVENT_LOG_MAX), size_of::<EventRow>()),
-            cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
-            outbox: OutboxAt::declare(&mut tables, capacity),
-        };
+        let engine = EngineTables::of(&limits, &mut tables);
         let mut declare = Declare::new(limits, tables);
         G::declare(&mut declare);
         declare.tables.check()?;
@@ -207,7 +258,7 @@ impl Description {
         static SCHEMAS: LazyLock<Mutex<HashMap<TypeId, &'static Schema>>> = LazyLock::new(Mutex::default);
         let mut schemas = SCHEMAS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         schemas.entry(TypeId::of::<G>()).or_insert_with(|| {
-            let limits = ZoneLimits { capacity: 1, max_entities: 1 };
+            let limits = ZoneLimits { capacity: 1, max_entities: 1, spectators: 0 };
             let tables = Tables::default();
             let mut declare = Declare::new(limits, tables);
             G::declare(&mut declare);

@@ -13,6 +13,7 @@ mod description;
 mod entities;
 mod global;
 mod grid;
+mod life;
 mod outbox;
 mod outside;
 mod rewind;
@@ -31,6 +32,7 @@ pub use description::{Description, DescriptionError, EngineTables, ZoneLimits};
 pub use entities::Entities;
 pub use global::Global;
 pub use grid::{Grid, Near, Ray, SeenGrid};
+pub use life::Refusal;
 pub(crate) use outbox::Outbox;
 pub use outbox::{Ask, AskRules, OutboxAt};
 pub use outside::{Answer, AnswerError, AskError, AskId, RESULT_TOPIC};
@@ -51,8 +53,10 @@ impl<T: ringfort_protocol::Component + ringfort_shm_state::Plain> Component for 
 /// Who wants to join.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'a> {
-    /// The player's name, at most 32 bytes.
+    /// The player's name, at most 32 bytes: from its token, or in development what it says.
     pub name: &'a str,
+    /// It wants to watch only.
+    pub spectator: bool,
 }
 
 /// Why a session ends.
@@ -156,9 +160,21 @@ pub trait Game: State {
     }
     /// The match begins.
     fn open(&mut self, t: &Tick<Self>);
+    /// Whether somebody may come in: asked of each join for which there is room, before [`Game::join`] or [`Game::spectate`]. The
+    /// words of a refusal reach the client.
+    fn admit(&self, _t: &Tick<Self>, _hello: &Hello<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
     /// A player comes.
     fn join(&mut self, t: &Tick<Self>, who: SessionId, hello: &Hello<'_>);
-    /// A player goes.
+    /// A spectator comes: it has no inputs and no commands, is not among [`Tick::players`], and sees what a player sees who owns
+    /// nothing, from where [`Tick::follow`] puts it.
+    fn spectate(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
+    /// A session's connection was lost; [`Game::leave`] follows at once, until sessions outlive their connections.
+    fn dropped(&mut self, _t: &Tick<Self>, _who: SessionId) {}
+    /// A session's client is there again over another connection.
+    fn resumed(&mut self, _t: &Tick<Self>, _who: SessionId) {}
+    /// A player or a spectator goes.
     fn leave(&mut self, t: &Tick<Self>, who: SessionId, why: Why);
     /// A player asks for something.
     fn command(&mut self, _t: &Tick<Self>, _who: SessionId, _command: &Self::Command) {}

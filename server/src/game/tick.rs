@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ringfort_protocol::{Entity, Message, SessionId, TickNo, Vec2};
 use ringfort_shm_state::layout::Audience;
 
+use super::life::Life;
 use super::rewind::{Pasts, Rewind, ViewTime};
 use super::{Game, Outbox, Rng};
 
@@ -72,6 +73,7 @@ pub struct Tick<G: Game> {
     pub(crate) outgoing: RefCell<VecDeque<Outgoing<G::Event>>>,
     pub(crate) closed: Cell<bool>,
     pub(crate) outbox: Rc<RefCell<Outbox>>,
+    pub(crate) life: Life,
     pub(crate) pasts: Pasts<G>,
     /// Ticks that [`Tick::rewind`] goes back at most.
     pub(crate) rewind_ticks: u32,
@@ -106,6 +108,7 @@ impl<G: Game> Tick<G> {
             outbox,
             pasts,
             rewind_ticks: (u64::from(rewind_ms) * u64::from(hz)).div_ceil(1000) as u32,
+            life: Life::new(),
         }
     }
 

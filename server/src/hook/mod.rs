@@ -117,7 +117,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         Some(url) => Hook::Web(Web::start(url, &config.hooks)?),
         None => Hook::Program(Program::new(&config.hooks.command)),
     };
-    let describe = |capacity| Description::of::<G>(ZoneLimits::of::<G>(capacity));
+    let describe = |capacity, spectators| Description::of::<G>(ZoneLimits::of::<G>(capacity).with_spectators(spectators));
     let mut process = HookProcess {
         instance: instance.to_owned(),
         control: RunDir::open(instance)?.control_socket(),

@@ -56,7 +56,7 @@ impl Outboxes {
                 std::collections::hash_map::Entry::Occupied(seen) => seen.into_mut(),
                 std::collections::hash_map::Entry::Vacant(place) => {
                     // A match of another build is refused by its sim, which says so.
-                    let Ok(is) = (self.describe)(entry.capacity) else { continue };
+                    let Ok(is) = (self.describe)(entry.capacity, entry.spectators) else { continue };
                     if is.tables_hash != entry.tables_hash {
                         continue;
                     }

@@ -61,7 +61,7 @@ unsafe impl ringfort_shm_state::Plain for Byte {}
 
 /// A sim that means harm takes the match over and commits a byte into a table of one-byte rows.
 fn commit_byte(bench: &mut Bench<Moody>, of: impl FnOnce(&Description) -> TableAt, row: u32, byte: u8) {
-    let limits = ZoneLimits { capacity: bench.entry.capacity, max_entities: bench.entry.max_entities };
+    let limits = ZoneLimits::of_entry(&bench.entry);
     let description = Description::of::<Moody>(limits).unwrap();
     bench.entry.epoch += 1;
     let (pages, head) = Pages::adopt(Rc::clone(&bench.world), ZONE, 77, bench.entry.epoch as u16, description.pages).unwrap();

@@ -94,7 +94,11 @@ impl<G: Game> Bench<G> {
     }
 
     pub(crate) fn push(&mut self, kind: RecordKind, session: u64, sequence: u32, payload: &[u8]) {
-        let header = RecordHeader { bytes: 0, kind: kind as u16, attachment: 1, session, sequence, incarnation: 77 };
+        self.push_attached(kind, session, 1, sequence, payload);
+    }
+
+    pub(crate) fn push_attached(&mut self, kind: RecordKind, session: u64, attachment: u32, sequence: u32, payload: &[u8]) {
+        let header = RecordHeader { bytes: 0, kind: kind as u16, attachment, session, sequence, incarnation: 77 };
         self.batch.push(header, payload);
     }
 
@@ -111,8 +115,12 @@ impl<G: Game> Bench<G> {
         self.push(RecordKind::Join, 0, 0, join.as_bytes());
     }
 
+    pub(crate) fn description(&self) -> Description {
+        Description::of::<G>(ZoneLimits::of_entry(&self.entry)).unwrap()
+    }
+
     pub(crate) fn mirror(&self) -> (Mirror, Description) {
-        let limits = ZoneLimits { capacity: self.entry.capacity, max_entities: self.entry.max_entities };
+        let limits = ZoneLimits::of_entry(&self.entry);
         let mut mirror = Mirror::new(ZONE);
         mirror.refresh(&self.world).unwrap();
         (mirror, Description::of::<G>(limits).unwrap())

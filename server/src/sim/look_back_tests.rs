@@ -246,7 +246,7 @@ fn the_past_is_what_was_committed_through_restarts() {
                 zone = bench.restart(zone);
             }
         }
-        let report = crate::fsck::check_world(&bench.world, &[(ZONE, bench.entry)], |capacity| {
+        let report = crate::fsck::check_world(&bench.world, &[(ZONE, bench.entry)], |capacity, _| {
             Description::of::<Movers>(ZoneLimits::of::<Movers>(capacity))
         });
         assert_eq!(report.problems, []);

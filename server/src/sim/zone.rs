@@ -3,6 +3,9 @@
 //! **Invariant**: cursors, events, sessions and the world commit together, so an input is applied exactly once or not yet. All
 //! that is kept between ticks beside the pages (`Index`) is derived from them and rebuilt on takeover.
 
+mod life;
+mod outside;
+
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -11,20 +14,18 @@ use ringfort_protocol::{Message, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::{Inbox, Record};
 use ringfort_shm_state::layout::{
-    AttemptEntry, EventRow, JoinRecord, MailKind, RecordKind, RootFlags, RootHead, SessionInput, SessionRow, ZoneEntry,
+    AttemptEntry, EventRow, MailKind, RecordKind, RootFlags, RootHead, SessionFlags, SessionRow, ZoneEntry,
 };
-use ringfort_shm_state::limits::{MAILBOX_RECORDS, PLAYER_NAME_BYTES};
+use ringfort_shm_state::limits::MAILBOX_RECORDS;
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::pages::{AdoptError, CommitError};
 use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::world::{RootError, World};
-use zerocopy::{FromBytes, FromZeros};
-
-mod outside;
+use zerocopy::FromZeros;
 
 use super::inputs::Arrivals;
-use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hello, Hook, Outgoing, Tick, Why, ZoneLimits};
-use crate::limits::{INPUT_CREDIT_MAX, LINGER_MS, RECORDS_PER_TICK};
+use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hook, Outgoing, Tick, Why, ZoneLimits};
+use crate::limits::{LINGER_MS, RECORDS_PER_TICK};
 
 /// What a zone did, for the sim's counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,8 +38,14 @@ pub struct ZoneCounters {
     pub inputs_over_credit: u64,
     /// Commands that did not decode or came out of order.
     pub commands_refused: u64,
-    /// Joins beyond capacity.
+    /// Joins that the zone did not admit: full, locked, over, kicked before, or refused by the game.
     pub joins_refused: u64,
+    /// Sessions that an operator has ended.
+    pub sessions_kicked: u64,
+    /// Inputs and commands of sessions that only watch.
+    pub spectators_refused: u64,
+    /// Matches that ended because nobody was in them for too long.
+    pub idle_ends: u64,
     /// Unreliable events beyond a tick's bound.
     pub cues_dropped: u64,
     /// Sessions ended because their event log overflowed.
@@ -145,6 +152,8 @@ struct Index {
     /// whose players are exchanged in one tick would otherwise need room for both.
     freed: Vec<u32>,
     per_frontend: HashMap<u32, u32>,
+    /// Sessions that only watch.
+    spectators: u32,
 }
 
 impl<G: Game> Zone<G> {
@@ -157,7 +166,7 @@ impl<G: Game> Zone<G> {
         asks: AskRules,
         now_us: u64,
     ) -> Result<Self, OpenError> {
-        let limits = ZoneLimits { capacity: entry.capacity, max_entities: entry.max_entities };
+        let limits = ZoneLimits::of_entry(&entry);
         let description = Rc::new(Description::of::<G>(limits)?);
         description.check_keep(entry.tick_hz)?;
         let id = entry.incarnation;
@@ -199,6 +208,7 @@ impl<G: Game> Zone<G> {
             counters: ZoneCounters::default(),
         };
         zone.rebuild_index();
+        zone.reload_life();
         let opened = if resumes { Ok(()) } else { zone.open(now_us) };
         if let Err(error) = opened {
             // What the opening has taken goes back at once.
@@ -284,6 +294,7 @@ impl<G: Game> Zone<G> {
                 self.tick.outgoing.borrow_mut().clear();
                 self.arrivals.clear();
                 self.bound.reload();
+                self.reload_life();
                 self.rebuild_index();
                 // An end needs no memory, and gives some back.
                 let over = self.end_wanted || self.bound.meta().closed_at != 0;
@@ -310,6 +321,8 @@ impl<G: Game> Zone<G> {
             if mail.kind == MailKind::End as u32 {
                 self.end_wanted = true;
                 self.tick.close();
+            } else if mail.kind == MailKind::Kick as u32 {
+                self.kick(mail.a);
             } else if mail.kind == MailKind::FrontendDied as u32 {
                 self.detach_frontend(mail.a as u32, mail.b as u32);
             } else if mail.kind == MailKind::Answer as u32 {
@@ -352,6 +365,10 @@ impl<G: Game> Zone<G> {
             self.counters.records_ignored += 1;
             return;
         };
+        if row.flags & SessionFlags::SPECTATOR != 0 && matches!(kind, RecordKind::Input | RecordKind::Command) {
+            self.counters.spectators_refused += 1;
+            return;
+        }
         let (id, command) = (row.id, row.command);
         let number = payload.get(..8).map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")));
         match (kind, number) {
@@ -372,57 +389,6 @@ impl<G: Game> Zone<G> {
         }
     }
 
-    fn join(&mut self, payload: &[u8]) {
-        let Ok(join) = JoinRecord::read_from_bytes(payload) else {
-            self.counters.records_ignored += 1;
-            return;
-        };
-        self.touched_frontends |= bit(join.frontend);
-        if let Some(slot) = self.index.by_nonce.get(&join.nonce).copied() {
-            self.reattach(slot, &join);
-            return;
-        }
-        let open = self.bound.meta().closed_at == 0 && !self.tick.closed.get();
-        let Some(slot) = self.index.free.first().copied().filter(|_| open) else {
-            self.counters.joins_refused += 1;
-            return;
-        };
-        let generation = self.bound.shared.with_meta(|meta| {
-            meta.next_session = meta.next_session.wrapping_add(1).max(1);
-            meta.sessions += 1;
-            meta.next_session
-        });
-        let id = SessionId::new(generation, slot);
-        let row = SessionRow {
-            id: id.0,
-            nonce: join.nonce,
-            connection: join.connection,
-            frontend: join.frontend,
-            incarnation: join.incarnation,
-            attachment: 1,
-            event_cursor: self.bound.meta().next_event,
-            joined: self.tick.now.0,
-            name: join.name,
-            ..SessionRow::new_zeroed()
-        };
-        self.index.add(slot, &row);
-        self.bound.sessions.insert(slot, row);
-        self.bound.inputs.insert(slot, SessionInput { credit: INPUT_CREDIT_MAX, ..SessionInput::new_zeroed() });
-        let name = unpadded(&join.name[..PLAYER_NAME_BYTES]);
-        self.bound.game.join(&self.tick, id, &Hello { name: &name });
-        self.note_spawned();
-    }
-
-    /// The same client joins again: its row is attached anew, and records of the older attachment are ignored from here on.
-    fn reattach(&mut self, slot: u32, join: &JoinRecord) {
-        let Some(row) = self.bound.sessions.get_mut(slot) else { return };
-        let before = *row;
-        row.attachment += 1;
-        (row.connection, row.frontend, row.incarnation) = (join.connection, join.frontend, join.incarnation);
-        let after = *row;
-        self.index.move_frontend(before.frontend, after.frontend);
-    }
-
     fn command(&mut self, id: u64, applied: u32, number: u32, payload: &[u8]) {
         if number != applied.wrapping_add(1) {
             self.counters.commands_refused += u64::from(number > applied);
@@ -434,23 +400,6 @@ impl<G: Game> Zone<G> {
         match <G::Command as ringfort_protocol::Message>::from_wire(payload) {
             Ok(command) => self.bound.game.command(&self.tick, SessionId(id), &command),
             Err(_) => self.counters.commands_refused += 1,
-        }
-    }
-
-    fn end_session(&mut self, id: u64, why: Why) {
-        let slot = id as u32;
-        if self.bound.sessions.get(slot).is_none_or(|row| row.id != id) {
-            return;
-        }
-        self.bound.game.leave(&self.tick, SessionId(id), why);
-        // While its row is there.
-        self.name_asks();
-        self.arrivals.forget(slot);
-        self.bound.inputs.remove(slot);
-        if let Some(row) = self.bound.sessions.remove(slot) {
-            self.touched_frontends |= bit(row.frontend);
-            self.index.remove(slot, &row);
-            self.bound.shared.with_meta(|meta| meta.sessions = meta.sessions.saturating_sub(1));
         }
     }
 
@@ -479,7 +428,9 @@ impl<G: Game> Zone<G> {
         self.note_spawned();
         self.note_asks();
         self.write_events();
+        self.follow();
         self.bound.reap();
+        self.end_when_idle();
         if self.tick.closed.get() {
             let now = self.tick.now.0;
             self.bound.shared.with_meta(|meta| {
@@ -490,6 +441,7 @@ impl<G: Game> Zone<G> {
         }
         self.bound.game.hook(Hook::BeforeCommit);
         self.bound.store_meta();
+        self.bound.store_life(self.tick.life.row.get());
     }
 
     /// A session's first entity is where `near` measures from for it.
@@ -559,7 +511,9 @@ impl<G: Game> Zone<G> {
         let (meta, asks) = (self.bound.meta(), self.bound.outbox.borrow().meta());
         let head = RootHead {
             tick: self.tick.now.0,
-            flags: if meta.closed_at != 0 { RootFlags::CLOSING } else { 0 },
+            flags: if meta.closed_at != 0 { RootFlags::CLOSING } else { 0 }
+                | if self.tick.is_locked() { RootFlags::LOCKED } else { 0 },
+            spectators: self.index.spectators,
             net_cursor: self.net_cursor,
             mail_cursor: self.mail_cursor,
             sessions: meta.sessions,
@@ -597,8 +551,14 @@ impl<G: Game> Zone<G> {
         self.head.took_us
     }
 
+    fn reload_life(&mut self) {
+        self.tick.life.row.set(self.bound.life());
+        self.tick.life.follows.borrow_mut().clear();
+    }
+
     fn rebuild_index(&mut self) {
-        self.index = Index { free: (0..self.entry.capacity).collect(), ..Index::default() };
+        let rows = self.entry.capacity + self.entry.spectators;
+        self.index = Index { free: (0..rows).collect(), ..Index::default() };
         for (slot, row) in self.bound.sessions.iter() {
             self.index.add(slot, row);
         }
@@ -610,11 +570,13 @@ impl Index {
         self.free.remove(&slot);
         self.by_nonce.insert(row.nonce, slot);
         *self.per_frontend.entry(row.frontend).or_default() += 1;
+        self.spectators += row.flags & SessionFlags::SPECTATOR;
     }
 
     fn remove(&mut self, slot: u32, row: &SessionRow) {
         self.freed.push(slot);
         self.by_nonce.remove(&row.nonce);
+        self.spectators -= row.flags & SessionFlags::SPECTATOR;
         self.leave_frontend(row.frontend);
     }
 

@@ -106,7 +106,7 @@ impl<G: Game> Machine<G> {
 
     /// The way to a description of the same match.
     pub(super) fn description(&self) -> Description {
-        let limits = ZoneLimits { capacity: self.entry.capacity, max_entities: self.entry.max_entities };
+        let limits = ZoneLimits::of_entry(&self.entry);
         Description::of::<G>(limits).expect("it was made before")
     }
 

@@ -1,6 +1,6 @@
 //! An instance's state as aligned tables.
 
-use super::{MatchStatus, ProcessStatus, Status};
+use super::{MatchShown, MatchStatus, ProcessStatus, SessionShown, Status};
 
 /// All of it.
 pub(super) fn status(status: &Status) -> String {
@@ -53,23 +53,91 @@ fn process(process: &ProcessStatus) -> Vec<String> {
     ]
 }
 
-const MATCH_HEAD: [&str; 11] =
-    ["MATCH", "ID", "STATE", "TICK", "HZ", "SIM", "SESSIONS", "ENTITIES", "TICK us p50/p99/max", "LATE us p50/p99/max", "INBOX"];
+const MATCH_HEAD: [&str; 13] = [
+    "MATCH",
+    "ID",
+    "STATE",
+    "TICK",
+    "HZ",
+    "SIM",
+    "PLAYERS",
+    "WATCHING",
+    "ENTITIES",
+    "TICK us p50/p99/max",
+    "LATE us p50/p99/max",
+    "INBOX",
+    "LABEL",
+];
 
 fn match_row(entry: &MatchStatus) -> Vec<String> {
     let times = |times: &super::Times| format!("{}/{}/{}", times.p50, times.p99, times.max);
     vec![
         entry.name.clone(),
         entry.id.to_string(),
-        entry.state.to_owned(),
+        match_state(entry),
         entry.tick.to_string(),
         entry.tick_hz.to_string(),
         entry.owner_slot.to_string(),
-        format!("{}/{}", entry.sessions, entry.capacity),
+        format!("{}/{}", entry.sessions.saturating_sub(entry.spectators), entry.capacity),
+        format!("{}/{}", entry.spectators, entry.spectator_capacity),
         entry.entities.to_string(),
         times(&entry.tick_us),
         times(&entry.tick_late_us),
         format!("{}/{}", entry.inbox.used_bytes, entry.inbox.capacity_bytes),
+        printable(&entry.label),
+    ]
+}
+
+fn match_state(entry: &MatchStatus) -> String {
+    let marks = [(entry.locked, ", locked"), (entry.private, ", private")];
+    marks.iter().filter(|(is_so, _)| *is_so).fold(entry.state.to_owned(), |state, (_, mark)| state + mark)
+}
+
+/// A game's or a player's text must not move the cursor of whoever reads it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// All of one match.
+pub(super) fn shown(shown: &MatchShown) -> String {
+    let MatchShown { status, code, idle_minutes, empty_s, options, players, watchers } = shown;
+    let mut text = matches(std::slice::from_ref(status));
+    text += "\n";
+    let options: Vec<String> = options.iter().map(|(key, value)| format!("{key}={}", printable(value))).collect();
+    let idle = match idle_minutes {
+        0 => "never".to_owned(),
+        minutes => format!("after {minutes} min without anybody"),
+    };
+    let mut facts = vec![
+        ("code", code.clone().unwrap_or_default()),
+        ("options", options.join(" ")),
+        ("ends itself", idle),
+        ("empty for", empty_s.map(duration).unwrap_or_default()),
+        ("memory", format!("{} pages of 4 KiB, {} extents reserved", status.pages, status.extents_reserved)),
+    ];
+    facts.retain(|(_, value)| !value.is_empty());
+    facts.iter().for_each(|(what, value)| text += &format!("{what:<12} {value}\n"));
+    for (head, sessions) in [("PLAYER", players), ("SPECTATOR", watchers)] {
+        if !sessions.is_empty() {
+            text += "\n";
+            text += &table(
+                &[head, "SESSION", "SINCE", "TICK", "FRONTEND", "JOINS", "ENTITY"],
+                sessions.iter().map(session).collect(),
+            );
+        }
+    }
+    text
+}
+
+fn session(session: &SessionShown) -> Vec<String> {
+    vec![
+        printable(&session.name),
+        session.session.to_string(),
+        duration(session.since_s),
+        session.since_tick.to_string(),
+        session.frontend.to_string(),
+        session.attachment.to_string(),
+        session.entity.clone().unwrap_or("-".to_owned()),
     ]
 }
 

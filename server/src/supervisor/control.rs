@@ -30,6 +30,22 @@ pub enum Request {
         name: String,
         /// The game's options, over those of the configuration.
         options: Options,
+        /// Whether it is joined only with a code.
+        #[serde(default)]
+        private: bool,
+        /// Spectators that it has room for; what the configuration says when absent.
+        #[serde(default)]
+        spectators: Option<u32>,
+        /// Minutes without a session after which it ends itself; what the configuration says when absent.
+        #[serde(default)]
+        idle_minutes: Option<u32>,
+    },
+    /// End a session.
+    SessionsKick {
+        /// The match that it is in.
+        name: String,
+        /// Its id.
+        session: u64,
     },
     /// End a match.
     MatchesEnd {

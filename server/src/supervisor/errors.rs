@@ -148,6 +148,12 @@ pub enum MatchError {
     /// Its name or its options break a rule.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// More kicks than a match is told of at a time.
+    #[error("match \"{name}\" has not been told of earlier kicks yet; try again in a moment, or see `ringfort status`")]
+    TooManyKicks {
+        /// Which match.
+        name: String,
+    },
     /// The game has no such option.
     #[error("the game has no option \"{key}\"; it has {allowed}")]
     UnknownOption {

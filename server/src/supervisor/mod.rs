@@ -28,7 +28,7 @@ pub use errors::{MatchError, UpError};
 pub use start::up;
 
 use crate::cli::Role;
-use crate::config::{Config, Options};
+use crate::config::{Config, MatchConfig};
 use crate::limits::{FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
@@ -56,6 +56,8 @@ struct Supervisor {
     creating: Vec<Asked>,
     /// Commands that are answered when their match has been told to end.
     ending: Vec<Asked>,
+    /// Commands that are answered when their match has been told to end a session.
+    kicking: Vec<Asked>,
     _lock: InstanceLock,
 }
 
@@ -154,7 +156,19 @@ impl Supervisor {
         for (asker, request) in self.control.poll(now) {
             match request {
                 Request::Down => stopping.push(asker),
-                Request::MatchesCreate { name, options } => self.create(asker, name, &options, now),
+                Request::MatchesCreate { name, options, private, spectators, idle_minutes } => {
+                    self.create(asker, &MatchConfig { name, options, private, spectators, idle_minutes }, now);
+                }
+                Request::SessionsKick { name, session } => {
+                    match self.zones.kick(&name, session) {
+                        Ok((slot, id)) => {
+                            let until = now + Duration::from_millis(MATCH_OPEN_MS);
+                            self.kicking.push(Asked { asker, name, slot, id, until });
+                        }
+                        Err(error) => self.control.reply(asker, &refused(&error), now),
+                    }
+                    self.follow_zones();
+                }
                 Request::HookAnswers { answers } => {
                     let posted = answers.iter().map(|answer| self.zones.answer(&self.segments, answer)).collect();
                     self.control.reply(asker, &Response::Posted { posted }, now);
@@ -173,16 +187,17 @@ impl Supervisor {
         }
         self.answer_created(now);
         self.answer_ending(now);
+        self.answer_kicking(now);
         stopping
     }
 
-    fn create(&mut self, asker: ConnToken, name: String, options: &Options, now: Instant) {
-        let options = self.config.match_options(options);
-        match self.zones.create(&self.segments, &self.rules, &name, &options) {
+    fn create(&mut self, asker: ConnToken, wanted: &MatchConfig, now: Instant) {
+        let wanted = self.config.complete(wanted);
+        match self.zones.create(&self.segments, &self.rules, &wanted) {
             Ok((slot, id)) => {
                 self.workers.wake_all();
                 let until = now + Duration::from_millis(MATCH_OPEN_MS);
-                self.creating.push(Asked { asker, name, slot, id, until });
+                self.creating.push(Asked { asker, name: wanted.name, slot, id, until });
             }
             Err(error) => self.control.reply(asker, &refused(&error), now),
         }
@@ -221,6 +236,21 @@ impl Supervisor {
         });
     }
 
+    /// As with an end: answered when it stands in the match's mailbox.
+    fn answer_kicking(&mut self, now: Instant) {
+        let (zones, control) = (&self.zones, &mut self.control);
+        self.kicking.retain(|kicking| {
+            let Asked { asker, ref name, slot, id, until } = *kicking;
+            let response = match zones.knows_kicks(slot, id) {
+                true => done(format!("the session leaves match \"{name}\"; its client is told"), Some(id)),
+                false if now < until => return true,
+                false => refused(&MatchError::NotTold(name.clone())),
+            };
+            control.reply(asker, &response, now);
+            false
+        });
+    }
+
     /// Ends everything in order: clients are told, sims stop, segments go, whoever asked is answered.
     fn stop(mut self, mut askers: Vec<ConnToken>) {
         self.instance.stopping = 1;
@@ -233,21 +263,22 @@ impl Supervisor {
         self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
         self.workers.stop(Role::Hook, &self.segments, Duration::from_millis(HOOK_STOP_MS));
         self.zones.write_all_results(&self.segments);
-        let Supervisor { workers, segments, mut control, creating, ending, config, _lock, .. } = self;
+        let Supervisor { workers, segments, mut control, creating, ending, kicking, config, _lock, .. } = self;
         drop(workers);
         segments.remove();
         info!("instance \"{}\" has stopped", config.instance);
         let now = Instant::now();
         let gone = Response::Error { sentence: format!("instance \"{}\" has stopped", config.instance) };
-        for asked in creating.into_iter().chain(ending) {
+        for asked in creating.into_iter().chain(ending).chain(kicking) {
             control.reply(asked.asker, &gone, now);
         }
         for (asker, request) in control.poll(now) {
             match request {
                 Request::Down => askers.push(asker),
-                Request::MatchesCreate { .. } | Request::MatchesEnd { .. } | Request::HookAnswers { .. } => {
-                    control.reply(asker, &gone, now)
-                }
+                Request::MatchesCreate { .. }
+                | Request::MatchesEnd { .. }
+                | Request::SessionsKick { .. }
+                | Request::HookAnswers { .. } => control.reply(asker, &gone, now),
             }
         }
         for asker in askers {

@@ -115,7 +115,7 @@ impl Results {
     }
 
     fn read(&self, segments: &Segments, slot: usize, entry: &ZoneEntry) -> Option<Vec<Ask>> {
-        let outbox = (self.describe)(entry.capacity).ok()?.engine.outbox;
+        let outbox = (self.describe)(entry.capacity, entry.spectators).ok()?.engine.outbox;
         let mut mirror = Mirror::of_pages(slot, outbox.pages());
         mirror.refresh(&segments.world).ok()?;
         mirror.head().filter(|head| head.incarnation == entry.incarnation)?;

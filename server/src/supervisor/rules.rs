@@ -117,18 +117,18 @@ impl Rules {
             rewind_ms: config.rewind_ms,
             capacity: G::CAPACITY,
             options: G::OPTIONS,
-            describe: |capacity| Description::of::<G>(ZoneLimits::of::<G>(capacity)),
+            describe: |capacity, spectators| Description::of::<G>(ZoneLimits::of::<G>(capacity).with_spectators(spectators)),
         }
     }
 
-    /// What a match with these options, complete, needs; or why there can't be one.
-    pub(crate) fn plan(&self, options: &Options) -> Result<MatchPlan, MatchError> {
+    /// What a match with these options, complete, and with so many spectators needs; or why there can't be one.
+    pub(crate) fn plan(&self, options: &Options, spectators: u32) -> Result<MatchPlan, MatchError> {
         check_options(options)?;
         if let Some(key) = options.keys().find(|key| !self.has_option(key)) {
             return Err(MatchError::UnknownOption { key: key.clone(), allowed: self.option_names() });
         }
         let capacity = self.capacity_of(options)?;
-        let description = (self.describe)(capacity)?;
+        let description = (self.describe)(capacity, spectators)?;
         description.check_keep(self.tick_hz)?;
         for option in self.options {
             check_option(option, options)?;
@@ -163,7 +163,7 @@ impl Rules {
         if entry.tick_hz != self.tick_hz {
             return Err(OtherRules::TickRate { name: name(), found: entry.tick_hz, expected: self.tick_hz });
         }
-        let is = (self.describe)(entry.capacity).map_err(|source| OtherRules::Size { name: name(), source })?;
+        let is = (self.describe)(entry.capacity, entry.spectators).map_err(|source| OtherRules::Size { name: name(), source })?;
         if (is.tables_hash, is.limits.max_entities) != (entry.tables_hash, entry.max_entities) {
             return Err(OtherRules::Tables { name: name(), found: entry.tables_hash, expected: is.tables_hash });
         }
@@ -252,7 +252,7 @@ mod tests {
 
     fn plan(options: &[(&str, OptionValue)]) -> Result<MatchPlan, MatchError> {
         let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        Rules::of::<Skirmish>(&Config::default()).plan(&options)
+        Rules::of::<Skirmish>(&Config::default()).plan(&options, 0)
     }
 
     #[test]

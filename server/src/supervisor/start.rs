@@ -92,6 +92,7 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
         instance,
         creating: Vec::new(),
         ending: Vec::new(),
+        kicking: Vec::new(),
         _lock: lock,
     })
 }
@@ -99,12 +100,12 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
 /// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with. Beside
 /// those of an earlier run, which are worth more, one that finds no room is left out: see [`Supervisor::open_matches`].
 fn check_matches(rules: &Rules, config: &Config, resumes: bool) -> Result<(), UpError> {
-    rules.plan(&config.game).map_err(UpError::Options)?;
+    rules.plan(&config.game, config.spectators).map_err(UpError::Options)?;
     let total = ((config.arena_mib as usize) << 20) / EXTENT_BYTES;
     let matches = config.initial_matches();
     let (mut needed, mut fit) = (0, 0);
     for wanted in &matches {
-        needed += rules.plan(&wanted.options)?.extents;
+        needed += rules.plan(&wanted.options, wanted.spectators.unwrap_or(0))?.extents;
         fit += usize::from(needed <= total);
     }
     if needed > total && !resumes {
@@ -188,12 +189,12 @@ impl Supervisor {
                          `ringfort matches list` shows none",
                         wanted.name
                     );
-                } else if unpadded(&entry.options) != self.rules.plan(&wanted.options)?.options {
+                } else if unpadded(&entry.options) != self.rules.plan(&wanted.options, entry.spectators)?.options {
                     warn!("match {} goes on with the options that it was made with, not with those configured now", wanted.name);
                 }
                 continue;
             }
-            match self.zones.create(&self.segments, &self.rules, &wanted.name, &wanted.options) {
+            match self.zones.create(&self.segments, &self.rules, wanted) {
                 Ok((slot, id)) => waiting.push((slot, id, &wanted.name)),
                 Err(error) if self.segments.resumed() && error.is_lack_of_room() => {
                     warn!("match {} is not started beside those of the earlier run: {error}", wanted.name);
@@ -253,6 +254,8 @@ impl Supervisor {
             0 => "none yet; `ringfort matches create NAME` makes one".to_owned(),
             count => format!("{count} ({}){resumed}", names.join(", ")),
         };
+        let codes: String =
+            self.zones.codes().map(|(name, code)| format!("\x20 code       {name} is joined with {code}\n")).collect();
         let names = match self.config.auth.mode {
             AuthMode::Development => Some("development mode: any player's name is believed, whoever says it"),
             AuthMode::Token => None,
@@ -264,7 +267,7 @@ impl Supervisor {
             "ringfort: instance {instance} listening on {listen}\n\
              \x20 processes  {frontends} front-ends, {sims} sims\n\
              \x20 matches    {matches}\n\
-             \x20 logs       {}\n\
+             {codes}\x20 logs       {}\n\
              {warning}\
              `ringfort status --instance {instance}` shows what goes on. Ctrl-C to stop.\n",
             self.run_dir.supervisor_log().parent().unwrap_or(self.run_dir.path()).display(),

@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{MailKind, RootFlags, RootHead, Verdict, ZoneEntry, ZoneState};
-use ringfort_shm_state::limits::MAX_ZONES;
+use ringfort_shm_state::limits::{JOIN_CODE_BYTES, MAX_ZONES};
 use ringfort_shm_state::segment::{padded, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
 use tracing::{error, info};
@@ -25,8 +25,8 @@ use super::segments::Segments;
 use super::workers::{Workers, incarnation};
 use crate::cli::Role;
 use crate::clock::boot_us;
-use crate::config::{Config, Options, check_match_name};
-use crate::limits::FRONTENDS_MAX;
+use crate::config::{Config, MatchConfig, check_life, check_match_name};
+use crate::limits::{FRONTENDS_MAX, KICKS_WAITING_MAX};
 
 /// The tick of a match's second root. From it on the mailbox is read in order: before, a sim skips what stands there,
 /// which was for an earlier match of the slot.
@@ -49,6 +49,8 @@ struct Zone {
     /// The root that was the newest at the last look.
     seen_sequence: u64,
     end_wanted: bool,
+    /// Sessions that it is to end, and has not been told of.
+    kicks: Vec<u64>,
     /// It is from an earlier run, and its sim has not died over it in this one.
     awaited: bool,
     /// Front-ends whose deaths it has not been told, by slot.
@@ -148,14 +150,16 @@ impl Zones {
         &mut self,
         segments: &Segments,
         rules: &Rules,
-        name: &str,
-        options: &Options,
+        wanted: &MatchConfig,
     ) -> Result<(usize, u64), MatchError> {
+        let MatchConfig { name, options, private, spectators, idle_minutes } = wanted;
+        let spectators = spectators.unwrap_or(0);
         check_match_name(name)?;
+        check_life(wanted)?;
         if self.entry(name).is_some() {
             return Err(MatchError::NameTaken(name.to_owned()));
         }
-        let plan = rules.plan(options)?;
+        let plan = rules.plan(options, spectators)?;
         let slot = self.free_slot().ok_or(MatchError::TooMany { max: self.max })?;
         self.check_arena(segments, &plan)?;
         let inbox_offset = self.free_area(plan.inbox_bytes).ok_or(MatchError::InboxFull { bytes: plan.inbox_bytes })?;
@@ -178,6 +182,9 @@ impl Zones {
             tables_hash: plan.tables_hash,
             generation: 0,
             extents_reserved: plan.extents as u64,
+            spectators,
+            idle_minutes: idle_minutes.unwrap_or(0),
+            code: if *private { self.free_code()? } else { [0; JOIN_CODE_BYTES] },
             name: padded(name),
             options: padded(&plan.options),
         };
@@ -186,6 +193,39 @@ impl Zones {
         info!(zone = slot, "match {name} has id {} and sim {}", entry.incarnation, entry.owner_sim);
         self.live.insert(slot, zone);
         Ok((slot, entry.incarnation))
+    }
+
+    /// A code that no match has.
+    fn free_code(&self) -> Result<[u8; JOIN_CODE_BYTES], MatchError> {
+        loop {
+            let code = random_code().ok_or(MatchError::NoRandomness)?;
+            if self.live.values().all(|zone| zone.entry.code != code) {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// The private matches' names and codes.
+    pub(super) fn codes(&self) -> impl Iterator<Item = (String, String)> {
+        let private = self.live.values().filter(|zone| zone.entry.code != [0; JOIN_CODE_BYTES]);
+        private.map(|zone| (zone.name(), unpadded(&zone.entry.code)))
+    }
+
+    /// Asks a match to end one of its sessions. Returns its slot and its id. Until [`Zones::knows_kicks`] the wish is ours alone.
+    pub(super) fn kick(&mut self, name: &str, session: u64) -> Result<(usize, u64), MatchError> {
+        let found = self.live.iter_mut().find(|(_, zone)| zone.name() == name && zone.is_live());
+        let (slot, zone) = found.ok_or_else(|| MatchError::NoSuchMatch(name.to_owned()))?;
+        if zone.kicks.len() >= KICKS_WAITING_MAX {
+            return Err(MatchError::TooManyKicks { name: name.to_owned() });
+        }
+        zone.kicks.push(session);
+        Ok((*slot, zone.entry.incarnation))
+    }
+
+    /// Whether every kick that a match was asked for stands in shared memory, or it is over.
+    pub(super) fn knows_kicks(&self, slot: usize, id: u64) -> bool {
+        let zone = self.live.get(&slot).filter(|zone| zone.entry.incarnation == id && zone.is_live());
+        zone.is_none_or(|zone| zone.kicks.is_empty())
     }
 
     /// Asks a match to end. Returns its slot and its id. Until [`Zones::knows_end`] the wish is ours alone.
@@ -341,6 +381,7 @@ impl Zone {
             stage: Stage::Opening,
             seen_sequence: 0,
             end_wanted: false,
+            kicks: Vec::new(),
             awaited: false,
             obituaries: BTreeMap::new(),
             waiting: WaitingResults::default(),
@@ -397,7 +438,12 @@ impl Zone {
         let sequence = segments.world.published(slot).sequence;
         let moved = std::mem::replace(&mut self.seen_sequence, sequence) != sequence;
         // The root that ends a match is its last: one that moves on has not ended, and need not be copied but to see a result.
-        if moved && !self.end_wanted && self.obituaries.is_empty() && !self.waiting.is_due(Instant::now()) {
+        if moved
+            && !self.end_wanted
+            && self.kicks.is_empty()
+            && self.obituaries.is_empty()
+            && !self.waiting.is_due(Instant::now())
+        {
             return false;
         }
         if self.end_wanted && self.has_failed(slot, segments) {
@@ -438,6 +484,7 @@ impl Zone {
             let (a, b) = (u64::from(*frontend), u64::from(obituary.incarnation));
             directory.post(slot, consumed, MailKind::FrontendDied, a, b, "").is_err()
         });
+        self.kicks.retain(|session| directory.post(slot, consumed, MailKind::Kick, *session, 0, "").is_err());
         if self.end_wanted && directory.post(slot, consumed, MailKind::End, 0, 0, "").is_ok() {
             self.end_wanted = false;
         }
@@ -466,6 +513,21 @@ impl Zone {
         let root = segments.world.newest(slot).ok()?;
         (root.head.incarnation == self.entry.incarnation).then_some(root.head)
     }
+}
+
+/// Eight characters that are not taken for one another, by eye or by ear of a bad line: 30 bits and more than 9.
+fn random_code() -> Option<[u8; JOIN_CODE_BYTES]> {
+    const CHARACTERS: &[u8] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+    // As many bytes as are a multiple of the characters, so that each is as likely.
+    const FAIR: u8 = (256 / CHARACTERS.len() * CHARACTERS.len()) as u8;
+    let mut code = Vec::with_capacity(JOIN_CODE_BYTES);
+    while code.len() < JOIN_CODE_BYTES {
+        let mut bytes = [0; JOIN_CODE_BYTES];
+        SystemRandom::new().fill(&mut bytes).ok()?;
+        let fair = bytes.into_iter().filter(|byte| *byte < FAIR);
+        code.extend(fair.map(|byte| CHARACTERS[usize::from(byte) % CHARACTERS.len()]).take(JOIN_CODE_BYTES - code.len()));
+    }
+    code.try_into().ok()
 }
 
 /// The epoch of a slot's next grant: one above what was claimed last. Whoever was granted the slot before is dead, or has seen its
@@ -501,6 +563,15 @@ mod tests {
         assert!(obituary.is_due(4088, 4088, 1024), "it was mended");
         assert!(obituary.is_due(!7, 0, 1024));
         assert!(obituary.is_due(0, 8192, 1024), "a tail behind the cursor");
+    }
+
+    #[test]
+    fn codes_have_eight_characters_that_look_like_no_other() {
+        let codes: std::collections::BTreeSet<_> = (0..200).map(|_| random_code().unwrap()).collect();
+        assert_eq!(codes.len(), 200);
+        let all: std::collections::BTreeSet<u8> = codes.into_iter().flatten().collect();
+        assert_eq!(all.len(), 30, "1,600 characters, and every one of the 30 among them");
+        assert!(all.iter().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()) && !b"01ILOU".iter().any(|c| all.contains(c)));
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl<G: Game> Host<G> {
     /// Opens the match, which is its first tick.
     pub(super) fn new(setup: &Setup) -> Result<Self, SetupError> {
         let config = Config { tick_hz: setup.tick_hz, rewind_ms: setup.rewind_ms, ..Config::default() };
-        let plan = Rules::of::<G>(&config).plan(&setup.options)?;
+        let plan = Rules::of::<G>(&config).plan(&setup.options, 0)?;
         let entry = ZoneEntry {
             incarnation: MATCH,
             state: ZoneState::Open as u32,

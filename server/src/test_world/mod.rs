@@ -129,7 +129,7 @@ impl<G: Game> TestWorld<G> {
 
     fn open(setup: Setup) -> Result<Self, SetupError> {
         let host = Host::<G>::new(&setup)?;
-        let limits = ZoneLimits { capacity: host.entry.capacity, max_entities: host.entry.max_entities };
+        let limits = ZoneLimits::of_entry(&host.entry);
         let description = Description::of::<G>(limits).expect("the match is open");
         let mut world = Self {
             setup,

@@ -59,7 +59,7 @@ fn a_request_is_answered() {
     let mode = std::fs::metadata(&fixture.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let options = Options::from([("capacity".into(), OptionValue::Number(8))]);
-    let wanted = Request::MatchesCreate { name: "arena".into(), options };
+    let wanted = Request::MatchesCreate { name: "arena".into(), options, private: true, spectators: Some(2), idle_minutes: None };
     let client = {
         let (path, wanted) = (fixture.path.clone(), wanted.clone());
         thread::spawn(move || request("a", &path, &wanted))

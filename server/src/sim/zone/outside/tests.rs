@@ -193,7 +193,7 @@ impl Play {
 
     fn check(&self) {
         let zones = [(ZONE, self.bench.entry)];
-        let describe = |capacity| crate::game::Description::of::<Asking>(crate::game::ZoneLimits::of::<Asking>(capacity));
+        let describe = |capacity, _| crate::game::Description::of::<Asking>(crate::game::ZoneLimits::of::<Asking>(capacity));
         assert_eq!(crate::fsck::check_world(&self.bench.world, &zones, describe).problems, []);
     }
 }
