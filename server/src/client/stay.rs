@@ -61,7 +61,7 @@ impl<G: Game> Stay<G> {
     ) -> Result<Stay<G>, DescriptionError> {
         let hz = session.tick_hz();
         let max_entities = session.world().map_or(1, ClientWorld::max_entities);
-        let limits = ZoneLimits { capacity: session.capacity(), max_entities };
+        let limits = ZoneLimits { capacity: session.capacity(), max_entities, spectators: 0 };
         let versions = Versions::new(limits, session.id())?;
         let is = versions.description();
         let turns: Vec<_> = is.schema.columns.iter().map(|column| Turns::new(column.rate, hz)).collect();
