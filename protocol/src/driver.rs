@@ -67,7 +67,8 @@ pub trait Handler<T> {
     fn frame(&mut self, conn: &mut Conn<T>, body: &[u8]);
 
     /// The connection is over, whoever ended it. Said once of each, also if its handshake failed; the connection is
-    /// forgotten some time after.
+    /// forgotten some time after. Not said where the first packet is broken, so that there is no connection: what
+    /// [`Handler::accepted`] gave is dropped then.
     fn closed(&mut self, conn: &mut Conn<T>, why: &Closed);
 }
 

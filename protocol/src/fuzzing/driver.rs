@@ -96,7 +96,8 @@ pub fn driver(data: &[u8]) {
     world.pass(60_000);
     world.check();
     assert_eq!(world.server.open_connections(), 0, "whoever is silent is forgotten");
-    assert_eq!(world.at_server.accepted, world.at_server.closed, "and that is said once of each");
+    let unsaid = world.at_server.accepted - world.at_server.closed;
+    assert!(unsaid as u64 <= world.server.stats().handshake_failed, "and that is said of each that became a connection");
 }
 
 fn frame(bytes: &[u8]) -> Vec<u8> {
