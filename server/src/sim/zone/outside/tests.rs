@@ -443,7 +443,7 @@ fn fsck_finds_a_body_without_a_request() {
     zone.bound.outbox.borrow_mut().leak();
     play.step(&mut zone);
     let zones = [(ZONE, play.bench.entry)];
-    let describe = |capacity| crate::game::Description::of::<Asking>(crate::game::ZoneLimits::of::<Asking>(capacity));
+    let describe = |capacity, _| crate::game::Description::of::<Asking>(crate::game::ZoneLimits::of::<Asking>(capacity));
     let problems = crate::fsck::check_world(&play.bench.world, &zones, describe).problems;
     assert_eq!(problems, [Problem::Asks { zone: ZONE, counted: 2, found: 2, bodies: 3 }]);
 }
