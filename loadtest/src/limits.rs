@@ -45,6 +45,48 @@ pub(crate) const LATE_MS_MAX: f64 = 10.0;
 /// Most inputs a second and client: the highest tick rate that a server can be configured to.
 pub(crate) const RATE_HZ_MAX: f64 = 240.0;
 
+/// Packets that an attacker keeps, to send them again.
+pub(crate) const PACKETS_KEPT: usize = 64;
+
+/// How long an attacker waits for what its attack needs: a handshake, a welcome, a place.
+pub(crate) const PEER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an attacker waits for packets before it looks at its timers.
+pub(crate) const PEER_IDLE: Duration = Duration::from_millis(10);
+
+/// How long an attacker waits for the server to close its connection.
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an attacker waits to be thrown out for having said no hello; the server does so after five seconds.
+pub(crate) const HELLO_PATIENCE: Duration = Duration::from_secs(12);
+
+/// How long a connection that ought to stay open is looked at.
+pub(crate) const REMAIN: Duration = Duration::from_millis(500);
+
+/// Attackers of one measurement: each has an address of 127.1.0.0/16.
+pub(crate) const ATTACKERS_MAX: i64 = 10_000;
+
+/// Attackers whose addresses have three bytes in common.
+pub(crate) const ATTACKERS_PER_NET: u32 = 250;
+
+/// Packets a second of one attacker among many: what a client of 60 Hz sends, and some.
+pub(crate) const ATTACKER_PACKETS_PER_SECOND: u32 = 100;
+
+/// How long one attack of one attacker among many may take.
+pub(crate) const ATTACK_TIME: Duration = Duration::from_secs(6);
+
+/// What an attacker among many rests between two attacks.
+pub(crate) const ATTACK_PAUSE: Duration = Duration::from_millis(500);
+
+/// How much the attackers' process gives way to others (nice(2)).
+pub(crate) const MOB_NICENESS: i32 = 19;
+
+/// How long attackers are at work before the players come.
+pub(crate) const MOB_LEAD: Duration = Duration::from_secs(1);
+
+/// How long the connections of a run may take to be over; the longest are those that nobody closed.
+pub(crate) const SERVER_QUIET: Duration = Duration::from_secs(40);
+
 /// How long a worker may say nothing before the run gives up on it; it speaks once a second.
 pub(crate) const WORKER_SILENCE: Duration = Duration::from_secs(30);
 

@@ -8,6 +8,7 @@ mod bandwidth;
 mod children;
 mod costs;
 mod cpu;
+mod hostile;
 mod limits;
 mod run;
 mod schedule;
@@ -33,6 +34,13 @@ enum Command {
     Costs(costs::CostsArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
+    /// Measure what players notice of attackers in their match
+    Hostile(hostile::HostileArgs),
+    /// Break one rule against a server, and tell what it does about it
+    Attack(hostile::AttackArgs),
+    /// The attackers of `hostile`
+    #[command(hide = true)]
+    Mob(hostile::MobArgs),
     /// A generator process of `run` and `costs`
     #[command(hide = true)]
     Worker(run::WorkerArgs),
@@ -46,7 +54,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    if matches!(command, Command::Worker(_) | Command::EchoServer(_) | Command::EchoClient(_)) {
+    if matches!(command, Command::Worker(_) | Command::Mob(_) | Command::EchoServer(_) | Command::EchoClient(_)) {
         children::exit_with_parent();
     }
     match command {
@@ -56,6 +64,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Costs(args) => exit(costs::run(args).map(|()| true)),
+        Command::Hostile(args) => exit(hostile::run_hostile(&args).map(|()| true)),
+        Command::Attack(args) => exit(hostile::run_attack(&args).map(|()| true)),
+        Command::Mob(args) => exit(hostile::run_mob(&args).map(|()| true)),
         Command::Worker(args) => exit(run::run_worker(&args).map(|()| true)),
         Command::EchoServer(args) => exit(costs::run_echo_server(args).map(|()| true)),
         Command::EchoClient(args) => exit(costs::run_echo_client(&args).map(|()| true)),

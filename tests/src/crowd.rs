@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -174,6 +175,11 @@ impl Crowd {
     /// The newest acknowledgement that a player has got.
     pub fn acks(&self, who: usize) -> AckBits {
         self.seen.0[who].acks
+    }
+
+    /// The first input of these that no snapshot has acknowledged.
+    pub fn unacknowledged(&self, who: usize, mut sequences: RangeInclusive<u32>) -> Option<u32> {
+        sequences.find(|sequence| !self.seen.0[who].acknowledged.contains(sequence))
     }
 
     /// The match that a player was told it is in.

@@ -2,6 +2,7 @@
 
 mod death;
 mod hooks;
+mod hostile;
 mod loadtest;
 mod play;
 mod refused;

@@ -21,6 +21,7 @@ use std::time::Duration;
 pub(crate) use echo_client::{EchoClientArgs, run as run_echo_client};
 pub(crate) use echo_server::{Answer, EchoServerArgs, serve as run_echo_server};
 pub(crate) use error::CostsError;
+pub(crate) use ringfort_server::RingfortServer;
 
 use report::Report;
 use subject::{Sample, Subject};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::children::Child;
 use crate::{cpu, limits};
 
 /// The running server; it is taken down when this is dropped.
-pub(super) struct RingfortServer {
+pub(crate) struct RingfortServer {
     program: PathBuf,
     instance: String,
     address: SocketAddr,
@@ -24,26 +24,46 @@ pub(super) struct RingfortServer {
 }
 
 impl RingfortServer {
-    /// Starts `ringfort up` and waits until it is up.
+    /// Starts `ringfort up` for a measurement of costs.
     pub(super) fn start(args: &CostsArgs) -> Result<RingfortServer, CostsError> {
-        let program = program(args)?;
-        let instance = format!("costs-{}", process::id());
-        let address = free_address()?;
         let matches = args.clients.div_ceil(args.players.max(1));
+        let flags = ["--matches", &matches.to_string(), "--tick-hz", &args.hz.to_string(), "--game-option"];
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.push(format!("capacity={}", args.players));
+        RingfortServer::launch(args.ringfort.as_deref(), &format!("costs-{}", process::id()), &flags)
+    }
+
+    /// Starts `ringfort up` with these flags and waits until it is up.
+    pub(crate) fn launch(program: Option<&Path>, instance: &str, flags: &[String]) -> Result<RingfortServer, CostsError> {
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => std::env::current_exe().map_err(CostsError::Socket)?.with_file_name("ringfort"),
+        };
+        let address = free_address()?;
         let log = std::env::temp_dir().join(format!("ringfort-{instance}.log"));
         let mut command = Command::new(&program);
-        command.args(["up", "--fresh", "--instance", &instance, "--listen", &address.to_string()]);
-        command.args(["--matches", &matches.to_string(), "--tick-hz", &args.hz.to_string()]);
-        command.args(["--game-option", &format!("capacity={}", args.players)]);
+        command.args(["up", "--fresh", "--instance", instance, "--listen", &address.to_string()]).args(flags);
         command.stderr(File::create(&log).map_err(|source| CostsError::Write { path: log.clone(), source })?);
         let supervisor = super::subject::spawn(command)?;
-        let server = RingfortServer { program, instance, address, supervisor, log, running: true };
+        let server = RingfortServer { program, instance: instance.to_owned(), address, supervisor, log, running: true };
         server.wait_until_up()?;
         Ok(server)
     }
 
+    /// Processor time of front-ends and sims so far.
+    pub(crate) fn cpu(&self) -> Result<Duration, CostsError> {
+        let used = self.workers()?.into_iter().map(cpu::used).sum::<std::io::Result<Duration>>();
+        used.map_err(|source| CostsError::ServerDied { role: "ringfort workers", source })
+    }
+
+    /// What `ringfort status` tells; nothing while it cannot be asked.
+    pub(crate) fn status(&self) -> Option<Value> {
+        let output = self.command("status").arg("--json").stdout(Stdio::piped()).output().ok()?;
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
     /// Where clients connect.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -54,7 +74,7 @@ impl RingfortServer {
     }
 
     /// Asks the instance to end, waits for it and removes its log. After a failure the log stays.
-    pub(super) fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.end();
         // A log that cannot be removed does no harm.
         let _ = fs::remove_file(&self.log);
@@ -82,8 +102,7 @@ impl RingfortServer {
 
     /// A match takes players from its first tick on, which comes a moment after the instance is up.
     fn all_matches_tick(&self) -> bool {
-        let output = self.command("status").arg("--json").stdout(Stdio::piped()).output();
-        let Ok(Ok(status)) = output.map(|output| serde_json::from_slice::<Value>(&output.stdout)) else { return false };
+        let Some(status) = self.status() else { return false };
         let matches = status["matches"].as_array().map_or(&[][..], Vec::as_slice);
         !matches.is_empty() && matches.iter().all(|one| one["tick"].as_u64() > Some(0))
     }
@@ -99,13 +118,6 @@ impl RingfortServer {
 impl Drop for RingfortServer {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-fn program(args: &CostsArgs) -> Result<PathBuf, CostsError> {
-    match &args.ringfort {
-        Some(program) => Ok(program.clone()),
-        None => Ok(std::env::current_exe().map_err(CostsError::Socket)?.with_file_name("ringfort")),
     }
 }
 

@@ -51,6 +51,8 @@ crate::counters::words! {
     ACKS_FORGED = "fe_acks_forged",
     CODES_WRONG = "fe_codes_wrong",
     SPECTATORS_REFUSED = "fe_spectators_refused",
+    ANSWERS = "fe_answers",
+    UDP_TRUNCATED = "fe_udp_truncated",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

@@ -232,6 +232,8 @@ fn copy_driver(counts: &mut count::Counters, driver: ringfort_protocol::driver::
         (count::HANDSHAKES_REFUSED, driver.refused_full),
         (count::BACKLOG_OVERFLOWS, driver.backlog_overflow),
         (count::TIMEOUTS, driver.timeouts),
+        (count::ANSWERS, driver.responses),
+        (count::UDP_TRUNCATED, udp.truncated),
         (count::PACKETS_LIMITED, driver.packets_limited),
         (count::HANDSHAKES_RETRIED, driver.retried),
         (count::HANDSHAKES_LIMITED, driver.handshakes_limited),

@@ -1,0 +1,103 @@
+//! Each attack of the load generator against an instance in which two play: it ends as expected, is counted, leaves nothing behind, and
+//! the two lose no input and miss no event while it goes on.
+
+use std::process::Command;
+
+use ringfort::skirmish::{Ask, Ev};
+use ringfort_client::JoinTarget;
+use ringfort_tests::instance::counter;
+use ringfort_tests::{Crowd, Instance, processes, programs};
+use serde_json::Value;
+
+/// Attackers come from addresses of their own, which count.
+const LIMITS: &str = "[limits]\nexempt_loopback = false\n";
+/// What a front-end may have taken for all attacks of a kind and not given back, beside what its allocator keeps.
+const KEPT_BYTES: u64 = 32 << 20;
+
+fn loadtest(arguments: &[&str]) -> Value {
+    let output = Command::new(programs::loadtest()).args(arguments).output().expect("the load generator can be started");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("its output is JSON")
+}
+
+/// How often a player was told of a death.
+fn deaths(crowd: &Crowd, who: usize) -> usize {
+    crowd.count_events(who, |event| matches!(event.what, Ev::Kill { .. }))
+}
+
+/// Lets one attack at an instance in which these play.
+fn check_attack(instance: &Instance, crowd: &mut Crowd, players: &[usize], attack: &Value, number: usize) {
+    let text = |key: &str| attack[key].as_str().expect("the list of attacks says it");
+    let (name, counted) = (text("name"), text("counter"));
+    // A death in the midst of it is an event that its player must hear of.
+    crowd.until("both live", |crowd| players.iter().all(|who| crowd.body(*who).is_some()));
+    let before = crowd.during(|| instance.status());
+    let told: Vec<usize> = players.iter().map(|who| deaths(crowd, *who)).collect();
+    let first: Vec<u32> = players.iter().map(|who| crowd.acks(*who).highest).collect();
+    players.iter().for_each(|who| crowd.ask(*who, Ask::Suicide));
+    let server = instance.address().to_string();
+    let from = format!("127.2.0.{}", number + 1);
+    let ended = crowd.during(|| loadtest(&["attack", name, "--server", &server, "--from", &from, "--seed", "7"]));
+    assert_eq!(ended["ended"], ended["expected"], "{ended}");
+    let last: Vec<u32> = players.iter().map(|who| crowd.player(*who).sent).collect();
+    crowd.check_plays_on(players);
+    crowd.until("both hear of their deaths", |crowd| players.iter().zip(&told).all(|(who, told)| deaths(crowd, *who) > *told));
+    for ((who, first), last) in players.iter().zip(first).zip(last) {
+        assert_eq!(crowd.unacknowledged(*who, first..=last), None, "{name}: an input of player {who} was lost");
+    }
+    let after = crowd.during(|| {
+        instance.wait_for("the attack is counted and its connections are over", |status| {
+            let only_players = counter(status, "fe_connections") == players.len() as u64 && status["sessions"] == players.len();
+            counter(status, counted) > counter(&before, counted) && only_players
+        })
+    });
+    let rise = |name: &str| counter(&after, name) - counter(&before, name);
+    let packets = ended["packets"].as_u64().expect("it says how much it sent");
+    assert!(rise("fe_answers") <= packets, "{name}: {} answers to {packets} packets", rise("fe_answers"));
+    assert_eq!(rise("sim_event_overflows") + rise("fe_mirror_errors"), 0, "{name}");
+}
+
+fn private_bytes(status: &Value) -> u64 {
+    processes(status, "frontend").iter().filter_map(|process| process["private_bytes"].as_u64()).sum()
+}
+
+/// All attacks of a kind, one after the other, against one instance.
+fn check_attacks(about: &str) {
+    let instance = Instance::configured(LIMITS, |_| (), &[]);
+    let mut crowd = Crowd::new(instance.address());
+    let players = ["ada", "bob"].map(|name| crowd.enter(name, JoinTarget::Any));
+    let before = private_bytes(&crowd.during(|| instance.status()));
+    let all = crowd.during(|| loadtest(&["attack"]));
+    let all = all.as_array().expect("a list of attacks").iter().filter(|attack| attack["about"] == about);
+    let mut count = 0;
+    for attack in all {
+        check_attack(&instance, &mut crowd, &players, attack, count);
+        count += 1;
+    }
+    assert!(count > 0, "there are attacks of this kind");
+    let status = crowd.during(|| instance.status());
+    let kept = private_bytes(&status).saturating_sub(before);
+    assert!(kept < KEPT_BYTES, "{kept} bytes are kept after {count} attacks");
+    assert!(processes(&status, "frontend").iter().all(|process| process["restarts"] == 0), "no front-end died");
+    instance.check_memory();
+}
+
+#[test]
+fn attacks_on_the_control_stream_are_answered_and_nobody_else_notices() {
+    check_attacks("control");
+}
+
+#[test]
+fn attacks_by_datagram_are_answered_and_nobody_else_notices() {
+    check_attacks("datagrams");
+}
+
+#[test]
+fn attacks_below_quic_are_counted_and_nobody_else_notices() {
+    check_attacks("packets");
+}
+
+#[test]
+fn attacks_on_the_handshake_are_bounded_and_nobody_else_notices() {
+    check_attacks("handshakes");
+}
