@@ -183,11 +183,6 @@ impl Pages {
         self.sheet.write(logical)
     }
 
-    #[cfg(test)]
-    pub(crate) fn is_private(&self, logical: u32) -> bool {
-        self.sheet.is_private(logical)
-    }
-
     fn writer(&self) -> &RefCell<Writer> {
         match &self.sheet.behind {
             Behind::Zone { writer, .. } => writer,
