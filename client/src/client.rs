@@ -44,6 +44,18 @@ pub enum Join<'a> {
     Any,
     /// The one of this name.
     Named(&'a str),
+    /// The private one of this code.
+    Code(&'a str),
+}
+
+impl From<Join<'_>> for JoinTarget {
+    fn from(join: Join<'_>) -> JoinTarget {
+        match join {
+            Join::Any => JoinTarget::Any,
+            Join::Named(name) => JoinTarget::Named(name.to_owned()),
+            Join::Code(code) => JoinTarget::Code(code.to_owned()),
+        }
+    }
 }
 
 /// How a client introduces itself, and whom it believes.
@@ -127,11 +139,13 @@ impl<W: Wire> Client<W> {
 
     /// Asks for a place in a match. [`Status::Joined`] or [`Status::Refused`] follows.
     pub fn join(&mut self, join: Join<'_>) {
-        let target = match join {
-            Join::Any => JoinTarget::Any,
-            Join::Named(name) => JoinTarget::Named(name.to_owned()),
-        };
-        self.hub.join(self.key, target);
+        self.hub.join(self.key, join.into());
+        self.hub.flush(Instant::now());
+    }
+
+    /// Asks for a place to watch from: without inputs, without commands, without an entity. The same statuses follow.
+    pub fn spectate(&mut self, join: Join<'_>) {
+        self.hub.spectate(self.key, join.into());
         self.hub.flush(Instant::now());
     }
 

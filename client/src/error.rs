@@ -103,6 +103,9 @@ pub enum CommandError {
     /// There is no session to send it in.
     #[error("commands can be sent in a match only")]
     NotJoined,
+    /// Who watches only has no commands.
+    #[error("a spectator has no commands")]
+    Watching,
     /// As many commands as may wait are unacknowledged.
     #[error("{} commands wait for the server already", crate::limits::COMMANDS_MAX)]
     Full,

@@ -57,6 +57,11 @@ impl<W: Wire> Hub<W> {
         self.sessions.join(key, target, random_nonce());
     }
 
+    /// Asks for a place to watch a match from.
+    pub fn spectate(&mut self, key: SessionKey, target: JoinTarget) {
+        self.sessions.spectate(key, target, random_nonce());
+    }
+
     /// A session, to look at.
     pub fn session(&self, key: SessionKey) -> &Session<W> {
         self.sessions.session(key)

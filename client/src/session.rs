@@ -97,6 +97,8 @@ pub struct Session<W: Wire> {
     phase: Phase,
     credential: Credential,
     join: Option<(JoinTarget, [u8; 16])>,
+    /// The join is one to watch only, or the match that we are in is only watched.
+    watches: bool,
     id: SessionId,
     tick_hz: u32,
     capacity: u32,
@@ -132,6 +134,7 @@ impl<W: Wire> Session<W> {
             phase: Phase::Connecting,
             credential,
             join: None,
+            watches: false,
             id: SessionId::NOBODY,
             tick_hz: 0,
             capacity: 0,
@@ -159,7 +162,21 @@ impl<W: Wire> Session<W> {
     /// Asks for a place, now or as soon as the server has welcomed us. `nonce` is random: with the same one, the server finds
     /// the same session.
     pub fn join(&mut self, target: JoinTarget, nonce: [u8; 16]) {
-        self.join = Some((target, nonce));
+        self.ask(target, nonce, false);
+    }
+
+    /// Asks for a place to watch from: without inputs, without commands, without an entity.
+    pub fn spectate(&mut self, target: JoinTarget, nonce: [u8; 16]) {
+        self.ask(target, nonce, true);
+    }
+
+    /// Whether we watch only.
+    pub fn is_spectator(&self) -> bool {
+        self.watches && self.is_joined()
+    }
+
+    fn ask(&mut self, target: JoinTarget, nonce: [u8; 16], watches: bool) {
+        (self.join, self.watches) = (Some((target, nonce)), watches);
         if self.phase == Phase::Idle {
             self.send_join();
         }
@@ -178,6 +195,9 @@ impl<W: Wire> Session<W> {
     pub fn command(&mut self, command: &W::Command) -> Result<(), CommandError> {
         if !self.is_joined() {
             return Err(CommandError::NotJoined);
+        }
+        if self.is_spectator() {
+            return Err(CommandError::Watching);
         }
         if self.commands.len() >= limits::COMMANDS_MAX {
             return Err(CommandError::Full);

@@ -128,6 +128,11 @@ impl<W: Wire> Sessions<W> {
         self.session_mut(key).join(target, nonce);
     }
 
+    /// [`Sessions::join`] to watch only.
+    pub fn spectate(&mut self, key: SessionKey, target: JoinTarget, nonce: [u8; 16]) {
+        self.session_mut(key).spectate(target, nonce);
+    }
+
     /// A session, to look at.
     pub fn session(&self, key: SessionKey) -> &Session<W> {
         &self.seats[key.index()].session

@@ -117,6 +117,13 @@ impl Crowd {
         self.hub.join(self.players[who].key, target);
     }
 
+    /// Asks for a place to watch a match from.
+    pub fn watch(&mut self, who: usize, target: JoinTarget) {
+        self.players[who].statuses.clear();
+        self.seen.0[who] = Seen::default();
+        self.hub.spectate(self.players[who].key, target);
+    }
+
     /// Waits until a player is in its match and sees it and itself.
     pub fn until_live(&mut self, who: usize) {
         self.until("the player is in the match", |crowd| crowd.session(who).is_live() && crowd.body(who).is_some());

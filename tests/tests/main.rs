@@ -1,9 +1,12 @@
 //! Whole-system tests: real processes, real sockets, real kills.
 
+#[path = "../src/bin/club/game.rs"]
+mod club;
 mod death;
 mod hooks;
 mod hostile;
 mod loadtest;
+mod matches;
 mod play;
 mod refused;
 mod resume;

@@ -100,7 +100,7 @@ impl<W: Wire> Session<W> {
     /// Takes the next input, given at the sight of `seen`; [`Session::write_datagram`] must follow. Returns its sequence and the
     /// input as it is sent, or nothing when there is no match to play in.
     pub(crate) fn push_input(&mut self, now: Instant, input: W::Input, seen: View) -> Option<(u32, W::Input)> {
-        self.is_joined().then(|| self.inputs.push(now, input, seen))
+        (self.is_joined() && !self.watches).then(|| self.inputs.push(now, input, seen))
     }
 
     /// Whether a datagram must go out although the program gives no input.
@@ -161,7 +161,7 @@ impl<W: Wire> Session<W> {
     pub(super) fn send_join(&mut self) {
         let Some((target, nonce)) = self.join.clone() else { return };
         self.phase = Phase::Joining;
-        self.write(&ClientMsg::Join { target, nonce, spectate: false });
+        self.write(&ClientMsg::Join { target, nonce, spectate: self.watches });
     }
 
     fn joined(&mut self, session: SessionId, stay: u8, match_name: String, tick_hz: u32, max_entities: u32) {

@@ -155,6 +155,12 @@ impl<G: Game> Client<G> {
         self.hub.flush(Instant::now());
     }
 
+    /// Asks for a place to watch from: without inputs, without commands, without an entity. The same statuses follow.
+    pub fn spectate(&mut self, join: Join<'_>) {
+        self.hub.spectate(self.key, join.into());
+        self.hub.flush(Instant::now());
+    }
+
     /// Handles everything that has arrived or is due, and moves the view on to `now`. Never blocks. A socket that fails ends the
     /// session, as [`Client::status`] tells.
     pub fn pump(&mut self, now: Instant) {
