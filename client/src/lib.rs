@@ -1,12 +1,12 @@
-//! Ringfort's client: one loop and no thread of its own.
+//! Ringfort's sessions, for programs that hold many: one loop and no thread of its own. A game's client is `ringfort::client`, which
+//! is built on this.
 //!
-//! A program holds a [`Client`], or a [`Hub`] with many sessions behind one socket, and calls `pump(now)` as often as it
-//! likes: everything that happens, happens inside it. In the order in which an input meets them: [`client`] and
-//! [`hub`] take it, [`session`] numbers and repeats it until a snapshot acknowledges it, [`udp`] sends it.
+//! A program holds a [`Hub`] with its sessions behind one socket, or [`Sessions`] over a network of its own, and calls `pump(now)` as often as it
+//! likes: everything that happens, happens inside it. In the order in which an input meets them: [`hub`] and [`sessions`] take it,
+//! [`session`] numbers and repeats it until a snapshot acknowledges it, [`udp`] sends it.
 
 #![forbid(unsafe_code)]
 
-pub mod client;
 pub mod error;
 pub mod hub;
 mod inputs;
@@ -16,7 +16,6 @@ pub mod sessions;
 pub mod udp;
 pub mod view;
 
-pub use client::{Builder, Client, Join};
 pub use error::{CommandError, Ended, Error};
 pub use hub::Hub;
 pub use session::{Event, Session, Snapshot, Status};

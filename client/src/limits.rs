@@ -29,17 +29,8 @@ pub const STATUSES_MAX: usize = 64;
 /// Commands that wait for the server; one more is refused.
 pub const COMMANDS_MAX: usize = 64;
 
-/// Input slots that a program which fell behind may still use; older ones are dropped.
-pub const SLOTS_DUE_MAX: u32 = 4;
-
 /// How long a snapshot waits for an input to carry its acknowledgement, and an input to be sent again.
 pub const ACK_DELAY: Duration = Duration::from_millis(150);
 
 /// How long a message that the server had no room for waits until it is sent again.
 pub const RETRY_DELAY: Duration = Duration::from_millis(100);
-
-/// How long `leave` may wait for the server's answer.
-pub const FAREWELL: Duration = Duration::from_millis(500);
-
-/// How long `connect` waits for the server's welcome.
-pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ mod mock;
 use std::time::{Duration, Instant};
 
 use mock::{AVATAR, Ask, Count, Counting, Mock, Step, Told};
-use ringfort_client::{Client, Code, Ended, Error, Hub, Join, JoinTarget, SessionKey, Status, Trust};
+use ringfort_client::{Code, Ended, Error, Hub, JoinTarget, SessionKey, Status, Trust};
 use ringfort_protocol::control::{EndReason, ServerMsg};
 use ringfort_protocol::{AckBits, Message, SessionId, TickNo, Wire};
 
@@ -164,37 +164,9 @@ fn another_game_is_named_by_its_first_difference() {
 }
 
 #[test]
-fn a_client_plays_at_the_tick_rate() {
-    let (address, addresses) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut server = Mock::start();
-        let mut turns = 0u32;
-        // The test is over when nobody wants the address any more.
-        while address.send(server.address()).is_ok() {
-            turns += 1;
-            server.turn(turns.is_multiple_of(10));
-            server.wait();
-        }
-    });
-    let url = format!("quic://{}", addresses.recv().expect("a server"));
-    let mut client = Client::<Counting>::builder().name("ada").trust(Trust::Any).connect(&url).expect("a welcome");
-    client.join(Join::Any);
-    let mut sent = 0;
-    while client.view().get(AVATAR, Counting::COUNT).is_none_or(|count| count.sum < 5) {
-        client.pump(Instant::now()).expect("a pump");
-        for _ in 0..client.due(Instant::now()) {
-            sent += u32::from(client.send(Step { by: 1 }).is_some());
-        }
-        client.wait(None).expect("a wait");
-    }
-    assert!(sent >= 5);
-    assert!(client.net().snapshot_age.is_some());
-    client.leave().expect("a farewell");
-}
-
-#[test]
-fn nobody_answers() {
+fn a_name_that_is_too_long_is_refused_before_anything_is_sent() {
     let name = "a name that is far too long for any player to have".repeat(2);
-    let refused = Client::<Counting>::builder().name(&name).start("127.0.0.1:1");
+    let mut hub = Hub::<Counting>::bind("127.0.0.1:0".parse().expect("an address"), Trust::Any).expect("a hub");
+    let refused = hub.connect(Instant::now(), "127.0.0.1:1".parse().expect("an address"), "localhost", &name);
     assert!(matches!(refused, Err(Error::NameTooLong)));
 }

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use ringfort::skirmish::{Ask, Cmd, Ev, Skirmish};
-use ringfort_client::{Client, Code, EndReason, Ended, JoinTarget, Status, Trust};
+use ringfort::client::{Client, Join, Status, Trust};
+use ringfort::skirmish::{Ask, Cmd, Ev, Skirmish, drive};
+use ringfort_client::{Code, EndReason, Ended, JoinTarget};
 use ringfort_protocol::{Press, Vec2};
 use ringfort_tests::crowd::named;
-use ringfort_tests::{Crowd, Game, Instance, PATIENCE, match_named};
+use ringfort_tests::{Crowd, Instance, PATIENCE, match_named};
 
 /// From here on no shot goes past: the spread is less than a body.
 const CLOSE: f32 = 8.0;
@@ -169,24 +170,35 @@ fn a_match_that_is_won_tells_its_players_who_won() {
     crowd.check_plays_on(&[ada]);
 }
 
-/// The client library as its documentation shows it: connect, join, pump, send what is due, leave.
+/// The game's client as its documentation shows it: connect, join, pump, send what is due, look, leave.
 #[test]
 fn a_client_plays_as_the_library_says() {
     let instance = Instance::start(&[]);
     let url = format!("quic://{}", instance.address());
-    let mut client = Client::<Game>::builder().name("ada").trust(Trust::Any).connect(&url).expect("a connection");
-    client.join(ringfort_client::Join::Any);
+    let client = Client::<Skirmish>::builder().name("ada").trust(Trust::Any).predict(|s| &s.body, drive);
+    let mut client = client.connect(&url).expect("a connection");
+    client.join(Join::Any);
     let (until, mut live, mut sent) = (Instant::now() + PATIENCE, false, 0);
-    while !live || sent < 10 || client.net().rtt.is_none() {
-        assert!(Instant::now() < until, "live: {live}, sent: {sent}");
-        client.pump(Instant::now()).expect("the socket works");
+    loop {
+        assert!(Instant::now() < until, "live: {live}, sent: {sent}, {:?}", client.net());
+        client.pump(Instant::now());
         live |= client.status().any(|status| status == Status::Live);
-        for _ in 0..client.due(Instant::now()) {
-            sent = client.send(walk(Vec2 { x: 0.0, y: 1.0 })).expect("it is in a match");
+        for slot in client.due() {
+            slot.send(walk(Vec2 { x: 0.0, y: 1.0 }));
+            sent += 1;
+        }
+        let view = client.view();
+        let own = view.owned(client.me());
+        // The view has our name, where we are, and what is only for us; ahead of it we are where our inputs will bring us.
+        if let (Some(own), true) = (own, sent >= 20 && client.net().rtt.is_some())
+            && let (Some(ahead), Some(there)) = (view.get(own, |s| &s.body), view.latest().body.get(own))
+        {
+            assert_eq!((view.latest().name.get(own), view.latest().gun.get(own).map(|gun| gun.ammo)), (Some("ada"), Some(30)));
+            assert!(ahead.pos.y >= there.pos.y && view.tick().0 > 0);
+            break;
         }
         client.wait(None).expect("the socket works");
     }
-    assert!(client.view().mine().is_some() && client.view().tick().0 > 0);
     client.leave().expect("the server says goodbye");
     instance.wait_for("nobody is left", |status| status["sessions"] == 0);
 }

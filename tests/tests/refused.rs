@@ -1,7 +1,6 @@
 //! Bytes that are none of the protocol: each is answered with its code and counted, and who plays meanwhile notices nothing.
 
-use ringfort::game::Played;
-use ringfort_client::{Client, Error, JoinTarget, Trust};
+use ringfort_client::{Error, JoinTarget, Trust};
 use ringfort_protocol::codec::{FRAME_HEADER_BYTES, encode_frame};
 use ringfort_protocol::control::{ClientMsg, Code, Credential, ServerMsg};
 use ringfort_protocol::limits::{MAX_CLIENT_FRAME, PROTOCOL_VERSION};
@@ -104,8 +103,10 @@ fn another_protocol() {
 fn another_game() {
     check("fe_hellos_refused", 1, |instance| {
         let url = instance.address().to_string();
-        let refused = Client::<Played<rival::Skirmish>>::builder().trust(Trust::Any).connect(&url);
-        let Err(Error::SchemaMismatch { first }) = refused else { panic!("{:?}", refused.err()) };
+        let refused = ringfort::client::Client::<rival::Skirmish>::builder().trust(Trust::Any).connect(&url);
+        let Err(ringfort::client::Error::Connection(Error::SchemaMismatch { first })) = refused else {
+            panic!("{:?}", refused.err())
+        };
         assert!(first.contains("Body.aim") && first.contains("12") && first.contains("10"), "{first}");
     });
 }

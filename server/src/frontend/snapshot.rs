@@ -116,7 +116,12 @@ impl SnapshotBuilder {
                 weight = weight.max(view.priorities[wire]);
                 bits += 1 + view.row(i, wire).bits as usize;
             }
-            let own = if entity.owner == live.session { OWN_WEIGHT } else { 1.0 };
+            let own = match entity.owner == live.session {
+                // Its client compares it with what it predicted for this very tick: it comes first.
+                true if mask & view.predicted_mask != 0 => f32::INFINITY,
+                true => OWN_WEIGHT,
+                false => 1.0,
+            };
             let far = if distance_squared.is_finite() { distance_squared.sqrt() / HALF_WEIGHT_DISTANCE } else { 1.0 };
             let weight = weight * own / (1.0 + far);
             self.candidates.push(Candidate { weight, index, visible, bits: bits as u32, what });

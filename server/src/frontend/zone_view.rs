@@ -82,6 +82,8 @@ pub struct ZoneView {
     pub all_mask: u32,
     /// Columns for the owner.
     pub owner_mask: u32,
+    /// Columns that owners' clients work out ahead.
+    pub predicted_mask: u32,
     /// Columns by distance.
     pub near: Vec<NearClass>,
     /// Weight of each wire column.
@@ -139,6 +141,8 @@ impl ZoneView {
         let pace = |c: &WireColumn, all: &[ColumnSchema]| Pace::new(&all[usize::from(c.schema_index)], hz);
         let paces = wire.columns.iter().map(|c| pace(c, columns)).collect();
         let globals_paces = wire.globals.iter().map(|g| pace(g, &description.schema.globals)).collect();
+        let predicted = |(i, c): (usize, &WireColumn)| u32::from(description.predicted[usize::from(c.schema_index)]) << i;
+        let predicted_mask = wire.columns.iter().enumerate().map(predicted).sum();
         let priority = |c: &WireColumn| description.priorities[usize::from(c.schema_index)];
         Self {
             mirror: Mirror::new(slot),
@@ -146,6 +150,7 @@ impl ZoneView {
             shape: SnapshotShape::new(wire, description.limits.max_entities),
             all_mask: sync_mask(|s| s == Sync::All),
             owner_mask: sync_mask(|s| s != Sync::None),
+            predicted_mask,
             near,
             priorities: wire.columns.iter().map(priority).collect(),
             position: description.schema.position.map(|p| (p.column, p.offset)),

@@ -132,6 +132,8 @@ pub struct Description {
     pub priorities: Vec<f32>,
     /// Which columns clients blend between two snapshots.
     pub blended: Vec<bool>,
+    /// Which columns owners' clients work out ahead.
+    pub predicted: Vec<bool>,
     /// Logical pages of the zone.
     pub pages: u32,
     /// What two processes must agree upon to share the zone.
@@ -238,6 +240,7 @@ impl Description {
             keep_ms: declare.keep_ms,
             priorities: declare.columns.iter().map(|d| d.priority).collect(),
             blended: declare.columns.iter().map(|d| d.blended).collect(),
+            predicted: declare.columns.iter().map(|d| d.predicted).collect(),
             pages: declare.tables.pages(),
             tables_hash,
             places: declare.places,

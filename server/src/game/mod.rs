@@ -186,7 +186,8 @@ pub trait Game: State {
     fn step(&mut self, t: &Tick<Self>);
 }
 
-/// The game as its clients see it: `ringfort_client::Client<Played<MyGame>>`.
+/// The game as sessions see it, which know only its wire: `ringfort_client::Hub<Played<MyGame>>`. A program that plays uses
+/// [`Client`](crate::client::Client).
 #[derive(Debug)]
 pub struct Played<G>(std::marker::PhantomData<G>);
 

@@ -120,6 +120,8 @@ pub struct Declared {
     pub priority: f32,
     /// Whether clients blend it between two snapshots.
     pub blended: bool,
+    /// Whether the owner's client works it out ahead.
+    pub predicted: bool,
     /// Where the bytes lie, if the rows name blobs.
     pub blobs: Option<BlobsAt>,
 }
@@ -169,7 +171,14 @@ impl Declare {
         self.checks.extend(RowCheck::of::<T>(options.name, at, 0));
         let schema = column_schema(options, T::NAME, size_of::<T>(), T::fields());
         self.keep_ms = self.keep_ms.max(options.keep_ms);
-        Declared { schema, at, priority: options.priority, blended: options.interp.is_some(), blobs: None }
+        Declared {
+            schema,
+            at,
+            priority: options.priority,
+            blended: options.interp.is_some(),
+            predicted: options.predict,
+            blobs: None,
+        }
     }
 
     /// A column whose rows name blobs of at most `options.max` bytes.
@@ -182,7 +191,14 @@ impl Declare {
         let field = FieldSchema { name: "value".to_owned(), offset: 0, kind, coding: Coding::Raw, synced: true };
         let schema = column_schema(options, component, 0, vec![field]);
         self.keep_ms = self.keep_ms.max(options.keep_ms);
-        self.columns.push(Declared { schema, at, priority: options.priority, blended: false, blobs: Some(blobs) });
+        self.columns.push(Declared {
+            schema,
+            at,
+            priority: options.priority,
+            blended: false,
+            predicted: false,
+            blobs: Some(blobs),
+        });
     }
 
     /// Sets rows aside that are not part of the schema; `what` names their type and its fields.
