@@ -247,6 +247,16 @@ impl<T> Driver<T> {
             let Some((incoming, origin)) = self.incoming.pop_front() else { break };
             self.accept(now, incoming, origin, handler, out);
         }
+        self.poll_known(now, handler, out);
+    }
+
+    /// Whether handshakes wait for [`Driver::poll`] to begin them.
+    pub fn has_newcomers(&self) -> bool {
+        !self.incoming.is_empty()
+    }
+
+    /// As [`Driver::poll`], but begins no handshake: for what must not wait for newcomers.
+    pub fn poll_known(&mut self, now: Instant, handler: &mut impl Handler<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
         #[cfg(feature = "plain")]
         self.accept_plain(now, handler, out);
         let spare = std::mem::take(&mut self.dirty_spare);

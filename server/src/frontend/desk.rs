@@ -35,7 +35,7 @@ impl Desk {
         let Self { driver, clients } = self;
         (clients.now, clients.now_us) = (now, now_us);
         driver.handle_timeouts(now);
-        driver.poll(now, clients, out);
+        driver.poll_known(now, clients, out);
         clients.flush();
         let mut looked = false;
         if !stopping {
@@ -47,8 +47,17 @@ impl Desk {
                 clients.retry_waiting(driver);
             }
         }
-        driver.poll(now, clients, out);
+        driver.poll_known(now, clients, out);
         looked
+    }
+
+    /// After a turn, when all that it has for those who play has left: begins a few handshakes of those who wait for that.
+    pub(crate) fn greet(&mut self, now: Instant, out: &mut impl FnMut(&Transmit, &[u8])) -> bool {
+        let waited = self.driver.has_newcomers();
+        if waited {
+            self.driver.poll(now, &mut self.clients, out);
+        }
+        waited
     }
 }
 

@@ -161,6 +161,9 @@ impl Frontend {
         let sender = &mut self.udp.sender;
         self.desk.turn(Instant::now(), now_us(), woken, stopping, &mut |t, b| sender.push(t, b));
         sender.flush();
+        if !stopping && self.desk.greet(Instant::now(), &mut |t, b| sender.push(t, b)) {
+            sender.flush();
+        }
         self.desk.clients.publish_counters(self.desk.driver.stats(), self.udp.counters());
         Ok(())
     }
