@@ -87,7 +87,9 @@ mod simulated {
             let schema = Description::schema_of::<G>();
             let auth = crate::auth::Auth::Development;
             let clients = Clients::new(slot, incarnation, world, directory, inbox, own, Description::of::<G>, schema, now, auth);
-            Self { driver, clients }
+            let mut desk = Self { driver, clients };
+            desk.limit(crate::config::LIMITS_DEFAULT);
+            desk
         }
 
         /// Records that did not fit a snapshot so far.

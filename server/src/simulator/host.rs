@@ -12,6 +12,7 @@ use ringfort_protocol::{Message, quic};
 
 use super::oracle::{Oracle, Told};
 use super::{Carrier, Failed, Random};
+use crate::client::{self, Playing, Settings};
 use crate::game::{Game, Played};
 
 /// One player's machine.
@@ -20,6 +21,8 @@ pub(super) struct Host<G: Game> {
     pub(super) server: SocketAddr,
     sessions: Sessions<Played<G>>,
     key: Option<SessionKey>,
+    /// What a whole client has of its session.
+    pub(super) playing: Option<Playing<G>>,
     /// Inputs sent in this stay.
     pub(super) sent: u32,
     /// Commands sent in this stay.
@@ -45,16 +48,20 @@ pub(super) struct Host<G: Game> {
 }
 
 /// Looks at each snapshot in the moment in which it is applied.
-struct Eyes<'o> {
+struct Eyes<'o, G: Game> {
     oracle: Option<&'o mut Oracle>,
+    playing: Option<&'o mut Playing<G>>,
     complete: bool,
     ticks: Vec<u32>,
     failed: Option<Failed>,
 }
 
-impl<G: Game> Watch<Played<G>> for Eyes<'_> {
+impl<G: Game> Watch<Played<G>> for Eyes<'_, G> {
     fn snapshot(&mut self, _: SessionKey, session: &Session<Played<G>>, snapshot: &Snapshot) {
         self.ticks.push(snapshot.tick.0);
+        if let Some(playing) = &mut self.playing {
+            playing.snapshot(session, snapshot);
+        }
         let (Some(oracle), Some(world)) = (&mut self.oracle, session.world()) else { return };
         if let Err(failed) = oracle.compare(session.id().0, world, self.complete) {
             self.failed.get_or_insert(failed);
@@ -73,6 +80,7 @@ impl<G: Game> Host<G> {
             server: address,
             sessions: Sessions::new(driver).map_err(|e| Failed(e.to_string()))?,
             key: None,
+            playing: None,
             sent: 0,
             commands: 0,
             input_us: 0,
@@ -99,8 +107,11 @@ impl<G: Game> Host<G> {
         server: SocketAddr,
         carrier: Carrier,
         random: &mut Random,
+        settings: Option<Settings<G>>,
     ) -> Result<(), Failed> {
         let now = base + Duration::from_micros(now_us);
+        let playing = settings.map(|settings| Playing::new(now, settings)).transpose();
+        self.playing = playing.map_err(|e| Failed(e.to_string()))?;
         let key = match carrier {
             Carrier::Plain => self.sessions.connect_plain(now, server, "ada"),
             Carrier::Quic => {
@@ -141,6 +152,17 @@ impl<G: Game> Host<G> {
         Some(sequence)
     }
 
+    /// Gives the input of a slot of a whole client, at the sight of what it draws.
+    pub(super) fn act(&mut self, base: Instant, now_us: u64, input: G::Input, predicted: &[G::Event]) {
+        let now = base + Duration::from_micros(now_us);
+        let (Some(key), Some(playing)) = (self.key, &mut self.playing) else { return };
+        if let Some((sequence, input)) = self.sessions.send_seen(now, key, input, playing.seen()) {
+            playing.sent(sequence, input, predicted);
+            self.sent = sequence;
+        }
+        self.timer_us = now_us;
+    }
+
     pub(super) fn command(&mut self, now_us: u64, command: &G::Command) -> bool {
         let Some(key) = self.key.filter(|key| self.sessions.session(*key).is_joined()) else { return false };
         let taken = self.sessions.session_mut(key).command(command).is_ok();
@@ -175,7 +197,8 @@ impl<G: Game> Host<G> {
     ) -> Result<bool, Failed> {
         let now = base + Duration::from_micros(now_us);
         let checked = !self.tainted;
-        let mut eyes = Eyes { oracle: checked.then_some(&mut *oracle), complete, ticks: Vec::new(), failed: None };
+        let (oracle_of, playing) = (checked.then_some(&mut *oracle), self.playing.as_mut());
+        let mut eyes = Eyes { oracle: oracle_of, playing, complete, ticks: Vec::new(), failed: None };
         self.sessions.poll(now, &mut eyes, out);
         let Eyes { ticks, failed, .. } = eyes;
         self.snapshots += ticks.len() as u64;
@@ -183,6 +206,21 @@ impl<G: Game> Host<G> {
         self.timer_us = timer.max(now_us + 1);
         failed.map_or(Ok(()), Err)?;
         let Some(key) = self.key else { return Ok(false) };
+        if let Some(playing) = &mut self.playing {
+            playing.settle(now, self.sessions.session_mut(key));
+            let mut ended = false;
+            for status in playing.statuses() {
+                if let client::Status::Joined { session, .. } = status {
+                    self.stays.push(session.0);
+                }
+                ended |= matches!(status, client::Status::Ended(_) | client::Status::Refused { .. } | client::Status::MatchOver);
+            }
+            // Its clock begins with the first slot, which is due as soon as it has joined.
+            let joined = self.sessions.session(key).is_joined();
+            let next = playing.next_slot().map(|at| at.saturating_duration_since(base).as_micros() as u64 + 1);
+            self.input_us = next.unwrap_or(if joined { now_us } else { u64::MAX });
+            return Ok(ended);
+        }
         self.hear(key, oracle, &ticks, complete)?;
         let mut ended = false;
         for status in self.sessions.session_mut(key).statuses() {

@@ -73,6 +73,7 @@ impl<G: Game> Machine<G> {
             max_entities: limits.max_entities,
             inbox_bytes: INBOX_BYTES,
             seed: plan.seed,
+            rewind_ms: plan.rewind_ms,
             tables_hash: description.tables_hash,
             name: padded("simulated"),
             options: padded(&options),

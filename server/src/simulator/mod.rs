@@ -20,6 +20,7 @@ pub use oracle::{Committed, Oracle};
 pub use random::Random;
 pub use run::{Recorded, Simulation, Summary};
 
+use crate::client::{Event, Playing, Settings};
 use crate::game::{Game, Options, Played};
 use ringfort_client::Session;
 
@@ -45,6 +46,8 @@ pub struct Plan {
     pub capacity: u32,
     /// Bytes of the largest snapshot.
     pub budget: usize,
+    /// How far back the game may look for what a player saw.
+    pub rewind_ms: u32,
     /// Options of the match.
     pub options: Options,
     /// What is between client and server.
@@ -93,6 +96,30 @@ pub trait Script<G: Game> {
     fn command(&mut self, who: usize, number: u32, random: &mut Random) -> Option<G::Command> {
         let _ = (who, number, random);
         None
+    }
+
+    /// How players predict and draw, if they are to be whole clients ([`Playing`]) and not sessions alone. Then [`Script::act`] gives their
+    /// inputs, when their input clocks say so, and [`Script::heard`] their events.
+    fn settings(&self) -> Option<Settings<G>> {
+        None
+    }
+
+    /// The next input of player `who`, at the sight of what it draws now, with the events that it predicts.
+    fn act(
+        &mut self,
+        who: usize,
+        playing: &Playing<G>,
+        session: &Session<Played<G>>,
+        random: &mut Random,
+    ) -> (G::Input, Vec<G::Event>) {
+        let _ = playing;
+        (self.input(who, session, 0, random), Vec::new())
+    }
+
+    /// Player `who` was told something.
+    fn heard(&mut self, who: usize, event: &Event<G::Event>, oracle: &Oracle) -> Result<(), Failed> {
+        let _ = (who, event, oracle);
+        Ok(())
     }
 
     /// A tick was committed, in which these inputs of sound sessions were applied for the first time: session, sequence.

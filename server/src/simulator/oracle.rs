@@ -2,12 +2,15 @@
 //! in which a row is packed, and that is held against the row, field by field.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use ringfort_protocol::bits::{BitReader, BitWriter, bits_for};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::{ColumnId, Component, GlobalId};
 use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Sync, encode_row};
 use ringfort_protocol::{AckBits, Entity};
+use ringfort_shm_state::blobs::BlobId;
 use ringfort_shm_state::layout::{Audience, EntityRow, EventRow, RootFlags, SessionInput, SessionRow, ZoneMeta};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::world::World;
@@ -15,8 +18,8 @@ use ringfort_shm_state::world::World;
 use super::Failed;
 use crate::game::Description;
 
-/// Ticks that the oracle remembers: more than any packet is under way.
-const HISTORY: usize = 256;
+/// Ticks that the oracle remembers: more than any packet is under way, and as long as most runs.
+const HISTORY: usize = 1024;
 /// Reliable events of one tick that a front-end tells a client at once.
 const EVENTS_AT_ONCE: u64 = crate::limits::EVENTS_PER_SNAPSHOT;
 
@@ -45,7 +48,7 @@ pub struct Committed {
     pub tick: u32,
     beings: Vec<Being>,
     /// Encoded rows: by entity, by wire column.
-    rows: Vec<Vec<u8>>,
+    rows: Vec<Rc<[u8]>>,
     globals: Vec<Vec<u8>>,
     pub(super) stays: BTreeMap<u64, Stay>,
     cues: Vec<EventRow>,
@@ -67,6 +70,12 @@ impl Committed {
     /// A global as it was committed.
     pub fn global<T: Component>(&self, global: GlobalId<T>) -> Option<T> {
         T::decode(&mut BitReader::new(&self.globals[self.wire_of_global[usize::from(global.index)]?])).ok()
+    }
+
+    /// The living entities.
+    pub fn entities(&self) -> impl Iterator<Item = Entity> {
+        let beings = self.beings.iter().enumerate().filter(|(_, being)| being.generation != 0);
+        beings.map(|(index, being)| Entity { index: index as u32, generation: being.generation })
     }
 
     /// The living entities of a session.
@@ -107,6 +116,7 @@ pub(super) struct Watched {
 pub struct Oracle {
     mirror: Mirror,
     is: Description,
+    hz: u32,
     history: VecDeque<Committed>,
     /// Rows as they lay in memory when they were encoded last.
     raw: Vec<Vec<u8>>,
@@ -116,9 +126,9 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(zone: usize, is: Description) -> Self {
+    pub(super) fn new(zone: usize, is: Description, hz: u32) -> Self {
         let (mirror, raw) = (Mirror::new(zone), Vec::new());
-        Self { mirror, is, history: VecDeque::new(), raw, watched: BTreeMap::new(), compared: 0 }
+        Self { mirror, is, hz, history: VecDeque::new(), raw, watched: BTreeMap::new(), compared: 0 }
     }
 
     /// A tick, if it is remembered.
@@ -195,7 +205,7 @@ impl Oracle {
             let Some(row) = row else { continue };
             if committed.beings.len() <= at {
                 committed.beings.resize(at + 1, Being::default());
-                committed.rows.resize((at + 1) * columns, Vec::new());
+                committed.rows.resize_with((at + 1) * columns, || Rc::from([]));
                 self.raw.resize((at + 1) * columns, Vec::new());
             }
             let mut being = Being { owner: row.owner, ..Being::default() };
@@ -210,8 +220,17 @@ impl Oracle {
                     being.position = Some((axis(at), axis(at + 4)));
                 }
                 let place = at * columns + wire;
+                if let Some(blobs) = self.is.blobs[usize::from(column.schema_index)] {
+                    // The row names the text or bytes; what clients have is the content.
+                    let id = BlobId::from_row(bytes).ok_or_else(|| Failed(format!("row {index} names no blob")))?;
+                    let content = blobs.get(&self.mirror, id).map_err(|e| Failed(format!("{e:?}")))?.unwrap_or_default();
+                    if *committed.rows[place] != *content {
+                        committed.rows[place] = content.into();
+                    }
+                    continue;
+                }
                 if self.raw[place] != bytes || committed.rows[place].is_empty() {
-                    committed.rows[place] = encode(schema, bytes)?;
+                    committed.rows[place] = encode(schema, bytes)?.into();
                     self.raw[place] = bytes.to_vec();
                 }
             }
@@ -276,7 +295,10 @@ impl Oracle {
             return fail(tick, session, format!("{header:?} acknowledges other inputs than {:?} were applied", stay.inputs));
         }
         for (wire, row) in committed.globals.iter().enumerate() {
-            if has.encoded_global(wire) != Some(row) && complete {
+            let since =
+                self.may_be_of(&self.is.schema.globals[usize::from(self.is.wire.globals[wire].schema_index)], 0, tick, true);
+            let was = |found| self.history.iter().any(|c| (since..=tick).contains(&c.tick) && c.globals[wire] == found);
+            if complete && !has.encoded_global(wire).is_some_and(was) {
                 return fail(tick, session, format!("global {wire} is {:?}, not {row:?}", has.encoded_global(wire)));
             }
         }
@@ -291,7 +313,14 @@ impl Oracle {
             for wire in 0..committed.columns {
                 let expected = (mask >> wire & 1 == 1).then(|| committed.row(index, wire));
                 let found = has.encoded(e, wire);
-                if found != expected && (complete || !self.was(session, e, wire, found, tick)) {
+                if found == expected {
+                    continue;
+                }
+                if found.is_none() && !complete {
+                    continue;
+                }
+                let since = self.may_be_of(self.column(wire), index as u32, tick, complete);
+                if since == tick || !self.was(session, e, wire, found, since..=tick) {
                     let what = format!("column {wire} of {e} is {found:?}, not {expected:?}, of {being:?} from {viewpoint:?}");
                     return fail(tick, session, what);
                 }
@@ -328,15 +357,29 @@ impl Oracle {
             .ok_or_else(|| Failed(format!("session {session:x} has a snapshot of tick {tick}, never served")))
     }
 
-    /// Whether a client may still hold this of an entity, as it was so at some tick up to this one.
-    fn was(&self, session: u64, e: Entity, wire: usize, found: Option<&[u8]>, tick: u32) -> bool {
+    /// Whether a client may still hold this of an entity, as it was so at one of these ticks.
+    fn was(&self, session: u64, e: Entity, wire: usize, found: Option<&[u8]>, ticks: RangeInclusive<u32>) -> bool {
         let at = |committed: &Committed| {
             let being = committed.beings.get(e.index as usize).filter(|being| being.generation == e.generation);
             let viewpoint = self.viewpoint(session, committed.tick).unwrap_or((f32::NAN, f32::NAN));
             let mask = being.map_or(0, |being| self.is.sees(being, session, viewpoint));
             found == (mask >> wire & 1 == 1).then(|| committed.row(e.index as usize, wire))
         };
-        found.is_none() || self.history.iter().rev().filter(|committed| committed.tick <= tick).any(at)
+        self.history.iter().rev().filter(|committed| ticks.contains(&committed.tick)).any(at)
+    }
+
+    fn column(&self, wire: usize) -> &ColumnSchema {
+        &self.is.schema.columns[usize::from(self.is.wire.columns[wire].schema_index)]
+    }
+
+    /// The oldest tick whose row a client may hold in a snapshot of `tick`: of a column that is sent so often a second, since the
+    /// entity's last turn; of one that is sent once, any; of every other, when there was room for all, that very tick.
+    fn may_be_of(&self, column: &ColumnSchema, entity: u32, tick: u32, complete: bool) -> u32 {
+        if column.once || !complete {
+            return 0;
+        }
+        let period = if column.rate == 0 { 1 } else { self.hz.div_ceil(column.rate) };
+        tick - ((tick + entity) % period.max(1)).min(tick)
     }
 }
 

@@ -62,6 +62,11 @@ pub struct Sky {
     pub mood: Mood,
 }
 
+#[derive(Component, Clone, Copy, PartialEq, Debug)]
+pub struct Age {
+    pub ticks: u16,
+}
+
 #[derive(Component, Clone, Copy)]
 pub struct Seat {
     pub avatar: Entity,
@@ -80,8 +85,18 @@ pub struct Menagerie {
     #[sync(near = 25.0)]
     pub spark: Column<Spark>,
     pub hidden: Column<Hidden>,
+    #[sync(all, rate = 5)]
+    pub age: Column<Age>,
+    #[sync(all, once)]
+    #[max(20)]
+    pub label: Blobs<str>,
+    #[sync(near = 40.0)]
+    #[max(40)]
+    pub scent: Blobs<[u8]>,
     #[sync(all)]
     pub sky: Global<Sky>,
+    #[sync(all, rate = 3)]
+    pub clock: Global<Age>,
     pub seats: Seats<Seat>,
     pub timers: Timers<Later>,
 }
@@ -143,6 +158,7 @@ impl Game for Menagerie {
 
     fn open(&mut self, t: &Tick<Self>) {
         *self.sky = Sky { said: 0, wind: 0.5, mood: Mood::Calm };
+        *self.clock = Age { ticks: 0 };
         for n in 0..BEASTS {
             self.hatch(t, n);
         }
@@ -207,6 +223,7 @@ impl Game for Menagerie {
             }
         }
         if !self.rests(t) {
+            self.clock.ticks = self.clock.ticks.wrapping_add(3);
             self.live(t);
             self.pets(t);
         }
@@ -240,6 +257,8 @@ impl Menagerie {
         self.tag.insert(e, Tag { mood: Mood::Curious, alarm: r.unit() < 0.5, since: t.now(), weight: 5 });
         self.spark.insert(e, Spark { heat: r.below(9) as i32 - 4, share: 100, friend: e });
         self.hidden.insert(e, Hidden { secret: r.next_u64() });
+        self.age.insert(e, Age { ticks: 0 });
+        let _ = self.label.set(e, ["crow", "", "a hedgehog's uncle"][r.below(3) as usize]);
     }
 
     /// Beasts move, change, lose parts of themselves and get them back, and die.
@@ -247,6 +266,9 @@ impl Menagerie {
         let beasts: Vec<Entity> = self.spark.iter().map(|(e, _)| e).collect();
         for (n, e) in beasts.iter().copied().enumerate() {
             let mut r = t.rng(e);
+            if let Some(age) = self.age.get_mut(e) {
+                age.ticks = age.ticks.wrapping_add(1);
+            }
             if r.unit() < 0.6
                 && let Some(body) = self.body.get_mut(e)
             {
@@ -277,6 +299,22 @@ impl Menagerie {
                 12 => t.send(To::Near(self.body.get(e).map_or(Vec2::ZERO, |b| b.pos), 50.0), Ev::Smoke { at: e }),
                 13 => t.send(To::Seeing(e), Ev::Seen { whom: e }),
                 14 => t.send(To::All, Ev::Rustle),
+                17..22 => {
+                    let scent: Vec<u8> = (0..r.below(41)).map(|n| (r.below(200) + n) as u8).collect();
+                    let _ = self.scent.set(e, &scent[..]);
+                }
+                22 => {
+                    self.scent.remove(e);
+                }
+                23 => {
+                    let _ = self.label.set(e, "renamed");
+                }
+                24 => {
+                    self.age.remove(e);
+                }
+                25 => {
+                    self.age.insert(e, Age { ticks: 7 });
+                }
                 15 => self.sky.wind = r.range(-1.0..1.0),
                 16 => self.say(t),
                 _ => {}

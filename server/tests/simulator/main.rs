@@ -4,10 +4,12 @@
 
 mod canary;
 mod game;
+mod hits;
 mod options;
+mod predicted;
 mod script;
 mod storm;
 
 fn main() -> std::process::ExitCode {
-    storm::main(options::Options::from_args())
+    storm::main(&options::Options::from_args())
 }

@@ -17,17 +17,25 @@ pub struct Options {
     pub ticks: u32,
     /// Threads.
     pub threads: usize,
+    /// Runs nothing but the test of this name.
+    pub only: Option<String>,
 }
 
-const HELP: &str = "flags: --sessions N --quic N --damaged N --seed S --loss PERCENT --ticks T --threads N";
+const HELP: &str =
+    "flags: --sessions N --quic N --damaged N --seed S --loss PERCENT --ticks T --threads N --only canaries|prediction|hits";
 
 impl Options {
     /// Reads the flags of this process. Those of the usual test harness are passed over.
     pub fn from_args() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let mut options = Self { sessions: 1_000, quic: 40, damaged: 200, seed: 1, loss: 20.0, ticks: 240, threads };
+        let mut options = Self { sessions: 1_000, quic: 40, damaged: 200, seed: 1, loss: 20.0, ticks: 240, threads, only: None };
         let mut args = std::env::args().skip(1);
         while let Some(flag) = args.next() {
+            if flag == "--only" {
+                options.only = args.next();
+                (options.sessions, options.quic, options.damaged) = (0, 0, 0);
+                continue;
+            }
             let mut number = || {
                 let given = args.next().and_then(|n| n.parse::<f64>().ok());
                 given.unwrap_or_else(|| exit(&format!("{flag} wants a number; {HELP}")))

@@ -21,6 +21,9 @@ enum Kind {
     Damaged,
 }
 
+/// A test of its own, by a seed.
+type Check = fn(u64) -> Result<(), Failed>;
+
 /// Failures after which no more worlds are begun.
 const FAILURES_MAX: usize = 5;
 
@@ -61,6 +64,7 @@ fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
         // Sessions whose connection was lost keep their places for a while.
         capacity: clients as u32 + 8,
         budget: if small { 150 + random.below(150) as usize } else { MAX_SNAPSHOT_BYTES },
+        rewind_ms: 400,
         options: Default::default(),
         carrier: if kind == Kind::Quic { Carrier::Quic } else { Carrier::Plain },
         weather,
@@ -159,14 +163,14 @@ fn repeats(kind: Kind, seed: u64, options: &Options) -> Result<(), Failed> {
 }
 
 /// Runs what was asked for.
-pub fn main(options: Options) -> ExitCode {
+pub fn main(options: &Options) -> ExitCode {
     let mut failed = 0;
     for (kind, sessions) in [(Kind::Plain, options.sessions), (Kind::Damaged, options.damaged), (Kind::Quic, options.quic)] {
         if sessions == 0 {
             continue;
         }
         let began = Instant::now();
-        let total = run_all(kind, sessions, &options);
+        let total = run_all(kind, sessions, options);
         total.report(kind, began.elapsed().as_secs_f64());
         for (seed, why) in &total.failures {
             failed += 1;
@@ -182,7 +186,7 @@ pub fn main(options: Options) -> ExitCode {
     }
     if options.sessions > 1 {
         for kind in [Kind::Plain, Kind::Damaged] {
-            match repeats(kind, options.seed, &options) {
+            match repeats(kind, options.seed, options) {
                 Ok(()) => println!("{kind:?}: two runs of seed {} are the same", options.seed),
                 Err(why) => {
                     failed += 1;
@@ -191,11 +195,14 @@ pub fn main(options: Options) -> ExitCode {
             }
         }
     }
-    if options.sessions > 1
-        && let Err(why) = crate::canary::check(options.seed)
-    {
-        failed += 1;
-        println!("FAILED canaries, {why}");
+    let checks: [(&str, Check); 3] =
+        [("canaries", crate::canary::check), ("prediction", crate::predicted::check), ("hits", crate::hits::check)];
+    let wanted = |what: &str| options.only.as_ref().map_or(options.sessions > 1, |only| only == what);
+    for (what, check) in checks.into_iter().filter(|(what, _)| wanted(what)) {
+        if let Err(why) = check(options.seed) {
+            failed += 1;
+            println!("FAILED {what}: {why}");
+        }
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
