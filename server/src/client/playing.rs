@@ -120,8 +120,10 @@ impl<G: Game> Playing<G> {
         for status in statuses {
             self.take_status(status);
         }
-        self.plays = session.is_joined();
-        if let Some(silence) = self.stay.as_mut().and_then(|stay| stay.advance(now)).filter(|_| self.plays) {
+        // Who watches gives no inputs.
+        let joined = session.is_joined();
+        self.plays = joined && !session.is_spectator();
+        if let Some(silence) = self.stay.as_mut().and_then(|stay| stay.advance(now)).filter(|_| joined) {
             self.tell(Status::Stalled(silence));
         }
         if let Some(reason) = self.broken.take() {

@@ -8,7 +8,7 @@ use ringfort_protocol::control::ServerMsg;
 use ringfort_protocol::snapshot::Lapse;
 
 use super::arena::Arena;
-use super::script::{ME, Pair, TICK};
+use super::script::{ME, OTHER, Pair, Record, TICK, body};
 use crate::client::{Settings, Status};
 use crate::limits::{SLOTS_DUE_MAX, STALLED_AFTER};
 
@@ -93,4 +93,18 @@ fn inputs_are_steered_to_arrive_shortly_before_their_tick() {
     }
     // As it goes on saying so, the clock stays slowed by what is allowed: some slots fewer than ticks.
     assert!((190..200).contains(&slots), "{slots}");
+}
+
+#[test]
+fn who_watches_has_no_slots_and_is_told_of_silence_all_the_same() {
+    let mut pair = Pair::live();
+    pair.say(&ServerMsg::Left { reason: EndReason::MatchOver });
+    pair.spectate();
+    assert!(pair.host.watches);
+    pair.header.tick = ringfort_protocol::TickNo(10);
+    pair.tick(&[Record::Fresh(OTHER, body(1.0, 0.0))]);
+    pair.statuses();
+    assert!(pair.drawn(OTHER).is_some() && !pair.playing.take_slot(pair.now) && pair.playing.next_slot().is_none());
+    pair.pass(STALLED_AFTER);
+    assert!(matches!(pair.statuses()[..], [Status::Stalled(_)]));
 }

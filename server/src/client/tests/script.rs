@@ -62,6 +62,7 @@ pub(super) struct Host {
     pub(super) inputs: BTreeMap<u32, (Go, Seen)>,
     pub(super) newest_tick: u32,
     pub(super) refuse: Option<Code>,
+    pub(super) watches: bool,
 }
 
 pub(super) struct Pair {
@@ -111,6 +112,12 @@ impl Pair {
         };
         pair.join();
         pair
+    }
+
+    pub(super) fn spectate(&mut self) {
+        self.sessions.session_mut(self.key).spectate(JoinTarget::Any, [8; 16]);
+        self.exchange();
+        self.header = SnapshotHeader { stay: self.host.stay, tick: TickNo(0), inputs: AckBits::NONE, ..self.header };
     }
 
     pub(super) fn join(&mut self) {
@@ -307,7 +314,8 @@ impl Handler<()> for Host {
                 let code = self.refuse.map_or(0, u16::from);
                 ServerMsg::Error { code, reason: "not today".to_owned() }
             }
-            ClientMsg::Join { .. } => {
+            ClientMsg::Join { spectate, .. } => {
+                self.watches = spectate;
                 self.stay += 1;
                 ServerMsg::Joined {
                     session: ME,
@@ -317,7 +325,7 @@ impl Handler<()> for Host {
                     tick_hz: Arena::HZ,
                     max_entities: MAX_ENTITIES,
                     capacity: 16,
-                    spectator: false,
+                    spectator: spectate,
                     tick: TickNo(99),
                 }
             }
