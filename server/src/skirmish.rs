@@ -127,7 +127,7 @@ impl Skirmish {
         let (shooter, target) = (self.ents.owner(by), self.ents.owner(victim));
         if let Some(shooter) = shooter { t.send(To::One(shooter), Ev::Hurt { victim, dmg }) }
         if !dead { return }
-        (self.body.remove(victim), self.hp.remove(victim), self.gun.remove(victim));
+        self.body.remove(victim); self.hp.remove(victim); self.gun.remove(victim);
         self.score[victim].deaths = self.score[victim].deaths.saturating_add(1);
         if by != victim { self.score[by].kills = self.score[by].kills.saturating_add(1) }
         for who in [shooter.filter(|s| Some(*s) != target), target].into_iter().flatten() {     // all others see the scores

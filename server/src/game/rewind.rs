@@ -177,6 +177,7 @@ pub(crate) fn clamp(view: ViewTime, now: u32, most: u32) -> ViewTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skirmish::Body;
 
     fn view(tick: u32, next: u32, alpha: f32) -> ViewTime {
         ViewTime { tick: TickNo(tick), next: TickNo(next), alpha }
@@ -206,8 +207,11 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_no_blend() {
-        let seen = clamp(view(95, 97, f32::NAN), 100, 10);
-        assert!(!(seen.alpha > 0.0), "{seen:?}");
+        let row = Body { pos: ringfort_protocol::Vec2::ZERO, vel: ringfort_protocol::Vec2::ZERO, aim: 0.5 };
+        let later = Body { aim: 1.5, ..row };
+        assert_eq!(blend(&row, Some(&later), Some(9.0), clamp(view(95, 97, f32::NAN), 100, 10).alpha), row);
+        assert_eq!(blend(&row, Some(&later), Some(9.0), 0.5).aim, 1.0);
+        assert_eq!(blend(&row, Some(&later), None, 0.5), row);
     }
 
     #[test]
