@@ -4,6 +4,7 @@
 //! commit, refresh the view (`zone_view`) and build each client's snapshot (`snapshot`) -> send a batch. No task for each
 //! connection, no lock but the inbox's, no wake-up between threads. It has the world and the directory read-only.
 
+mod admission;
 mod clients;
 pub mod counters;
 mod desk;

@@ -3,6 +3,7 @@
 //! **Invariant**: cursors, events, sessions and the world commit together, so an input is applied exactly once or not yet. All
 //! that is kept between ticks beside the pages (`Index`) is derived from them and rebuilt on takeover.
 
+mod index;
 mod life;
 mod outside;
 
@@ -26,6 +27,7 @@ use zerocopy::FromZeros;
 use super::inputs::Arrivals;
 use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{LINGER_MS, RECORDS_PER_TICK};
+use index::Index;
 
 /// What a zone did, for the sim's counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,19 +143,6 @@ pub struct Zone<G: Game> {
     touched_frontends: u64,
     /// Counted since the last look.
     pub counters: ZoneCounters,
-}
-
-/// Derived from the session table.
-#[derive(Default)]
-struct Index {
-    by_nonce: HashMap<[u8; 16], u32>,
-    free: BTreeSet<u32>,
-    /// Slots whose sessions ended in this tick. They rest until the next, as the indices of their entities do: a full match
-    /// whose players are exchanged in one tick would otherwise need room for both.
-    freed: Vec<u32>,
-    per_frontend: HashMap<u32, u32>,
-    /// Sessions that only watch.
-    spectators: u32,
 }
 
 impl<G: Game> Zone<G> {
@@ -563,39 +552,4 @@ impl<G: Game> Zone<G> {
             self.index.add(slot, row);
         }
     }
-}
-
-impl Index {
-    fn add(&mut self, slot: u32, row: &SessionRow) {
-        self.free.remove(&slot);
-        self.by_nonce.insert(row.nonce, slot);
-        *self.per_frontend.entry(row.frontend).or_default() += 1;
-        self.spectators += row.flags & SessionFlags::SPECTATOR;
-    }
-
-    fn remove(&mut self, slot: u32, row: &SessionRow) {
-        self.freed.push(slot);
-        self.by_nonce.remove(&row.nonce);
-        self.spectators -= row.flags & SessionFlags::SPECTATOR;
-        self.leave_frontend(row.frontend);
-    }
-
-    fn move_frontend(&mut self, from: u32, to: u32) {
-        self.leave_frontend(from);
-        *self.per_frontend.entry(to).or_default() += 1;
-    }
-
-    fn leave_frontend(&mut self, frontend: u32) {
-        if let Some(count) = self.per_frontend.get_mut(&frontend) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    fn frontends(&self) -> u64 {
-        self.per_frontend.iter().filter(|(_, count)| **count > 0).fold(0, |bits, (slot, _)| bits | bit(*slot))
-    }
-}
-
-fn bit(frontend: u32) -> u64 {
-    1 << (frontend % 64)
 }

@@ -10,7 +10,8 @@ use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
 use ringfort_shm_state::segment::{padded, unpadded};
 use zerocopy::{FromBytes, FromZeros};
 
-use super::{Zone, bit};
+use super::Zone;
+use super::index::bit;
 use crate::game::{Game, Hello, Refusal, Why};
 use crate::limits::INPUT_CREDIT_MAX;
 

@@ -1,0 +1,264 @@
+//! Who comes: hello, credential, and the join of a match, up to the record in the zone's inbox whose commit answers it.
+
+use std::time::Duration;
+
+use ringfort_protocol::control::{Code, Credential, JoinTarget, ServerMsg};
+use ringfort_protocol::driver::{Conn, Driver};
+use ringfort_protocol::limits::{MAX_CONNECTIONS, PROTOCOL_VERSION};
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
+use ringfort_shm_state::limits::JOIN_CODE_BYTES;
+use ringfort_shm_state::segment::{padded, unpadded};
+use zerocopy::IntoBytes;
+
+use super::clients::{Clients, Handled, NO_ZONE, Refusal};
+use super::counters as count;
+use super::meter::Metered;
+use super::session::{App, Joining, Stage};
+use crate::auth::{self, Pass, TokenError};
+use crate::limits::{HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS, WRONG_CODES_MAX};
+
+impl Clients {
+    pub(super) fn hello(&mut self, conn: &mut Conn<App>, version: u16, schema_hash: u64, credential: Credential) -> Handled {
+        if version != PROTOCOL_VERSION {
+            self.counts.one(count::HELLOS_REFUSED);
+            return Err(Refusal::new(
+                Code::VersionMismatch,
+                "the protocol's version is another one here: update the older of the two",
+            ));
+        }
+        let pass = match self.auth.judge(&credential) {
+            Ok(pass) => pass,
+            Err(refused) => {
+                self.counts.one(count::HELLOS_REFUSED);
+                self.count_refused(refused);
+                return Err(Refusal(Code::Refused, refused.to_string().into()));
+            }
+        };
+        if conn.write_control(&self.welcome).is_err() {
+            return Err(Refusal::new(Code::Internal, "the welcome could not be sent"));
+        }
+        if schema_hash != self.schema_hash {
+            // The welcome's schema lets the client say which field differs. It may do nothing else.
+            self.counts.one(count::HELLOS_REFUSED);
+            conn.app.deadline = self.after(HELLO_TIMEOUT_MS);
+            let reason = format!("the games differ: schema {:016x} here, {schema_hash:016x} there", self.schema_hash);
+            let _ = conn.send_control(&ServerMsg::Error { code: Code::SchemaMismatch.into(), reason });
+            return Ok(());
+        }
+        conn.app.stage = Stage::Welcomed { pass };
+        conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
+        Ok(())
+    }
+
+    fn count_refused(&mut self, refused: auth::Refused) {
+        match refused {
+            auth::Refused::Name | auth::Refused::NameWanted => {}
+            auth::Refused::TokenWanted => self.counts.one(count::TOKENS_MISSING),
+            auth::Refused::Token(TokenError::Expired) => self.counts.one(count::TOKENS_EXPIRED),
+            auth::Refused::Token(_) => self.counts.one(count::TOKENS_BAD),
+        }
+    }
+
+    pub(super) fn join(&mut self, conn: &mut Conn<App>, target: JoinTarget, nonce: [u8; 16], spectate: bool) -> Handled {
+        // Looked at before it is taken: the session of a client that joins twice must still be there to be ended.
+        let Stage::Welcomed { pass } = &mut conn.app.stage else {
+            return Err(Refusal::new(Code::BadMessage, "a join out of its order"));
+        };
+        let pass = std::mem::take(pass);
+        if pass.has_expired(auth::unix_s) {
+            self.counts.one(count::TOKENS_EXPIRED);
+            return Err(Refusal(Code::Refused, TokenError::Expired.to_string().into()));
+        }
+        // A token for one match means that one when its player does not care.
+        let target = match (target, &pass.only) {
+            (JoinTarget::Any, Some(only)) => JoinTarget::Named(only.clone()),
+            (target, _) => target,
+        };
+        let metered = conn.app.meter.join(&self.limits, self.now_us);
+        if metered != Metered::Yes {
+            self.counts.one(count::JOINS_LIMITED);
+            if metered == Metered::Flood {
+                return Err(Refusal::new(Code::Flooding, "more joins than a client may ask for"));
+            }
+            self.refuse_join(conn, pass, Code::Busy);
+            return Ok(());
+        }
+        let mut joining = Joining {
+            pass,
+            nonce,
+            zone: 0,
+            any: target == JoinTarget::Any,
+            spectate,
+            tried: Vec::new(),
+            until: self.now + Duration::from_millis(JOIN_WAIT_MS),
+        };
+        let found = match &target {
+            JoinTarget::Any => self.any_zone(&joining),
+            JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| is_named(z, wanted)).ok_or(Code::NoSuchMatch),
+            JoinTarget::Code(code) => self.zone_of_code(conn, code)?,
+        };
+        let found = found.and_then(|(slot, entry)| match &joining.pass.only {
+            Some(only) if *only != unpadded(&entry.name) => {
+                self.counts.one(count::TOKENS_WRONG_MATCH);
+                Err(Code::Refused)
+            }
+            _ => Ok((slot, entry)),
+        });
+        match found {
+            Err(Code::Refused) => self.refuse_join_saying(conn, joining.pass, Code::Refused, "the token is for another match"),
+            Ok((slot, entry)) => {
+                joining.zone = slot;
+                self.begin_join(conn, joining, entry);
+            }
+            Err(Code::MatchFull) if joining.any => self.await_room(conn, joining),
+            Err(code) => self.refuse_join(conn, joining.pass, code),
+        }
+        Ok(())
+    }
+
+    /// No match has room just now, as far as this front-end knows. Joins on their way through another one may come to nothing, so
+    /// the client waits a little before it is refused.
+    pub(super) fn await_room(&mut self, conn: &mut Conn<App>, mut joining: Joining) {
+        joining.zone = NO_ZONE;
+        joining.tried.clear();
+        if self.waiting.len() < MAX_CONNECTIONS {
+            self.waiting.push_back((conn.id(), joining.until));
+        }
+        conn.app.stage = Stage::Joining(Box::new(joining));
+        conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
+    }
+
+    /// Gives those who wait for room in any match another try, in the order in which they came.
+    pub(super) fn retry_waiting(&mut self, driver: &mut Driver<App>) {
+        while let Some((id, until)) = self.waiting.front().copied() {
+            let waits = |conn: &Conn<App>| match &conn.app.stage {
+                Stage::Joining(joining) if conn.is_open() && joining.zone == NO_ZONE => Some(self.any_zone(joining)),
+                _ => None,
+            };
+            let Some(found) = driver.get(id).and_then(waits) else {
+                self.waiting.pop_front();
+                continue;
+            };
+            if found.is_err() && self.now < until {
+                return;
+            }
+            self.waiting.pop_front();
+            let Some(conn) = driver.connection(id) else { continue };
+            let Stage::Joining(mut joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { continue };
+            match found {
+                Ok((slot, entry)) => {
+                    joining.zone = slot;
+                    self.begin_join(conn, *joining, entry);
+                }
+                Err(code) => self.refuse_join(conn, joining.pass, code),
+            }
+        }
+    }
+
+    /// The private match of a code. Who gets many wrong is guessing, and is closed.
+    pub(super) fn zone_of_code(&mut self, conn: &mut Conn<App>, code: &str) -> Result<Result<(usize, ZoneEntry), Code>, Refusal> {
+        let found = self.open_zones().find(|(_, z)| is_private(z) && code.as_bytes().eq_ignore_ascii_case(&z.code));
+        if found.is_none() {
+            self.counts.one(count::CODES_WRONG);
+            conn.app.wrong_codes += 1;
+            if conn.app.wrong_codes > WRONG_CODES_MAX {
+                return Err(Refusal::new(Code::Flooding, "too many codes of no match: ask whoever made the match for its code"));
+            }
+        }
+        Ok(found.ok_or(Code::NoSuchMatch))
+    }
+
+    fn open_zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
+        Directory::new(&self.directory).zones().filter(|(_, z)| z.state == ZoneState::Open as u32)
+    }
+
+    /// The fullest zone that has room: matches fill one after the other. Whether there really is room its commit decides.
+    pub(super) fn any_zone(&self, joining: &Joining) -> Result<(usize, ZoneEntry), Code> {
+        let mut any = false;
+        let with_room = self.open_zones().filter(|(_, z)| !is_private(z)).filter_map(|(slot, z)| {
+            any = true;
+            // A match that has not committed its opening yet has all its room; the join waits for it.
+            let head = self.world.newest(slot).ok().map(|r| r.head).filter(|h| h.incarnation == z.incarnation);
+            let (sessions, spectators, flags) = head.map_or((0, 0, 0), |h| (h.sessions, h.spectators, h.flags));
+            let under_way = self.zones.get(&slot).map_or(0, |link| link.joins.len() as u32);
+            let taken = sessions.saturating_sub(spectators) + under_way;
+            let has_room = if joining.spectate { spectators < z.spectators } else { taken < z.capacity };
+            let shut = RootFlags::CLOSING | if joining.spectate { 0 } else { RootFlags::LOCKED };
+            (flags & shut == 0 && has_room && !joining.tried.contains(&slot)).then_some((taken, slot, z))
+        });
+        let found = with_room.max_by_key(|(taken, slot, _)| (*taken, std::cmp::Reverse(*slot)));
+        found.map(|(_, slot, z)| (slot, z)).ok_or(if any { Code::MatchFull } else { Code::NoSuchMatch })
+    }
+
+    /// Puts the join into the zone's inbox; its next commit answers.
+    pub(super) fn begin_join(&mut self, conn: &mut Conn<App>, joining: Joining, entry: ZoneEntry) {
+        let record = JoinRecord {
+            nonce: joining.nonce,
+            connection: u64::from(conn.id().generation) << 32 | u64::from(conn.id().index),
+            frontend: self.slot,
+            incarnation: self.incarnation,
+            spectate: u32::from(joining.spectate),
+            reserved: 0,
+            name: padded(&joining.pass.name),
+        };
+        let id = conn.id();
+        let Some(link) = self.link(joining.zone, entry).filter(|l| !l.is_backed_up()) else {
+            self.refuse_join(conn, joining.pass, Code::Busy);
+            return;
+        };
+        link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
+        link.joins.push((id, None));
+        self.counts.one(count::JOINS);
+        conn.app.stage = Stage::Joining(Box::new(joining));
+        conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
+    }
+
+    /// Tells a client that its join came to nothing; it may try another match.
+    pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code) {
+        let reason = match code {
+            Code::MatchFull => "the match is full",
+            Code::NoSuchMatch => "there is no such match",
+            Code::MatchOver => "the match is over",
+            Code::MatchStarted => "the match has begun and takes no new players",
+            Code::Kicked => "an operator has ended this player's session here",
+            Code::Busy => "the match takes no more requests just now: try again",
+            _ => "the match did not admit the player",
+        };
+        self.refuse_join_saying(conn, pass, code, reason);
+    }
+
+    fn refuse_join_saying(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code, reason: &str) {
+        self.counts.one(count::JOINS_REFUSED);
+        let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
+        conn.app.stage = Stage::Welcomed { pass };
+        conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
+    }
+
+    /// After a refusal: the next match with room for a client that wants any, or the answer, in the game's words if it has some.
+    pub(super) fn try_next(&mut self, conn: &mut Conn<App>, mut joining: Joining, code: Code, words: Option<&str>) {
+        joining.tried.push(joining.zone);
+        let again = joining.any && joining.tried.len() < JOIN_TRIES_MAX;
+        match self.any_zone(&joining) {
+            Ok((slot, entry)) if again => {
+                joining.zone = slot;
+                self.begin_join(conn, joining, entry);
+            }
+            _ if joining.any && code == Code::MatchFull && self.now < joining.until => self.await_room(conn, joining),
+            _ => match words {
+                Some(words) => self.refuse_join_saying(conn, joining.pass, code, words),
+                None => self.refuse_join(conn, joining.pass, code),
+            },
+        }
+    }
+}
+
+/// Whether a match is the one of a name. A private one has no name for those who join.
+fn is_named(entry: &ZoneEntry, name: &str) -> bool {
+    !is_private(entry) && unpadded(&entry.name) == name
+}
+
+/// Whether a match is joined by its code only.
+fn is_private(entry: &ZoneEntry) -> bool {
+    entry.code != [0; JOIN_CODE_BYTES]
+}
