@@ -7,7 +7,6 @@ mod index;
 mod life;
 mod outside;
 
-use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use ringfort_protocol::bits::BitWriter;

@@ -12,7 +12,7 @@ pub(super) struct Index {
     /// Slots whose sessions ended in this tick. They rest until the next, as the indices of their entities do: a full match
     /// whose players are exchanged in one tick would otherwise need room for both.
     pub(super) freed: Vec<u32>,
-    per_frontend: HashMap<u32, u32>,
+    pub(super) per_frontend: HashMap<u32, u32>,
     /// Sessions that only watch.
     pub(super) spectators: u32,
 }
