@@ -30,6 +30,11 @@ impl From<Truncated> for DecodeError {
 }
 
 /// A row of a column, or a global. Made by `#[derive(Component)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no component",
+    label = "not a row of a column or a global",
+    note = "write `#[derive(Component, Clone, Copy)]` above it"
+)]
 pub trait Component: Copy + 'static {
     /// The type's name.
     const NAME: &'static str;
@@ -77,6 +82,10 @@ pub fn farthest<const N: usize>(fields: [(FieldKind, f32); N]) -> f32 {
 }
 
 /// What a player sends every tick. Made by `#[derive(Input)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no input",
+    note = "write `#[derive(Input, Clone, Copy, Default)]` above it"
+)]
 pub trait Input: Copy + Default + 'static {
     /// Its fields in order; offsets are those in memory.
     fn fields() -> Vec<FieldSchema>;
@@ -118,6 +127,10 @@ pub trait Input: Copy + Default + 'static {
 }
 
 /// A command or an event: an 8-bit tag and the variant's fields. Made by `#[derive(Message)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no command and no event",
+    note = "write `#[derive(Message, Clone, Copy)]` above an enum, or use `()` for none"
+)]
 pub trait Message: Copy + 'static {
     /// All variants, in the order of their tags.
     fn variants() -> Vec<VariantSchema>;
@@ -181,6 +194,10 @@ impl Message for () {
 
 /// What a timer carries until it rings. Made by `#[derive(Timer)]`. It never leaves the server, so its encoding is bytes
 /// in the committed world, not part of the schema.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no payload of a timer",
+    note = "write `#[derive(Timer, Clone, Copy)]` above an enum, or use `()` for none"
+)]
 pub trait TimerPayload: Copy + 'static {
     /// Appends tag and fields.
     fn encode(&self, to: &mut BitWriter);
@@ -208,6 +225,12 @@ impl TimerPayload for () {
 /// A type that may be a field of a component, an input or a message: numbers, `bool`, `Vec2`, `Entity`, `TickNo`,
 /// `SessionId`, `Press`, and fieldless enums with `#[derive(Component)]`. None of them has padding in memory, and what
 /// implements this besides must have none either: its bytes stand in pages that processes share.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a field of a component, an input or a message",
+    label = "not a field on the wire",
+    note = "fields are numbers, `bool`, `Press`, `Vec2`, `Entity`, `SessionId`, `TickNo`, and enums with `#[derive(Component)] #[repr(u8)]`",
+    note = "texts and bytes are a column of their own: `#[max(24)] name: Blobs<str>`"
+)]
 pub trait Field: Copy + 'static {
     /// What it is in the schema.
     const KIND: FieldKind;

@@ -60,6 +60,14 @@ pub enum Command {
         #[command(subcommand)]
         action: TokenAction,
     },
+    /// Make a crate with a small game that builds and runs, in a new directory
+    New {
+        /// The crate's name, which is the directory's
+        name: String,
+        /// Ringfort's source tree, which the crate depends on [default: the one that this program was built from, if it is there]
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
     /// Show the configuration's keys
     Config(ConfigArgs),
     /// Check the shared memory of an instance for damage
@@ -93,6 +101,9 @@ pub struct UpArgs {
     /// Size of the world's memory in MiB
     #[arg(long, value_name = "MIB")]
     pub arena_mib: Option<u32>,
+    /// Run every tick twice and log where it came out otherwise: for finding what a game looks at beside its state
+    #[arg(long)]
+    pub check_determinism: bool,
     /// Throw away what an earlier run left in shared memory, instead of going on with it
     #[arg(long)]
     pub fresh: bool,
@@ -295,13 +306,13 @@ mod tests {
     fn up_takes_every_flag() {
         let cli = parse(
             "ringfort up --instance a --config f.toml --listen [::1]:0 --frontends 3 --sims 2 --matches 4 --tick-hz 60 \
-             --game-option capacity=32 --game-option map=hills --arena-mib 64 --fresh",
+             --game-option capacity=32 --game-option map=hills --arena-mib 64 --fresh --check-determinism",
         )
         .unwrap();
         assert_eq!(cli.instance.as_deref(), Some("a"));
         let Command::Up(up) = cli.command else { panic!("not up") };
         assert_eq!(up.frontends, Some(3));
-        assert!(up.fresh);
+        assert!(up.fresh && up.check_determinism);
         let options = collect_options(&up.game_options);
         assert_eq!(options["capacity"], OptionValue::Number(32));
         assert_eq!(options["map"], OptionValue::Text("hills".into()));
@@ -320,6 +331,7 @@ mod tests {
             "ringfort sessions kick arena ada",
             "ringfort matches end arena --json --instance a",
             "ringfort config --defaults",
+            "ringfort new my-game --path ../ringfort",
             "ringfort token key --out tokens.key --hs256",
             "ringfort token issue --name ada --match arena --minutes 5 --key tokens.key",
             "ringfort fsck --json",

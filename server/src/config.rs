@@ -59,6 +59,8 @@ pub struct Config {
     pub tick_hz: Option<u32>,
     /// Milliseconds that a player's view may lie back when a hit is decided by it.
     pub rewind_ms: u32,
+    /// Whether every tick runs twice and is compared.
+    pub check_determinism: bool,
     /// Size of the arena in MiB.
     pub arena_mib: u32,
     /// Size of the players' inboxes together in MiB.
@@ -259,6 +261,7 @@ impl Default for Config {
             sims: 2,
             tick_hz: None,
             rewind_ms: 250,
+            check_determinism: false,
             arena_mib: 512,
             inbox_mib: 32,
             max_matches: 512,
@@ -322,6 +325,7 @@ impl Config {
         self.sims = flags.sims.unwrap_or(self.sims);
         self.tick_hz = flags.tick_hz.or(self.tick_hz);
         self.arena_mib = flags.arena_mib.unwrap_or(self.arena_mib);
+        self.check_determinism |= flags.check_determinism;
         self.game.extend(collect_options(&flags.game_options));
     }
 

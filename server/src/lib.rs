@@ -12,6 +12,11 @@ pub mod test {
     pub use crate::test_world::{Asked, JoinRefused, TestWorld};
 }
 
+/// The author's guide, whose game is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/author.md")]
+pub mod author_guide {}
+
 pub mod attach;
 pub mod auth;
 pub mod certificate;
@@ -26,6 +31,7 @@ pub mod game;
 pub mod hook;
 pub mod limits;
 pub mod logging;
+pub mod new;
 pub mod prelude;
 mod run;
 pub mod run_dir;

@@ -268,3 +268,5 @@ pub const STALLED_AFTER: Duration = Duration::from_millis(500);
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long `leave` waits for the server's goodbye.
 pub const FAREWELL: Duration = Duration::from_millis(500);
+/// Longest name of a crate that `ringfort new` makes.
+pub const NEW_NAME_BYTES_MAX: usize = 64;

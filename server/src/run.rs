@@ -50,6 +50,8 @@ enum RunError {
     #[error(transparent)]
     Show(#[from] ShowError),
     #[error(transparent)]
+    New(#[from] crate::new::NewError),
+    #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -93,6 +95,10 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
         Command::Token { action } => token(file, cli.instance.as_deref(), action),
+        Command::New { name, path } => {
+            print(&crate::new::create(Path::new(""), &name, path.as_deref())?);
+            Ok(EXIT_DONE)
+        }
         Command::Config(_) => {
             print(DEFAULTS_TOML);
             Ok(EXIT_DONE)

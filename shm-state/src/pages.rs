@@ -5,6 +5,8 @@
 //! ([`Pages::adopt`]), so no two counters have to agree after a crash. A page that a commit replaced is used again only after
 //! the last root that names it has left the window.
 
+mod draft;
+
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
@@ -13,6 +15,7 @@ use crate::past::{self, PastPages};
 use crate::sheet::{Behind, Rows, Sheet, zeros};
 use crate::world::{PageHandle, Published, RootError, World};
 use crate::writer::Writer;
+pub use draft::{Differing, Draft};
 
 /// The pages of one zone, for the one process that owns it.
 pub struct Pages {

@@ -13,6 +13,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let ident = &input.ident;
     let asserts = fields.iter().map(Field::assert_coding);
     let finite = fields.iter().map(Field::assert_finite);
+    let bits = fields.iter().map(Field::bits);
     let schemas = fields.iter().map(Field::schema_in_self);
     let encodes = fields.iter().map(|field| {
         let member = &field.member;
@@ -25,6 +26,10 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(quote! {
         #(#asserts)*
         #(#finite)*
+        const _: () = ::core::assert!(
+            0 #(+ #bits)* <= 8 * ::ringfort::shm_state::limits::MAX_INPUT_BYTES as u32,
+            "an input takes more than its 32 bytes on the wire: give its fields #[q], and send what is rare as a command",
+        );
 
         #[automatically_derived]
         #[allow(unused_variables)]

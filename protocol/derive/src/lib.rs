@@ -62,7 +62,10 @@ fn check_generics(input: &DeriveInput) -> syn::Result<()> {
     if input.generics.params.is_empty() {
         return Ok(());
     }
-    Err(syn::Error::new_spanned(&input.generics, "a type of a game's schema can't have parameters"))
+    Err(syn::Error::new_spanned(
+        &input.generics,
+        "a type of a game's schema can't have parameters or borrow: it must mean the same in every process",
+    ))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::fields::{self, Allowed, Field, braces};
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{Attribute, Data, DeriveInput, Ident, ext::IdentExt};
 
 const MAX_VARIANTS: usize = u8::MAX as usize;
@@ -22,6 +22,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let variants = read(input, true)?;
     let ident = &input.ident;
     let asserts = variants.iter().flat_map(|variant| variant.fields.iter().map(Field::assert_coding));
+    let sizes = variants.iter().map(|variant| variant.assert_size(&quote!(::ringfort::protocol::limits::MAX_MESSAGE_BYTES)));
     let schemas = variants.iter().map(Variant::schema);
     let numbers = variants.iter().map(|variant| variant.number(&usize::from(variant.tag)));
     let reliable = variants.iter().map(|variant| variant.number(&variant.reliable));
@@ -29,6 +30,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let (encode, decode) = (encode(&variants), decode(&variants));
     Ok(quote! {
         #(#asserts)*
+        #(#sizes)*
 
         #[automatically_derived]
         impl ::ringfort::protocol::Message for #ident {
@@ -126,6 +128,15 @@ impl Variant {
     fn number(&self, value: &impl quote::ToTokens) -> TokenStream {
         let ident = &self.ident;
         quote!(Self::#ident { .. } => #value,)
+    }
+
+    /// An assertion that the variant has room; `bytes` is a constant expression.
+    pub(crate) fn assert_size(&self, bytes: &TokenStream) -> TokenStream {
+        let bits = self.bits();
+        let message = format!("`{}` takes more bytes on the wire than it may: give its fields #[q], or send less", self.ident);
+        quote_spanned! {self.ident.span()=>
+            const _: () = ::core::assert!(#bits <= 8 * #bytes as u32, #message);
+        }
     }
 
     /// Bits of tag and fields, a constant expression.

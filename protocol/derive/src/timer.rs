@@ -9,8 +9,11 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let variants = message::read(input, false)?;
     let ident = &input.ident;
     let (encode, decode) = (message::encode(&variants), message::decode(&variants));
+    let sizes = variants.iter().map(|variant| variant.assert_size(&quote!(::ringfort::shm_state::limits::MAX_TIMER_BYTES)));
     let bits = variants.iter().map(Variant::bits);
     Ok(quote! {
+        #(#sizes)*
+
         #[automatically_derived]
         impl ::ringfort::protocol::TimerPayload for #ident {
             #encode

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ringfort_shm_state::Plain;
 use ringfort_shm_state::layout::{EventRow, KickedRow, RefusalRow, RootHead, SessionInput, SessionRow, ZoneLife, ZoneMeta};
-use ringfort_shm_state::pages::{AdoptError, CommitError, Pages};
+use ringfort_shm_state::pages::{AdoptError, CommitError, Differing, Draft, Pages};
 use ringfort_shm_state::past::PastPages;
 use ringfort_shm_state::sheet::Rows;
 use ringfort_shm_state::table::{Table, TableAt};
@@ -150,6 +150,24 @@ impl<G: Game> Bound<G> {
         self.shared.due.borrow_mut().clear();
         self.shared.spawned_for.borrow_mut().clear();
         self.outbox.borrow_mut().reload();
+    }
+
+    /// What the tick has written, after [`Hook::BeforeCommit`].
+    pub(crate) fn draft(&mut self) -> Draft {
+        // SAFETY: as in `commit`; the hook has brought the rows into their committed form.
+        unsafe { self.pages.draft() }
+    }
+
+    /// Where the tick differs from a draft of it.
+    pub(crate) fn differing(&mut self, draft: &Draft) -> Vec<Differing> {
+        // SAFETY: as in `draft`.
+        unsafe { self.pages.differing(draft) }
+    }
+
+    /// Throws the tick away.
+    pub(crate) fn roll_back(&mut self) {
+        // SAFETY: as in `commit`.
+        unsafe { self.pages.roll_back() }
     }
 
     /// Publishes the tick, or rolls it back.

@@ -7,14 +7,14 @@ use std::sync::{LazyLock, Mutex};
 
 use ringfort_protocol::layout::WireLayout;
 use ringfort_protocol::limits::MAX_PREDICTED;
-use ringfort_protocol::schema::{Schema, SchemaError, Sync};
+use ringfort_protocol::schema::{Schema, SchemaError, Sync, VariantSchema};
 use ringfort_protocol::{Input, Message};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{
     EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRow, ZoneEntry, ZoneLife, ZoneMeta, hash_bytes,
 };
 use ringfort_shm_state::limits::{
-    MAX_ENTITIES, MAX_INPUT_BYTES, MAX_KICKED, MAX_PREDICTED_EVENTS, MAX_REFUSALS, MAX_SESSIONS, WINDOW,
+    MAX_ENTITIES, MAX_EVENT_BYTES, MAX_INPUT_BYTES, MAX_KICKED, MAX_PREDICTED_EVENTS, MAX_REFUSALS, MAX_SESSIONS, WINDOW,
 };
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
 
@@ -173,6 +173,16 @@ pub enum DescriptionError {
         /// Bytes of the input.
         bytes: usize,
     },
+    /// An event does not fit a row of the log.
+    #[error(
+        "the game's event {event} takes {bytes} bytes on the wire, at most {MAX_EVENT_BYTES} fit: give its fields #[q], or send less"
+    )]
+    Event {
+        /// Which.
+        event: String,
+        /// Bytes of it.
+        bytes: usize,
+    },
     /// The game wants to look back further than the window of roots reaches.
     #[error(
         "the game keeps {keep_ms} ms of the past, but at {hz} Hz {WINDOW} ticks are {window_ms} ms: lower #[keep] or the tick rate"
@@ -215,6 +225,10 @@ impl Description {
         let bytes = G::Input::wire_bytes();
         if bytes > MAX_INPUT_BYTES {
             return Err(DescriptionError::Input { bytes });
+        }
+        let bytes_of = |event: &VariantSchema| event.wire_bits().div_ceil(8) as usize;
+        if let Some(event) = G::Event::variants().iter().find(|event| bytes_of(event) > MAX_EVENT_BYTES) {
+            return Err(DescriptionError::Event { event: event.name.clone(), bytes: bytes_of(event) });
         }
         let mut tables = Tables::default();
         let engine = EngineTables::of(&limits, &mut tables);

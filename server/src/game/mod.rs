@@ -22,6 +22,7 @@ mod seats;
 mod state;
 mod tick;
 mod timers;
+mod whereabouts;
 
 pub use blobs::{Blob, Blobs, SetError};
 pub(crate) use bound::Bound;
@@ -43,10 +44,16 @@ pub use state::{Binder, Declare, FieldOptions, Hook, Received, State, StateField
 pub(crate) use tick::{Applied, Outgoing};
 pub use tick::{Arrival, Options, Player, Tick, To};
 pub use timers::{TimerId, Timers};
+pub(crate) use whereabouts::Whereabouts;
 
 use ringfort_protocol::{Input, Message, SessionId, TimerPayload};
 
 /// A row of a column: fields that have a place on the wire, and that mean the same in every process.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no component",
+    label = "not a row of a column, a global or a seat",
+    note = "write `#[derive(Component, Clone, Copy)]` above it"
+)]
 pub trait Component: ringfort_protocol::Component + ringfort_shm_state::Plain {}
 impl<T: ringfort_protocol::Component + ringfort_shm_state::Plain> Component for T {}
 
@@ -138,6 +145,10 @@ pub enum OptionKind {
 ///
 /// Functions are called in this order within a tick: answers from outside, joins, leaves and commands as they stand in the inbox, then
 /// due timers, then `step`. A panic ends the process, not the match: its sim is started again from the last commit.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no game",
+    note = "a game is a struct with `#[derive(State)]` and an `impl Game`"
+)]
 pub trait Game: State {
     /// Ticks a second, unless the operator says otherwise.
     const HZ: u32;

@@ -50,6 +50,7 @@ impl FieldOptions {
 }
 
 /// Implemented by `#[derive(State)]` alone.
+#[diagnostic::on_unimplemented(message = "`{Self}` is no state", note = "write `#[derive(State)]` above the struct")]
 pub trait State: Sized + 'static {
     /// The struct's name.
     const NAME: &'static str;
@@ -98,6 +99,11 @@ pub enum Hook {
 }
 
 /// A type that may be a field of a state struct.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a field of a state",
+    label = "not part of a world",
+    note = "fields are `Entities`, `Column<T>`, `Global<T>`, `Blobs<str>`, `Blobs<[u8]>`, `Grid`, `Seats<T>` and `Timers<T>`"
+)]
 pub trait StateField: Sized {
     /// Adds the field to the schema and to the zone's layout.
     fn declare(to: &mut Declare, options: FieldOptions);
@@ -145,6 +151,7 @@ pub struct Declare {
 /// The memory of one field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
+    pub(super) name: &'static str,
     pub(super) at: Option<TableAt>,
     pub(super) blobs: Option<BlobsAt>,
 }
@@ -167,7 +174,7 @@ impl Declare {
     }
 
     fn declared<T: Component>(&mut self, options: FieldOptions, rows: u32) -> Declared {
-        let at = self.place(rows, size_of::<T>(), None);
+        let at = self.place(options.name, rows, size_of::<T>(), None);
         self.checks.extend(RowCheck::of::<T>(options.name, at, 0));
         let schema = column_schema(options, T::NAME, size_of::<T>(), T::fields());
         self.keep_ms = self.keep_ms.max(options.keep_ms);
@@ -187,7 +194,7 @@ impl Declare {
         let bytes = BlobsAt::bytes_for(rows, options.max);
         let bytes = bytes.unwrap_or_else(|| panic!("field `{}`: a blob has at most {MAX_BLOB_BYTES} bytes", options.name));
         let blobs = BlobsAt::declare(&mut self.tables, rows, bytes);
-        let at = self.place(rows, size_of::<BlobId>(), Some(blobs));
+        let at = self.place(options.name, rows, size_of::<BlobId>(), Some(blobs));
         let field = FieldSchema { name: "value".to_owned(), offset: 0, kind, coding: Coding::Raw, synced: true };
         let schema = column_schema(options, component, 0, vec![field]);
         self.keep_ms = self.keep_ms.max(options.keep_ms);
@@ -202,21 +209,21 @@ impl Declare {
     }
 
     /// Sets rows aside that are not part of the schema; `what` names their type and its fields.
-    pub(super) fn unlisted(&mut self, rows: u32, row_bytes: usize, what: String) -> TableAt {
+    pub(super) fn unlisted(&mut self, options: FieldOptions, rows: u32, row_bytes: usize, what: String) -> TableAt {
         self.unlisted.push(what);
-        self.place(rows, row_bytes, None)
+        self.place(options.name, rows, row_bytes, None)
     }
 
-    fn place(&mut self, rows: u32, row_bytes: usize, blobs: Option<BlobsAt>) -> TableAt {
+    fn place(&mut self, name: &'static str, rows: u32, row_bytes: usize, blobs: Option<BlobsAt>) -> TableAt {
         let at = self.tables.add(rows, row_bytes);
-        self.places.push(Place { at: Some(at), blobs });
+        self.places.push(Place { name, at: Some(at), blobs });
         at
     }
 
     /// Notes a field without rows of its own.
     pub(super) fn nothing(&mut self, options: FieldOptions) {
         self.keep_ms = self.keep_ms.max(options.keep_ms);
-        self.places.push(Place { at: None, blobs: None });
+        self.places.push(Place { name: options.name, at: None, blobs: None });
     }
 }
 

@@ -73,10 +73,10 @@ pub struct Timers<T: TimerPayload> {
 }
 
 impl<T: TimerPayload> StateField for Timers<T> {
-    fn declare(to: &mut Declare, _options: FieldOptions) {
+    fn declare(to: &mut Declare, options: FieldOptions) {
         assert!(T::max_bytes() <= MAX_TIMER_BYTES, "a timer takes {} bytes, at most {MAX_TIMER_BYTES} fit", T::max_bytes());
         let rows = to.limits.max_timers();
-        to.unlisted(rows, size_of::<TimerRow>(), "timers".to_owned());
+        to.unlisted(options, rows, size_of::<TimerRow>(), "timers".to_owned());
     }
 
     fn bind(to: &mut Binder, _options: FieldOptions) -> Self {

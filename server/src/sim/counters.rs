@@ -31,6 +31,7 @@ crate::counters::words! {
     ASKS_DROPPED = "sim_asks_dropped",
     ANSWERS_IGNORED = "sim_answers_ignored",
     RESULTS_TAKEN = "sim_results_taken",
+    TICKS_DIVERGED = "sim_ticks_diverged",
 }
 
 /// Adds what a zone counted.
@@ -47,6 +48,7 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         cues_dropped,
         event_overflows,
         ticks_starved,
+        ticks_diverged,
         inbox_damage,
         asks_refused,
         asks_answered,
@@ -67,6 +69,7 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         (CUES_DROPPED, cues_dropped),
         (EVENT_OVERFLOWS, event_overflows),
         (TICKS_STARVED, ticks_starved),
+        (TICKS_DIVERGED, ticks_diverged),
         (INBOX_DAMAGE, inbox_damage),
         (ASKS_REFUSED, asks_refused),
         (ASKS_ANSWERED, asks_answered),

@@ -63,6 +63,7 @@ struct Sim<G: Game> {
     inbox: Segment,
     own: Segment,
     hooks: Hooks,
+    check_determinism: bool,
     wake: OwnedFd,
     /// Wake-ups of the front-ends, by slot.
     frontends: Vec<OwnedFd>,
@@ -87,6 +88,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
         inbox: open(SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadOnly)?,
         own,
         hooks: config.hooks.clone(),
+        check_determinism: config.check_determinism,
         wake: FD_WAKE.take()?,
         frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
         zones: BTreeMap::new(),
@@ -155,6 +157,7 @@ impl<G: Game> Sim<G> {
         match Zone::<G>::start(&self.world, self.inbox.memory(), slot, entry, asks, now) {
             Ok(mut zone) => {
                 zone.skip_mail(Directory::new(&self.directory));
+                zone.check_determinism(self.check_determinism);
                 page.reset_histograms(slot, entry.incarnation);
                 page.set_failed(slot, 0);
                 page.add(if resumes { count::ZONES_ADOPTED } else { count::ZONES_OPENED }, 1);
@@ -195,6 +198,9 @@ impl<G: Game> Sim<G> {
                 let late = now - scheduled.due_us;
                 let outcome = scheduled.zone.step(&self.world, self.inbox.memory(), directory, scheduled.due_us, now_us);
                 count::add(&page, std::mem::take(&mut scheduled.zone.counters));
+                if let Some(difference) = scheduled.zone.take_difference() {
+                    tell_difference(&page, *slot, &scheduled.zone, &difference);
+                }
                 match outcome {
                     Outcome::Committed { frontends: bits } => {
                         frontends |= bits;
@@ -260,6 +266,14 @@ impl<G: Game> Sim<G> {
         if poll(&mut fds, Some(&timeout)).is_ok_and(|n| n > 0) {
             let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
         }
+    }
+}
+
+/// Of a game that comes out otherwise in every tick the log has a line for the 1st, 2nd, 4th, 8th..
+fn tell_difference<G: Game>(page: &WorkerPage<'_>, slot: usize, zone: &Zone<G>, difference: &str) {
+    if page.counter(count::TICKS_DIVERGED).is_power_of_two() {
+        let name = unpadded(&zone.entry().name);
+        warn!(zone = slot, "match {name}: {difference}; the second is committed");
     }
 }
 

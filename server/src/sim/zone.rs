@@ -6,6 +6,7 @@
 mod index;
 mod life;
 mod outside;
+mod twice;
 
 use std::rc::Rc;
 
@@ -53,6 +54,8 @@ pub struct ZoneCounters {
     pub event_overflows: u64,
     /// Ticks that the arena had no room for.
     pub ticks_starved: u64,
+    /// Ticks that came out otherwise when they ran again.
+    pub ticks_diverged: u64,
     /// Damage found in the inbox.
     pub inbox_damage: u64,
     /// Requests to the outside that the game made and the outbox had no room for, or that broke a rule.
@@ -121,6 +124,15 @@ pub enum Outcome {
     Fenced,
 }
 
+/// What a tick has to take in.
+#[derive(Clone, Copy)]
+struct Records<'m> {
+    inbox_memory: &'m Memory,
+    directory: Directory<'m>,
+    tail: u64,
+    mail_tail: u64,
+}
+
 /// A zone and the game in it.
 pub struct Zone<G: Game> {
     slot: usize,
@@ -140,6 +152,11 @@ pub struct Zone<G: Game> {
     bits: BitWriter,
     /// Front-ends whose joins were answered or whose sessions ended in this tick.
     touched_frontends: u64,
+    is: Rc<Description>,
+    /// Every tick runs twice.
+    twice: bool,
+    /// What the last tick that came out in two ways differed in, until somebody takes it.
+    difference: Option<String>,
     /// Counted since the last look.
     pub counters: ZoneCounters,
 }
@@ -193,6 +210,9 @@ impl<G: Game> Zone<G> {
             arrivals: Arrivals::default(),
             bits: BitWriter::default(),
             touched_frontends: 0,
+            is: description,
+            twice: false,
+            difference: None,
             counters: ZoneCounters::default(),
         };
         zone.rebuild_index();
@@ -257,13 +277,35 @@ impl<G: Game> Zone<G> {
             return self.end();
         }
         let before = (self.net_cursor, self.mail_cursor);
-        self.begin_tick(self.head.tick + 1);
         let tail = self.inbox.tail(inbox_memory);
         let mail_tail = directory.mail_tail(self.slot);
-        let attempt = AttemptEntry { tick: self.tick.now.0, attempt: 1, net_cursor: tail, sys_cursor: 0, mail_cursor: mail_tail };
+        let tick = self.head.tick + 1;
+        let attempt = AttemptEntry { tick, attempt: 1, net_cursor: tail, sys_cursor: 0, mail_cursor: mail_tail };
         world.publish_attempt(self.slot, &attempt);
-        self.drain_mail(directory, mail_tail);
-        self.drain_inbox(inbox_memory, tail);
+        let (counters, records) = (self.counters, Records { inbox_memory, directory, tail, mail_tail });
+        self.run_tick(records);
+        if self.twice {
+            self.run_again(records, before, counters);
+        }
+        match self.commit(due_us, started, now()) {
+            Ok(frontends) => Outcome::Committed { frontends },
+            Err(CommitError::Fenced { .. }) => Outcome::Fenced,
+            Err(CommitError::ArenaFull { .. }) => {
+                self.counters.ticks_starved += 1;
+                let results_taken = self.results() == 0;
+                self.undo(before);
+                // An end needs no memory, and gives some back.
+                let over = self.end_wanted || self.bound.meta().closed_at != 0;
+                if over && (results_taken || self.results() == 0) { self.end() } else { Outcome::Starved }
+            }
+        }
+    }
+
+    /// All of a tick but its commit.
+    fn run_tick(&mut self, records: Records<'_>) {
+        self.begin_tick(self.head.tick + 1);
+        self.drain_mail(records.directory, records.mail_tail);
+        self.drain_inbox(records.inbox_memory, records.tail);
         if self.bound.meta().closed_at == 0 {
             self.give_up_asks();
             self.run_game();
@@ -271,24 +313,17 @@ impl<G: Game> Zone<G> {
             self.arrivals.clear();
         }
         self.finish_tick();
-        match self.commit(due_us, started, now()) {
-            Ok(frontends) => Outcome::Committed { frontends },
-            Err(CommitError::Fenced { .. }) => Outcome::Fenced,
-            Err(CommitError::ArenaFull { .. }) => {
-                (self.net_cursor, self.mail_cursor) = before;
-                self.counters.ticks_starved += 1;
-                let results_taken = self.results() == 0;
-                self.tick.closed.set(self.bound.committed_closed());
-                self.tick.outgoing.borrow_mut().clear();
-                self.arrivals.clear();
-                self.bound.reload();
-                self.reload_life();
-                self.rebuild_index();
-                // An end needs no memory, and gives some back.
-                let over = self.end_wanted || self.bound.meta().closed_at != 0;
-                if over && (results_taken || self.results() == 0) { self.end() } else { Outcome::Starved }
-            }
-        }
+    }
+
+    /// After the pages were rolled back: nothing is left of the tick.
+    fn undo(&mut self, before: (u64, u64)) {
+        (self.net_cursor, self.mail_cursor) = before;
+        self.tick.closed.set(self.bound.committed_closed());
+        self.tick.outgoing.borrow_mut().clear();
+        self.arrivals.clear();
+        self.bound.reload();
+        self.reload_life();
+        self.rebuild_index();
     }
 
     fn tick_no(&self) -> u32 {

@@ -34,6 +34,8 @@ pub(super) struct Setup {
     pub(super) rewind_ms: u32,
     pub(super) seed: u64,
     pub(super) hook: bool,
+    pub(super) spectators: u32,
+    pub(super) check_determinism: bool,
 }
 
 /// A match that cannot be.
@@ -53,6 +55,7 @@ pub(super) struct Host<G: Game> {
     directory: Segment,
     inbox: Segment,
     asks: AskRules,
+    check_determinism: bool,
     batch: Batch,
     now_us: u64,
     /// Nothing only while one takes over from another.
@@ -63,13 +66,14 @@ impl<G: Game> Host<G> {
     /// Opens the match, which is its first tick.
     pub(super) fn new(setup: &Setup) -> Result<Self, SetupError> {
         let config = Config { tick_hz: setup.tick_hz, rewind_ms: setup.rewind_ms, ..Config::default() };
-        let plan = Rules::of::<G>(&config).plan(&setup.options, 0)?;
+        let plan = Rules::of::<G>(&config).plan(&setup.options, setup.spectators)?;
         let entry = ZoneEntry {
             incarnation: MATCH,
             state: ZoneState::Open as u32,
             epoch: 1,
             tick_hz: plan.tick_hz,
             capacity: plan.capacity,
+            spectators: setup.spectators,
             max_entities: plan.max_entities,
             rewind_ms: plan.rewind_ms,
             inbox_bytes: MAX_INBOX_BYTES,
@@ -85,6 +89,7 @@ impl<G: Game> Host<G> {
             directory: Segment::private(SegmentSpec::DIRECTORY, 1)?,
             inbox: Segment::private(SegmentSpec::inbox(SegmentKind::InboxNet, MAX_INBOX_BYTES), 1)?,
             asks: AskRules { timeout_ticks: setup.hook.then_some(TEST_ASK_TIMEOUT_S * plan.tick_hz) },
+            check_determinism: setup.check_determinism,
             batch: Batch::default(),
             now_us: MICROSECONDS,
             zone: None,
@@ -94,7 +99,9 @@ impl<G: Game> Host<G> {
     }
 
     fn start(&mut self) -> Result<(), OpenError> {
-        self.zone = Some(Zone::start(&self.world, self.inbox.memory(), SLOT, self.entry, self.asks, self.now_us)?);
+        let mut zone = Zone::start(&self.world, self.inbox.memory(), SLOT, self.entry, self.asks, self.now_us)?;
+        zone.check_determinism(self.check_determinism);
+        self.zone = Some(zone);
         Ok(())
     }
 
@@ -109,6 +116,11 @@ impl<G: Game> Host<G> {
         self.zone.as_ref().expect("a zone that could not be taken over has panicked")
     }
 
+    /// What the last tick differed in when it ran again.
+    pub(super) fn take_difference(&mut self) -> Option<String> {
+        self.zone.as_mut().and_then(Zone::take_difference)
+    }
+
     pub(super) fn step(&mut self) -> Outcome {
         self.flush();
         self.now_us += MICROSECONDS / u64::from(self.entry.tick_hz.max(1));
@@ -117,8 +129,15 @@ impl<G: Game> Host<G> {
         zone.step(&self.world, self.inbox.memory(), Directory::new(&self.directory), now, || now)
     }
 
-    pub(super) fn push_join(&mut self, nonce: [u8; 16], name: &str) {
-        let join = JoinRecord { nonce, frontend: FRONTEND, incarnation: 1, name: padded(name), ..JoinRecord::new_zeroed() };
+    pub(super) fn push_join(&mut self, nonce: [u8; 16], name: &str, spectate: bool) {
+        let join = JoinRecord {
+            nonce,
+            spectate: spectate.into(),
+            frontend: FRONTEND,
+            incarnation: 1,
+            name: padded(name),
+            ..JoinRecord::new_zeroed()
+        };
         self.push(RecordKind::Join, SessionId::NOBODY, 0, join.as_bytes());
     }
 

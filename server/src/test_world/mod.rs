@@ -10,10 +10,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use ringfort_protocol::control::Code;
 use ringfort_protocol::view::View;
 use ringfort_protocol::{Input, Message, SessionId, TickNo};
-use ringfort_shm_state::layout::{AskKind, RecordKind, SessionRow, Verdict};
+use ringfort_shm_state::layout::{AskKind, RecordKind, RefusalRow, RootFlags, SessionRow, Verdict, ZoneEntry, ZoneLife};
 use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
+use ringfort_shm_state::segment::unpadded;
 
 use crate::config::OptionValue;
 use crate::frontend::snapshot::SnapshotBuilder;
@@ -120,7 +122,15 @@ impl<G: Game> TestWorld<G> {
     /// When the game cannot have such a match, with the sentence that `ringfort up` would say.
     #[track_caller]
     pub fn new() -> Self {
-        let setup = Setup { options: Default::default(), tick_hz: None, rewind_ms: 250, seed: 1, hook: true };
+        let setup = Setup {
+            options: Default::default(),
+            tick_hz: None,
+            rewind_ms: 250,
+            seed: 1,
+            hook: true,
+            spectators: 0,
+            check_determinism: false,
+        };
         match Self::open(setup) {
             Ok(world) => world,
             Err(error) => panic!("{error}"),
@@ -200,6 +210,21 @@ impl<G: Game> TestWorld<G> {
         self.reopened(|setup| setup.hook = false)
     }
 
+    /// The match with room for so many spectators; there is none otherwise.
+    #[must_use]
+    #[track_caller]
+    pub fn spectators(self, spectators: u32) -> Self {
+        self.reopened(|setup| setup.spectators = spectators)
+    }
+
+    /// Runs every tick twice from one state with the same inputs, and panics where it comes out otherwise: that a game looks at nothing but
+    /// its state, its players' inputs and the tick is what replays and takeovers rest on.
+    #[must_use]
+    #[track_caller]
+    pub fn check_determinism(self, on: bool) -> Self {
+        self.reopened(|setup| setup.check_determinism = on)
+    }
+
     /// Lets a player join, and runs the tick in which it comes in.
     ///
     /// # Panics
@@ -215,23 +240,43 @@ impl<G: Game> TestWorld<G> {
     /// Lets a player ask to join, and runs the tick that decides it.
     #[track_caller]
     pub fn try_join(&mut self, name: &str) -> Result<SessionId, JoinRefused> {
+        self.enter(name, false)
+    }
+
+    /// As [`TestWorld::join`], but to watch only.
+    #[track_caller]
+    pub fn spectate(&mut self, name: &str) -> SessionId {
+        match self.enter(name, true) {
+            Ok(who) => who,
+            Err(refused) => panic!("{refused}"),
+        }
+    }
+
+    #[track_caller]
+    fn enter(&mut self, name: &str, spectate: bool) -> Result<SessionId, JoinRefused> {
         assert!(name.len() <= PLAYER_NAME_BYTES, "a player's name has at most {PLAYER_NAME_BYTES} bytes, {name:?} is longer");
         self.joins += 1;
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&self.joins.to_le_bytes());
-        self.host.push_join(nonce, name);
+        self.host.push_join(nonce, name, spectate);
         self.step();
         let row = self.rows().find(|row| row.nonce == nonce);
-        row.map(|row| SessionId(row.id)).ok_or_else(|| self.refusal(name))
+        row.map(|row| SessionId(row.id)).ok_or_else(|| JoinRefused { name: name.to_owned(), reason: self.reason(&nonce) })
     }
 
-    fn refusal(&self, name: &str) -> JoinRefused {
-        let reason = if self.closed() {
-            "the match is closed".to_owned()
-        } else {
-            format!("the match is full, it has room for {} players", self.host.entry.capacity)
-        };
-        JoinRefused { name: name.to_owned(), reason }
+    /// Why a join came to nothing: the game's own words, if it said some.
+    fn reason(&self, nonce: &[u8; 16]) -> String {
+        let refusals = self.view.description().engine.refusals;
+        let row = self.view.mirror().iter::<RefusalRow>(refusals).map(|(_, row)| row).find(|row| row.nonce == *nonce);
+        let words = row.map(|row| unpadded(&row.text)).filter(|words| !words.is_empty());
+        let code = row.and_then(|row| Code::from_u64(row.code.into()));
+        let ZoneEntry { capacity, spectators, .. } = self.host.entry;
+        words.unwrap_or_else(|| match code {
+            Some(Code::MatchFull) => format!("the match is full, it has room for {capacity} players and {spectators} spectators"),
+            Some(Code::MatchStarted) => "the match is locked".to_owned(),
+            Some(Code::Kicked) => "it was kicked".to_owned(),
+            _ => "the match is closed".to_owned(),
+        })
     }
 
     /// Lets a player leave in the next tick, as one that quits.
@@ -287,6 +332,9 @@ impl<G: Game> TestWorld<G> {
             "tick {} was not committed for want of memory: the game writes more in a tick than a match of its size has room for",
             self.tick().0 + 1
         );
+        if let Some(difference) = self.host.take_difference() {
+            panic!("{difference}; a game must look at nothing but its state, its players' inputs and the tick");
+        }
         self.look();
     }
 
@@ -350,6 +398,17 @@ impl<G: Game> TestWorld<G> {
             Err(why) => (Verdict::Failed, why),
         };
         self.host.answer(id.number(), verdict, text);
+    }
+
+    /// What the game says the match is about, by [`Tick::set_label`](crate::game::Tick::set_label).
+    pub fn label(&self) -> String {
+        let life = self.view.mirror().get::<ZoneLife>(&self.view.description().engine.life, 0);
+        life.map(|life| unpadded(&life.label)).unwrap_or_default()
+    }
+
+    /// Whether the game lets no new players in, by [`Tick::lock`](crate::game::Tick::lock).
+    pub fn locked(&self) -> bool {
+        self.view.head().is_some_and(|head| head.flags & RootFlags::LOCKED != 0)
     }
 
     /// Whether the game has closed the match.

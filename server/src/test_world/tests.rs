@@ -66,6 +66,7 @@ enum Tell {
 enum Order {
     Ask,
     Close,
+    Lock,
     Walk {
         #[q(range = -64.0..=64.0, step = 0.25)]
         to: Vec2,
@@ -86,6 +87,10 @@ impl Game for Small {
 
     fn open(&mut self, _t: &Tick<Self>) {}
 
+    fn admit(&self, _t: &Tick<Self>, hello: &Hello<'_>) -> Result<(), Refusal> {
+        if hello.name == "eve" { Err("nobody likes eve".into()) } else { Ok(()) }
+    }
+
     fn join(&mut self, t: &Tick<Self>, who: SessionId, _hello: &Hello<'_>) {
         let avatar = self.ents.spawn_for(who);
         self.seats.insert(who, Seat { avatar });
@@ -102,8 +107,12 @@ impl Game for Small {
     fn command(&mut self, t: &Tick<Self>, who: SessionId, order: &Order) {
         let me = self.seats[who].avatar;
         match order {
-            Order::Ask => drop(t.ask("profile", Some(who), "who is it?")),
-            Order::Close => drop(t.close_with("done")),
+            Order::Ask => assert!(t.ask("profile", Some(who), "who is it?").is_ok()),
+            Order::Lock => {
+                t.lock();
+                t.set_label("round 2");
+            }
+            Order::Close => assert!(t.close_with("done").is_ok()),
             Order::Walk { to } => self.place[me].pos = *to,
             Order::Tell { n } => {
                 t.send(To::Near(self.place[me].pos, 10.0), Tell::Near { n: *n });
@@ -189,11 +198,26 @@ fn more_than_the_capacity_is_refused_until_somebody_leaves() {
     let mut world = TestWorld::<Small>::new().capacity(1);
     let ada = world.join("ada");
     let refused = world.try_join("bob").unwrap_err();
-    assert_eq!(refused.to_string(), "bob was not let in: the match is full, it has room for 1 players");
+    assert_eq!(refused.to_string(), "bob was not let in: the match is full, it has room for 1 players and 0 spectators");
     world.leave(ada);
     world.step();
     world.join("bob");
     assert_eq!(world.sessions().len(), 1);
+}
+
+#[test]
+fn who_is_not_admitted_is_told_in_the_games_words() {
+    let mut world = TestWorld::<Small>::new().spectators(1);
+    assert_eq!(world.try_join("eve").unwrap_err().to_string(), "eve was not let in: nobody likes eve");
+    let ada = world.join("ada");
+    assert_eq!((world.locked(), world.label().as_str()), (false, ""));
+    world.command(ada, Order::Lock);
+    world.step();
+    assert_eq!((world.locked(), world.label().as_str()), (true, "round 2"));
+    assert_eq!(world.try_join("bob").unwrap_err().reason, "the match is locked");
+    let watcher = world.spectate("bob");
+    assert_eq!(world.sessions(), [ada, watcher]);
+    assert!(world.state().seats.get(watcher).is_none(), "a spectator does not join");
 }
 
 #[test]
@@ -262,4 +286,42 @@ fn an_unknown_option_is_told_with_those_there_are() {
 #[should_panic(expected = "had not come after 5 ticks, at tick 6")]
 fn waiting_ends() {
     TestWorld::<Small>::new().steps_until(5, |_| false);
+}
+
+mod too_long {
+    use super::*;
+
+    #[derive(State)]
+    struct Long {
+        ents: Entities,
+    }
+
+    #[derive(Message, Clone, Copy)]
+    enum Story {
+        Told { a: u64, b: u64, c: u64, d: u64 },
+    }
+
+    impl Game for Long {
+        const HZ: u32 = 10;
+        type Input = Push;
+        type Command = ();
+        type Event = Story;
+        type Timer = ();
+
+        fn open(&mut self, t: &Tick<Self>) {
+            t.send(To::All, Story::Told { a: 0, b: 0, c: 0, d: u64::from(self.ents.alive(Entity::NONE)) });
+        }
+
+        fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
+
+        fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
+
+        fn step(&mut self, _t: &Tick<Self>) {}
+    }
+
+    #[test]
+    #[should_panic(expected = "the game's event Told takes 33 bytes on the wire, at most 32 fit")]
+    fn an_event_that_does_not_fit_is_told_when_the_match_opens() {
+        TestWorld::<Long>::new();
+    }
 }
