@@ -183,18 +183,6 @@ pub enum DescriptionError {
         /// Bytes of it.
         bytes: usize,
     },
-    /// The game wants to look back further than the window of roots reaches.
-    #[error(
-        "the game keeps {keep_ms} ms of the past, but at {hz} Hz {WINDOW} ticks are {window_ms} ms: lower #[keep] or the tick rate"
-    )]
-    Keep {
-        /// What the game asks for.
-        keep_ms: u32,
-        /// Ticks a second.
-        hz: u32,
-        /// What the window holds.
-        window_ms: u32,
-    },
     /// There is nothing to measure distances from.
     #[error("column {column} is #[sync(near)], but no synced column has a Vec2 field called `pos` to measure from: add one")]
     NoPosition {
@@ -263,11 +251,10 @@ impl Description {
         })
     }
 
-    /// Whether the window of roots is as long as the game wants to look back, at this tick rate.
-    pub fn check_keep(&self, hz: u32) -> Result<(), DescriptionError> {
+    /// Milliseconds of the past that can be looked back to at a tick rate, where the game wants more.
+    pub fn keeps_less(&self, hz: u32) -> Option<u32> {
         let window_ms = (WINDOW as u32 - 1) * 1000 / hz.max(1);
-        let keep_ms = self.keep_ms;
-        if keep_ms > window_ms { Err(DescriptionError::Keep { keep_ms, hz, window_ms }) } else { Ok(()) }
+        (self.keep_ms > window_ms).then_some(window_ms)
     }
 
     /// A game's schema, made once.

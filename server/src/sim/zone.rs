@@ -173,7 +173,6 @@ impl<G: Game> Zone<G> {
     ) -> Result<Self, OpenError> {
         let limits = ZoneLimits::of_entry(&entry);
         let description = Rc::new(Description::of::<G>(limits)?);
-        description.check_keep(entry.tick_hz)?;
         let id = entry.incarnation;
         if description.tables_hash != entry.tables_hash {
             return Err(OpenError::OtherBuild { id, found: entry.tables_hash, expected: description.tables_hash });

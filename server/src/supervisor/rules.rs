@@ -121,6 +121,13 @@ impl Rules {
         }
     }
 
+    /// What an operator should know of the tick rate, if it leaves the game less of the past than it wants.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let is = (self.describe)(self.capacity, 0).ok()?;
+        let (keeps, wants, hz) = (is.keeps_less(self.tick_hz)?, is.keep_ms, self.tick_hz);
+        Some(format!("the game wants to look back {wants} ms, and at {hz} Hz it can {keeps} ms: shots are judged within those"))
+    }
+
     /// What a match with these options, complete, and with so many spectators needs; or why there can't be one.
     pub(crate) fn plan(&self, options: &Options, spectators: u32) -> Result<MatchPlan, MatchError> {
         check_options(options)?;
@@ -129,7 +136,6 @@ impl Rules {
         }
         let capacity = self.capacity_of(options)?;
         let description = (self.describe)(capacity, spectators)?;
-        description.check_keep(self.tick_hz)?;
         for option in self.options {
             check_option(option, options)?;
         }
@@ -323,6 +329,15 @@ mod tests {
     }
 
     /// Extents that were seen in use: about 12 with 5 players, about 90 with 1,000.
+    #[test]
+    fn a_tick_rate_that_leaves_little_of_the_past_is_said() {
+        let doubt = |tick_hz| Rules::of::<Skirmish>(&Config { tick_hz, ..Config::default() }).doubt();
+        assert_eq!(doubt(None), None);
+        assert_eq!(doubt(Some(77)), None);
+        let said = doubt(Some(240)).expect("400 ms are 96 ticks");
+        assert!(said.contains("400 ms, and at 240 Hz it can 129 ms"), "{said}");
+    }
+
     #[test]
     fn a_match_reserves_what_it_was_seen_to_use_and_not_much_more() {
         let extents = |capacity| plan(&[(CAPACITY, OptionValue::Number(capacity))]).unwrap().extents;

@@ -261,7 +261,8 @@ impl Supervisor {
             AuthMode::Token => None,
         };
         let certificate = self.config.tls.cert.is_none().then_some("the certificate is self-signed");
-        let doubts: Vec<&str> = names.into_iter().chain(certificate).collect();
+        let past = self.rules.doubt();
+        let doubts: Vec<&str> = names.into_iter().chain(certificate).chain(past.as_deref()).collect();
         let warning = if doubts.is_empty() { String::new() } else { format!("\x20 WARNING    {}\n", doubts.join(", and ")) };
         let text = format!(
             "ringfort: instance {instance} listening on {listen}\n\
