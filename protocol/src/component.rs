@@ -57,8 +57,8 @@ pub trait Component: Copy + 'static {
         if alpha >= 1.0 { *to } else { *self }
     }
 
-    /// How far two rows are apart: the largest distance between their vectors, or between their numbers if there are no vectors.
-    /// Angles do not count.
+    /// How far two rows are apart: the distance between their fields `pos`; without one the largest distance between their vectors, or
+    /// between their numbers if there are no vectors. Angles do not count.
     fn distance(&self, to: &Self) -> f32 {
         let _ = to;
         0.0

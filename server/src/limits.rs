@@ -21,6 +21,8 @@ pub const FRONTENDS_MAX: u32 = SOCKET_SLOTS as u32;
 pub const SIMS_MAX: u32 = 16;
 /// Fastest tick rate that can be configured.
 pub const TICK_HZ_MAX: u32 = 240;
+/// Bytes that the synced columns of an entity, or the globals, may take together: a snapshot's, less header, verdicts, index and generation.
+pub const SNAPSHOT_ROOM_BYTES: usize = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES - 64;
 /// Longest time that a player's view may lie back: the window of roots is shorter at most tick rates.
 pub const REWIND_MS_MAX: u32 = 10_000;
 /// Smallest arena that holds a world worth running.

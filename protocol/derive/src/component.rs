@@ -37,7 +37,13 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
     });
     let quantises = synced().map(Field::quantise);
     let lerps = braces(&fields, Field::lerp);
-    let distances = synced().map(Field::distance);
+    // How far apart two rows are is a matter of their places, where they have one: a velocity is no distance.
+    let places: Vec<_> = synced().filter(|field| field.name() == "pos").collect();
+    let distances: Vec<_> = if places.is_empty() {
+        synced().map(Field::distance).collect()
+    } else {
+        places.into_iter().map(Field::distance).collect()
+    };
     let valid = fields.iter().map(Field::valid);
     let plain = plain(input, &fields);
     Ok(quote! {
@@ -109,8 +115,11 @@ fn of_enum(input: &DeriveInput, data: &DataEnum) -> syn::Result<TokenStream> {
         &quote!(Self::#first),
     );
     let plain = plain(input, &[]);
+    let not_a_byte = format!("`enum {ident}` must be stored as one byte: take every #[repr] but #[repr(u8)] away");
     Ok(quote! {
         #field
+
+        const _: () = ::core::assert!(::core::mem::size_of::<#ident>() == 1, #not_a_byte);
 
         #[automatically_derived]
         impl ::ringfort::protocol::Component for #ident {

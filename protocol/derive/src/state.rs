@@ -96,15 +96,18 @@ impl StateField {
 
     fn declare(&self) -> TokenStream {
         let StateField { ty, options, .. } = self;
+        // Only the type has the type's span: within a macro of the game's, names from there are not those of this function.
+        let to = quote!(to);
         quote_spanned! {ty.span()=>
-            <#ty as ::ringfort::game::StateField>::declare(to, #options);
+            <#ty as ::ringfort::game::StateField>::declare(#to, #options);
         }
     }
 
     fn bind(&self, all: &[StateField]) -> syn::Result<TokenStream> {
         let StateField { ty, options, index, .. } = self;
+        let to = quote!(to);
         let Some(Index { column, field, cell }) = index else {
-            return Ok(quote_spanned!(ty.span()=> <#ty as ::ringfort::game::StateField>::bind(to, #options)));
+            return Ok(quote_spanned!(ty.span()=> <#ty as ::ringfort::game::StateField>::bind(#to, #options)));
         };
         let of = all.iter().position(|other| other.ident == *column);
         let (of, row) = of.and_then(|of| Some((of, row_of(&all[of].ty, "Column")?))).ok_or_else(|| {
@@ -115,7 +118,7 @@ impl StateField {
         })?;
         let column = &all[of].options;
         Ok(quote_spanned! {field.span()=>
-            ::ringfort::game::Grid::bind_on::<#row>(to, #of, #column, #cell, |row: &#row| row.#field)
+            ::ringfort::game::Grid::bind_on::<#row>(#to, #of, #column, #cell, |row: &#row| row.#field)
         })
     }
 

@@ -228,3 +228,63 @@ fn a_snapshot_says_how_the_inputs_came() {
     let late = header(&view, &mut live, began_us + 120_000_000);
     assert_eq!((late.waited, late.early, late.repeated), (Lapse::UNKNOWN, Lapse::ZERO, 4), "too long to be told, and not early");
 }
+
+#[derive(ringfort_derive::Component, Clone, Copy)]
+struct Badge {
+    n: u32,
+}
+
+#[derive(ringfort_derive::State)]
+struct Club {
+    ents: crate::game::Entities,
+    #[sync(all, once)]
+    badge: crate::game::Column<Badge>,
+    #[sync(all)]
+    plain: crate::game::Column<Badge>,
+}
+
+#[derive(ringfort_derive::Input, Clone, Copy, Default)]
+struct Nothing {
+    press: ringfort_protocol::Press,
+}
+
+impl crate::game::Game for Club {
+    const HZ: u32 = 20;
+    type Input = Nothing;
+    type Command = ();
+    type Event = ();
+    type Timer = ();
+
+    fn open(&mut self, _t: &crate::game::Tick<Self>) {
+        let e = self.ents.spawn();
+        self.badge.insert(e, Badge { n: 1 });
+        self.plain.insert(e, Badge { n: 1 });
+    }
+
+    fn join(&mut self, _t: &crate::game::Tick<Self>, _who: ringfort_protocol::SessionId, _hello: &crate::game::Hello<'_>) {}
+
+    fn leave(&mut self, _t: &crate::game::Tick<Self>, _who: ringfort_protocol::SessionId, _why: crate::game::Why) {}
+
+    fn step(&mut self, t: &crate::game::Tick<Self>) {
+        for (_, mut badge, mut plain) in crate::game::Join::join((&mut self.badge, &mut self.plain)) {
+            (badge.n, plain.n) = (t.now().0, t.now().0);
+        }
+    }
+}
+
+/// What is sent once is what it is when a client comes to see the entity; to those who see it already a change is none.
+#[test]
+fn what_is_sent_once_is_as_it_is_when_it_is_sent() {
+    let mut bench = Bench::<Club>::new(4, 64);
+    let mut zone = bench.start();
+    let mut view = ZoneView::new(ZONE, bench.mirror().1, 20);
+    view.refresh(&bench.world).unwrap();
+    let first = view.head().unwrap().tick;
+    for _ in 0..50 {
+        bench.step(&mut zone);
+        view.refresh(&bench.world).unwrap();
+        let tick = view.head().unwrap().tick;
+        assert_eq!((view.row(0, 0).words[0], view.row(0, 1).words[0]), (u64::from(tick), u64::from(tick)));
+        assert_eq!(view.changed(0), [first, tick]);
+    }
+}

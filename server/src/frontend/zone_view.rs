@@ -379,8 +379,15 @@ impl ZoneView {
                 (entity.x, entity.y) = new.and_then(|row| read_position(row, at)).unwrap_or((f32::NAN, f32::NAN));
             }
             let was = self.entities[index].present >> wire & 1 == 1;
-            if !free && was && new.is_some() && !self.paces[wire].passes(index as u32, since, tick) {
-                self.hold_back(index, wire);
+            if let (false, true, Some(row)) = (free, was, new)
+                && !self.paces[wire].passes(index as u32, since, tick)
+            {
+                if self.paces[wire].is_once() {
+                    // Who comes to see the entity from now on is sent what it is now; to the others it is no change.
+                    self.encode(mirror, index, wire, row);
+                } else {
+                    self.hold_back(index, wire);
+                }
                 continue;
             }
             let differs = match new {
@@ -432,9 +439,17 @@ impl ZoneView {
         let pace = &mut self.globals_paces[wire];
         if !pace.is_free() && self.globals_changed[wire] != 0 && !pace.passes(0, since, tick) {
             pace.clear();
-            return pace.hold(0);
+            // A global is seen from the first snapshot on: one that is sent once is sent as it is when a client comes.
+            return if pace.is_once() { self.encode_global(wire, row_in(after, table, 0)) } else { pace.hold(0) };
         }
         self.send_global(wire, row_in(after, table, 0), tick);
+    }
+
+    fn encode_global(&mut self, wire: usize, row: Option<&[u8]>) {
+        let Some(row) = row else { return };
+        let schema = &self.description.schema.globals[usize::from(self.description.wire.globals[wire].schema_index)];
+        let words = self.scratch.encode(schema, row);
+        self.globals_rows[wire].copy_from_slice(words);
     }
 
     fn send_global(&mut self, wire: usize, row: Option<&[u8]>, tick: u32) {

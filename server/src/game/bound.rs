@@ -85,8 +85,8 @@ impl<G: Game> Bound<G> {
     }
 
     /// What a tick looks back with.
-    pub(crate) fn pasts(&self, is: &Rc<Description>) -> Pasts<G> {
-        Pasts::new(Rc::clone(&self.pages), Rc::clone(is), Rc::clone(&self.shared.grids))
+    pub(crate) fn pasts(&self, is: &Rc<Description>, adopted: u32) -> Pasts<G> {
+        Pasts::new(Rc::clone(&self.pages), Rc::clone(is), Rc::clone(&self.shared.grids), adopted)
     }
 
     /// A tick begins: indices show the last commit.

@@ -5,7 +5,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
-use ringfort_protocol::layout::WireLayout;
+use ringfort_protocol::layout::{WireColumn, WireLayout};
 use ringfort_protocol::limits::MAX_PREDICTED;
 use ringfort_protocol::schema::{Schema, SchemaError, Sync, VariantSchema};
 use ringfort_protocol::{Input, Message};
@@ -22,7 +22,7 @@ use super::Game;
 use super::check::RowCheck;
 use super::outbox::OutboxAt;
 use super::state::{Declare, Declared, Place};
-use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, TIMERS_PER_ENTITY};
+use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, SNAPSHOT_ROOM_BYTES, TIMERS_PER_ENTITY};
 
 const _: () = assert!(MAX_PREDICTED == MAX_PREDICTED_EVENTS, "a session's row has a word for each predicted event");
 
@@ -183,6 +183,31 @@ pub enum DescriptionError {
         /// Bytes of it.
         bytes: usize,
     },
+    /// A field carries other timers than those that the game gets.
+    #[error("field `{field}` carries another type than the game's `type Timer`: they have to be the same")]
+    Timers {
+        /// The field.
+        field: &'static str,
+    },
+    /// What a client is sent at once does not fit a snapshot.
+    #[error(
+        "the {what} that clients are sent take up to {bytes} bytes together, at most {SNAPSHOT_ROOM_BYTES} fit a snapshot: give fields #[q], \
+         lower a #[max], or send less"
+    )]
+    TooWide {
+        /// All columns of an entity, or all globals.
+        what: &'static str,
+        /// Bytes of them.
+        bytes: u32,
+    },
+    /// A command could carry a number that is none.
+    #[error(
+        "the game's command {command} has a float that could be NaN: give it #[q(range = a..=b, step = s)] or #[q(angle, bits = n)]"
+    )]
+    Nan {
+        /// Which.
+        command: String,
+    },
     /// There is nothing to measure distances from.
     #[error("column {column} is #[sync(near)], but no synced column has a Vec2 field called `pos` to measure from: add one")]
     NoPosition {
@@ -225,6 +250,15 @@ impl Description {
         declare.tables.check()?;
         let schema = schema::<G>(&declare);
         let wire = WireLayout::new(&schema)?;
+        if let Some((field, _)) = declare.timers.iter().find(|(_, carried)| *carried != TypeId::of::<G::Timer>()) {
+            return Err(DescriptionError::Timers { field });
+        }
+        check_width("columns of an entity", &wire.columns)?;
+        check_width("globals", &wire.globals)?;
+        let could_be_nan = |variant: &&VariantSchema| variant.fields.iter().any(|f| f.kind.may_be_nan(f.coding));
+        if let Some(variant) = schema.commands.iter().find(could_be_nan) {
+            return Err(DescriptionError::Nan { command: variant.name.clone() });
+        }
         let measurable = schema.position.is_some_and(|p| wire.wire_column(p.column).is_some());
         if let Some(column) = schema.columns.iter().find(|c| !measurable && matches!(c.sync, Sync::Near(_))) {
             return Err(DescriptionError::NoPosition { column: column.name.clone() });
@@ -269,6 +303,13 @@ impl Description {
             Box::leak(Box::new(schema::<G>(&declare)))
         })
     }
+}
+
+/// All of them must fit one snapshot: an entity that a client begins to see is sent whole.
+fn check_width(what: &'static str, rows: &[WireColumn]) -> Result<(), DescriptionError> {
+    // A bit for each in the mask, and one in front of it.
+    let bytes = rows.iter().map(|row| row.bits + 2).sum::<u32>().div_ceil(8);
+    if bytes as usize > SNAPSHOT_ROOM_BYTES { Err(DescriptionError::TooWide { what, bytes }) } else { Ok(()) }
 }
 
 fn schema<G: Game>(declare: &Declare) -> Schema {

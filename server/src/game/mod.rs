@@ -20,6 +20,8 @@ mod rewind;
 mod rng;
 mod seats;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tick;
 mod timers;
 mod whereabouts;

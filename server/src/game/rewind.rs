@@ -5,6 +5,7 @@
 //! the older tick's row is drawn until the newer one is reached. A column without `#[interp]` is not blended.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringfort_protocol::{Entity, TickNo};
@@ -114,14 +115,18 @@ pub(crate) struct Pasts<G> {
     /// By tick modulo the window.
     open: [OnceCell<Box<PastWorld<G>>>; WINDOW as usize],
     spare: RefCell<Vec<Box<PastWorld<G>>>>,
+    /// The commit that this process began from: rows of those before it were written by another.
+    adopted: u32,
+    /// Ticks before that whose rows were looked at, and whether they are what they should be.
+    looked_at: RefCell<BTreeMap<u32, bool>>,
     /// What there is before the first commit.
     nothing: OnceCell<Box<PastWorld<G>>>,
 }
 
 impl<G: Game> Pasts<G> {
-    pub(crate) fn new(pages: Rc<Pages>, is: Rc<Description>, grids: Rc<Grids>) -> Self {
-        let open = std::array::from_fn(|_| OnceCell::new());
-        Self { pages, is, grids, open, spare: RefCell::default(), nothing: OnceCell::new() }
+    pub(crate) fn new(pages: Rc<Pages>, is: Rc<Description>, grids: Rc<Grids>, adopted: u32) -> Self {
+        let (open, looked_at) = (std::array::from_fn(|_| OnceCell::new()), RefCell::default());
+        Self { pages, is, grids, open, spare: RefCell::default(), adopted, looked_at, nothing: OnceCell::new() }
     }
 
     /// The world of an earlier tick, if it can still be looked back to.
@@ -139,7 +144,26 @@ impl<G: Game> Pasts<G> {
         &self.nothing.get_or_init(|| self.bind()).game
     }
 
+    /// Whether the rows of a tick are values of the game's types. Those that this process committed are, and so are those that it took
+    /// over; what another committed before is looked at once, when it is first asked for.
+    fn is_sound(&self, tick: u32) -> bool {
+        if tick >= self.adopted {
+            return true;
+        }
+        if let Some(sound) = self.looked_at.borrow().get(&tick) {
+            return *sound;
+        }
+        // Only the ticks of a window are noted, however far back a game asks.
+        let Some(pages) = self.pages.at(tick) else { return false };
+        let sound = self.is.checks.iter().all(|check| check.run(&pages).is_ok());
+        self.looked_at.borrow_mut().insert(tick, sound);
+        sound
+    }
+
     fn look_back(&self, tick: u32) -> Option<Box<PastWorld<G>>> {
+        if !self.is_sound(tick) {
+            return None;
+        }
         let spare = self.spare.borrow_mut().pop();
         let past = spare.unwrap_or_else(|| self.bind());
         // SAFETY: a world that is not in `open` is lent to nobody: `close` took it out by `&mut`.

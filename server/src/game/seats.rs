@@ -31,6 +31,7 @@ unsafe impl<T: Plain> Plain for SeatRow<T> {
 /// What the game keeps for each session. It never leaves the server.
 pub struct Seats<T: Component> {
     table: Table<SeatRow<T>>,
+    position: usize,
 }
 
 impl<T: Component> StateField for Seats<T> {
@@ -41,22 +42,24 @@ impl<T: Component> StateField for Seats<T> {
     }
 
     fn bind(to: &mut Binder, _options: FieldOptions) -> Self {
-        let (at, _) = to.next_rows();
+        let (at, position) = to.next_rows();
         // SAFETY: as in `Column::bind`.
-        Self { table: unsafe { Table::bind(&to.shared.sheet, at) } }
+        Self { table: unsafe { Table::bind(&to.shared.sheet, at) }, position }
     }
 
-    fn hook(&mut self, _position: usize, hook: Hook) {
+    fn hook(&mut self, position: usize, hook: Hook) {
         if hook == Hook::BeforeCommit {
+            assert_eq!(self.position, position, "two seats of the state were swapped: their values would change names");
             self.table.for_touched(|row| clear_padding(&mut row.value));
         }
     }
 }
 
 impl<T: Component> Seats<T> {
-    /// Gives a session its seat, or replaces it.
-    pub fn insert(&mut self, who: SessionId, value: T) {
-        self.table.insert(who.slot(), SeatRow { session: who.0, value });
+    /// Gives a session its seat, or replaces it. Returns `false`, and does nothing, when the session's place is a later session's now.
+    pub fn insert(&mut self, who: SessionId, value: T) -> bool {
+        let taken = self.table.get(who.slot()).is_some_and(|row| row.session > who.0);
+        !taken && self.table.insert(who.slot(), SeatRow { session: who.0, value })
     }
 
     /// Takes a session's seat away.

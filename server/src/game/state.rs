@@ -1,5 +1,6 @@
 //! The state struct: its fields declare themselves to the schema and bind themselves to a zone's memory, in order.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -146,6 +147,8 @@ pub struct Declare {
     pub(super) keep_ms: u32,
     /// What is looked at before another process's match is taken over.
     pub(super) checks: Vec<RowCheck>,
+    /// Fields that are timers, and what they carry.
+    pub(super) timers: Vec<(&'static str, TypeId)>,
 }
 
 /// The memory of one field.
@@ -158,8 +161,8 @@ pub(super) struct Place {
 
 impl Declare {
     pub(super) fn new(limits: ZoneLimits, tables: Tables) -> Self {
-        let (columns, globals, places, unlisted, checks) = Default::default();
-        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0, checks }
+        let (columns, globals, places, unlisted, checks, timers) = Default::default();
+        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0, checks, timers }
     }
 
     pub(super) fn column<T: Component>(&mut self, options: FieldOptions) {

@@ -46,7 +46,7 @@ pub enum To {
     One(SessionId),
     /// Sessions whose own entity is within this distance of a point.
     Near(Vec2, f32),
-    /// Sessions that see an entity.
+    /// Sessions that see an entity after this tick: one that is despawned in it is seen by nobody, so tell of its end by [`To::Near`].
     Seeing(Entity),
 }
 
@@ -143,7 +143,7 @@ impl<G: Game> Tick<G> {
         self.option(name).and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 
-    /// The players' inputs, in the order of their sessions.
+    /// The players' inputs, in the order of their sessions, for timers and `step`; before those, as in `command`, there are none.
     pub fn players(&self) -> impl Iterator<Item = Player<'_, G>> {
         self.players.iter().map(|p| Player { session: p.session, input: &p.input, arrival: p.arrival, view: p.view })
     }

@@ -1,6 +1,7 @@
 //! Timers: values that come back at a tick. Part of the committed world, so they survive a restart; absolute ticks, so they do
 //! not drift.
 
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -69,6 +70,7 @@ pub struct Timers<T: TimerPayload> {
     shared: Rc<ZoneShared>,
     /// Where payloads are encoded, kept so that setting a timer does not allocate.
     bits: BitWriter,
+    position: usize,
     payload: PhantomData<T>,
 }
 
@@ -76,18 +78,20 @@ impl<T: TimerPayload> StateField for Timers<T> {
     fn declare(to: &mut Declare, options: FieldOptions) {
         assert!(T::max_bytes() <= MAX_TIMER_BYTES, "a timer takes {} bytes, at most {MAX_TIMER_BYTES} fit", T::max_bytes());
         let rows = to.limits.max_timers();
+        to.timers.push((options.name, TypeId::of::<T>()));
         to.unlisted(options, rows, size_of::<TimerRow>(), "timers".to_owned());
     }
 
     fn bind(to: &mut Binder, _options: FieldOptions) -> Self {
-        let (at, _) = to.next_rows();
+        let (at, position) = to.next_rows();
         // SAFETY: as in `Column::bind`.
         let table = unsafe { Table::bind(&to.shared.sheet, at) };
         let bits = BitWriter::new(Vec::with_capacity(MAX_TIMER_BYTES));
-        Self { table, shared: Rc::clone(&to.shared), bits, payload: PhantomData }
+        Self { table, shared: Rc::clone(&to.shared), bits, position, payload: PhantomData }
     }
 
-    fn hook(&mut self, _position: usize, hook: Hook) {
+    fn hook(&mut self, position: usize, hook: Hook) {
+        assert_eq!(self.position, position, "two timers of the state were swapped");
         let Hook::CollectTimers(now) = hook else { return };
         if self.is_empty() {
             return;

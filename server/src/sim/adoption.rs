@@ -48,7 +48,12 @@ impl Game for Moody {
     }
     fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
     fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
-    fn step(&mut self, _t: &Tick<Self>) {}
+    fn step(&mut self, t: &Tick<Self>) {
+        for back in 1..6u32 {
+            let then = t.now().0.checked_sub(back).map(TickNo).and_then(|then| t.at(then));
+            LOOKED_BACK.with_borrow_mut(|ticks| ticks.push(then.map(|then| then.mood.iter().map(|(_, m)| *m as u8).collect())));
+        }
+    }
 }
 
 /// A byte of a row, whatever it means.
@@ -92,4 +97,24 @@ fn a_match_with_a_byte_that_means_nothing_is_not_taken_over() {
     commit_byte(&mut bench, |is| is.globals[0], 0, 255);
     let error = taken_over(&mut bench).err().expect("a global of nothing").to_string();
     assert!(error.starts_with("`weather` has bytes at row 0 that are no Mood"), "{error}");
+}
+
+thread_local! {
+    /// What each look back of the game found: the moods as numbers, or that there is no such tick.
+    static LOOKED_BACK: std::cell::RefCell<Vec<Option<Vec<u8>>>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The tick that a match is taken over from is sound, and one before it is not.
+#[test]
+fn an_earlier_tick_with_a_byte_that_means_nothing_is_not_looked_back_to() {
+    let mut bench = Bench::<Moody>::new(4, 64);
+    drop(bench.start());
+    commit_byte(&mut bench, |is| is.columns[0], 1, 9);
+    commit_byte(&mut bench, |is| is.columns[0], 1, 1);
+    let mut zone = taken_over(&mut bench).expect("the newest is sound");
+    LOOKED_BACK.take();
+    bench.step(&mut zone);
+    let found = LOOKED_BACK.take();
+    assert!(found.iter().flatten().flatten().all(|mood| *mood < 2), "{found:?}");
+    assert!(found[0].is_some() && found[1].is_none() && found[2].is_some(), "{found:?}");
 }

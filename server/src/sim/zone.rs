@@ -193,7 +193,7 @@ impl<G: Game> Zone<G> {
         let outbox = Rc::clone(&bound.outbox);
         let options = serde_json::from_str(&unpadded(&entry.options)).unwrap_or_default();
         let net_cursor = head.map_or_else(|| inbox.opening(inbox_memory), |h| h.net_cursor);
-        let pasts = bound.pasts(&description);
+        let pasts = bound.pasts(&description, head.map_or(0, |h| h.tick));
         let mut zone = Self {
             slot,
             entry,
@@ -234,6 +234,8 @@ impl<G: Game> Zone<G> {
 
     fn begin_tick(&mut self, tick: u32) {
         self.tick.now.0 = tick;
+        // What runs before `step` sees no players, whether this process stepped the tick before or not.
+        self.tick.players.clear();
         self.tick.pasts.close();
         self.bound.begin(tick - 1);
     }
