@@ -5,6 +5,7 @@
 // The derives name everything by paths of the crate that a game depends on.
 extern crate self as ringfort;
 pub use ringfort_protocol as protocol;
+pub use ringfort_shm_state as shm_state;
 
 mod mock;
 
