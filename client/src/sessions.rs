@@ -24,7 +24,7 @@ use crate::session::{Session, Snapshot};
 pub struct SessionKey(u32);
 
 impl SessionKey {
-    /// Its place, from 0 on in the order of [`Hub::connect`].
+    /// Its place, from 0 on in the order of [`Hub::connect`](crate::Hub::connect).
     pub fn index(self) -> usize {
         self.0 as usize
     }
