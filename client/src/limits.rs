@@ -23,8 +23,12 @@ pub const SESSIONS_MAX: usize = 20_000;
 /// Events that wait for the program. Cues beyond it are dropped and counted; a reliable event beyond it ends the session.
 pub const EVENTS_MAX: usize = 1_024;
 
-/// Statuses that wait for the program; a session has a handful in all, unless its joins are refused again and again.
+/// Statuses that wait for the program; a session has a handful in all, unless its joins are refused again and again. Beyond it the
+/// oldest goes.
 pub const STATUSES_MAX: usize = 64;
+
+/// Bytes of a match's name or code; a longer one is refused before it is sent.
+pub const TARGET_BYTES_MAX: usize = 256;
 
 /// Commands that wait for the server; one more is refused.
 pub const COMMANDS_MAX: usize = 64;

@@ -92,12 +92,22 @@ enum Phase {
     Ended,
 }
 
+/// A place that the program wants.
+struct Request {
+    target: JoinTarget,
+    nonce: [u8; 16],
+    watches: bool,
+}
+
 /// The state of one client.
 pub struct Session<W: Wire> {
     phase: Phase,
     credential: Credential,
-    join: Option<(JoinTarget, [u8; 16])>,
-    /// The join is one to watch only, or the match that we are in is only watched.
+    /// The place to ask for as soon as we may ask.
+    wanted: Option<Request>,
+    /// The place that was asked for, until the server has answered.
+    asked: Option<Request>,
+    /// The match that we are in is only watched: the server says so.
     watches: bool,
     id: SessionId,
     tick_hz: u32,
@@ -133,7 +143,8 @@ impl<W: Wire> Session<W> {
         Session {
             phase: Phase::Connecting,
             credential,
-            join: None,
+            wanted: None,
+            asked: None,
             watches: false,
             id: SessionId::NOBODY,
             tick_hz: 0,
@@ -159,8 +170,8 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    /// Asks for a place, now or as soon as the server has welcomed us. `nonce` is random: with the same one, the server finds
-    /// the same session.
+    /// Asks for a place, now or as soon as the server has welcomed us; in a match, when it is over, and while another join is under
+    /// way, after that. Of several that wait the last counts. `nonce` is random: with the same one, the server finds the same session.
     pub fn join(&mut self, target: JoinTarget, nonce: [u8; 16]) {
         self.ask(target, nonce, false);
     }
@@ -176,9 +187,15 @@ impl<W: Wire> Session<W> {
     }
 
     fn ask(&mut self, target: JoinTarget, nonce: [u8; 16], watches: bool) {
-        (self.join, self.watches) = (Some((target, nonce)), watches);
+        if let JoinTarget::Named(text) | JoinTarget::Code(text) = &target
+            && text.len() > limits::TARGET_BYTES_MAX
+        {
+            let reason = format!("a match's name or code has at most {} bytes", limits::TARGET_BYTES_MAX);
+            return self.tell(Status::Refused { code: Code::NoSuchMatch, reason });
+        }
+        self.wanted = Some(Request { target, nonce, watches });
         if self.phase == Phase::Idle {
-            self.send_join();
+            self.send_wanted();
         }
     }
 

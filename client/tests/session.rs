@@ -153,6 +153,58 @@ fn after_a_match_another_can_be_joined() {
 }
 
 #[test]
+fn a_place_that_is_asked_for_in_a_match_changes_nothing_there_and_is_asked_for_after_it() {
+    let mut pair = Pair::live();
+    pair.hub.spectate(pair.key, JoinTarget::Any);
+    assert!(!pair.hub.session(pair.key).is_spectator());
+    assert_eq!(pair.hub.send(Instant::now(), pair.key, Step { by: 2 }), Some(1));
+    pair.hub.session_mut(pair.key).command(&Ask::Tell).expect("who plays may command");
+    pair.until(|pair| (pair.server.state.inputs_seen, pair.server.state.commands_seen) == (1, 1));
+    assert!(!pair.server.state.watched);
+    pair.server.say(&ServerMsg::Left { reason: EndReason::MatchOver });
+    pair.until(|pair| pair.hub.session(pair.key).is_spectator());
+    assert!(pair.server.state.watched);
+    pair.hub.join(pair.key, JoinTarget::Any);
+    assert!(pair.hub.session(pair.key).is_spectator());
+    assert_eq!(pair.hub.send(Instant::now(), pair.key, Step { by: 2 }), None);
+}
+
+#[test]
+fn a_place_that_is_asked_for_beside_a_join_waits_for_its_answer() {
+    let mut server = Mock::start();
+    server.state.refuse = Some(Code::MatchFull);
+    let mut pair = Pair::new(server);
+    pair.until(|pair| pair.hub.session(pair.key).is_welcomed());
+    pair.hub.spectate(pair.key, JoinTarget::Any);
+    let mut seen = Vec::new();
+    pair.until(|pair| {
+        seen.extend(pair.statuses());
+        seen.iter().filter(|status| matches!(status, Status::Refused { .. })).count() == 2
+    });
+}
+
+#[test]
+fn a_code_that_is_too_long_is_refused_before_it_is_sent() {
+    let mut pair = Pair::live();
+    pair.statuses();
+    pair.hub.join(pair.key, JoinTarget::Code("x".repeat(5_000)));
+    assert!(matches!(pair.statuses()[..], [Status::Refused { code: Code::NoSuchMatch, .. }]));
+    assert!(pair.hub.session(pair.key).is_live());
+}
+
+#[test]
+fn a_match_beyond_the_limits_is_the_end() {
+    for size in [(0, 1), (241, 1), (u32::MAX, 1), (50, u32::MAX)] {
+        let mut server = Mock::start();
+        server.state.size = Some(size);
+        let mut pair = Pair::new(server);
+        pair.until(|pair| pair.hub.session(pair.key).is_ended());
+        let ended = pair.hub.session(pair.key).ended();
+        assert!(matches!(ended, Some(Ended::Closed { code: Code::BadMessage, .. })), "{size:?}: {ended:?}");
+    }
+}
+
+#[test]
 fn another_game_is_named_by_its_first_difference() {
     let mut server = Mock::start();
     let mut other = Counting::schema().clone();

@@ -49,6 +49,10 @@ pub const MIN_CLIENT_DATAGRAM: usize = 40;
 pub const MAX_SNAPSHOT_BYTES: usize = 1150;
 /// Entities that a zone may have.
 pub const MAX_ENTITIES: u32 = 1 << 20;
+/// Largest tick rate of a match.
+pub const MAX_TICK_HZ: u32 = 240;
+/// Most players of a match.
+pub const MAX_CAPACITY: u32 = 10_000;
 
 /// Snapshots whose content a front-end remembers per client until they are acknowledged.
 pub const SENT_WINDOW: usize = 64;

@@ -20,7 +20,7 @@ pub const FRONTENDS_MAX: u32 = SOCKET_SLOTS as u32;
 /// Most sim processes of an instance.
 pub const SIMS_MAX: u32 = 16;
 /// Fastest tick rate that can be configured.
-pub const TICK_HZ_MAX: u32 = 240;
+pub const TICK_HZ_MAX: u32 = ringfort_protocol::limits::MAX_TICK_HZ;
 /// Bytes that the synced columns of an entity, or the globals, may take together: a snapshot's, less header, verdicts, index and generation.
 pub const SNAPSHOT_ROOM_BYTES: usize = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES - 64;
 /// Longest time that a player's view may lie back: the window of roots is shorter at most tick rates.
@@ -144,7 +144,7 @@ pub const UDP_DATAGRAM_BYTES_MAX: usize = 2048;
 pub const LOG_FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Most players of one match.
-pub const CAPACITY_MAX: u32 = 10_000;
+pub const CAPACITY_MAX: u32 = ringfort_protocol::limits::MAX_CAPACITY;
 /// Most spectators of one match; with the players they share the rows of a session table.
 pub const SPECTATORS_MAX: u32 = 1_000;
 /// Longest time in minutes that a match may be configured to stay empty: a week.
@@ -239,12 +239,14 @@ pub const ARRIVALS_IN_TIME: f64 = 0.97;
 pub const CLOCK_SHIFT: Duration = Duration::from_millis(500);
 /// So many of them in a row, and the clock begins anew.
 pub const CLOCK_SHIFT_SNAPSHOTS: u32 = 8;
-/// Longest automatic interpolation delay.
+/// Longest automatic interpolation delay, unless two changes of a blended column are further apart.
 pub const INTERPOLATION_MAX: Duration = Duration::from_millis(500);
 /// How much faster or slower than time the drawn moment may move, while it comes to its delay.
 pub const DRAWN_SLEW_MAX: f64 = 0.05;
-/// Snapshots that a client keeps to draw between, half a second at 128 ticks a second; beyond it the oldest goes.
-pub const VERSIONS_MAX: usize = 64;
+/// Snapshots that a client keeps to draw between at least.
+pub const VERSIONS_MIN: usize = 64;
+/// Most of them, two seconds at 240 ticks a second: as many as the drawn delay asks for; beyond it the oldest goes.
+pub const VERSIONS_MAX: usize = 512;
 /// Input slots that a client which fell behind may still use; older ones are dropped and counted.
 pub const SLOTS_DUE_MAX: u32 = 4;
 /// How much longer or shorter than a tick the time between two inputs may be, while it comes to its margin: within what
@@ -262,7 +264,7 @@ pub const PREDICTED_COLUMNS_MAX: usize = 8;
 pub const FORECASTS_MAX: usize = 64;
 /// Events that a client's program has not taken yet. Beyond it the oldest goes and is counted.
 pub const CLIENT_EVENTS_MAX: usize = 2048;
-/// Statuses that a client's program has not taken yet; more are left out.
+/// Statuses that a client's program has not taken yet. Beyond it the oldest goes.
 pub const CLIENT_STATUSES_MAX: usize = 64;
 /// How long a client in a match hears no snapshot until it says that it is stalled, and how often it says so again.
 pub const STALLED_AFTER: Duration = Duration::from_millis(500);

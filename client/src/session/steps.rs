@@ -8,7 +8,7 @@ use ringfort_protocol::client_world::{Applied, ClientWorld};
 use ringfort_protocol::codec;
 use ringfort_protocol::component::{Message, Wire};
 use ringfort_protocol::control::{ClientMsg, Code, EndReason, ServerMsg};
-use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::limits::{MAX_CAPACITY, MAX_ENTITIES, MAX_TICK_HZ, PROTOCOL_VERSION};
 use ringfort_protocol::schema::Schema;
 use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, View};
 
@@ -16,7 +16,9 @@ use crate::error::Ended;
 use crate::inputs::Inputs;
 use crate::limits;
 
-use super::{Event, Phase, Session, Snapshot, Status};
+use super::{Event, Phase, Request, Session, Snapshot, Status};
+
+const BEYOND_THE_LIMITS: &str = "a match beyond the limits";
 
 impl<W: Wire> Session<W> {
     /// The connection stands: we speak first.
@@ -37,8 +39,13 @@ impl<W: Wire> Session<W> {
     fn handle_message(&mut self, now: Instant, message: ServerMsg) {
         match message {
             ServerMsg::Welcome { version, schema, .. } if self.phase == Phase::Greeting => self.welcome(version, &schema),
-            ServerMsg::Joined { session, stay, name, tick_hz, max_entities, capacity, .. } if self.phase == Phase::Joining => {
-                self.capacity = capacity;
+            ServerMsg::Joined { session, stay, name, tick_hz, max_entities, capacity, spectator, .. }
+                if self.phase == Phase::Joining =>
+            {
+                if capacity > MAX_CAPACITY {
+                    return self.close(Code::BadMessage, BEYOND_THE_LIMITS);
+                }
+                (self.capacity, self.watches) = (capacity, spectator);
                 self.joined(session, stay, name, tick_hz, max_entities);
             }
             // Acknowledgements and events of a session that has just ended may still be on their way.
@@ -153,23 +160,30 @@ impl<W: Wire> Session<W> {
             return self.end(Ended::SchemaMismatch { first });
         }
         self.phase = Phase::Idle;
-        if self.join.is_some() {
-            self.send_join();
+        self.send_wanted();
+    }
+
+    /// Asks for the place that the program wants, if there is one.
+    pub(super) fn send_wanted(&mut self) {
+        if let Some(request) = self.wanted.take() {
+            self.asked = Some(request);
+            self.phase = Phase::Joining;
+            self.send_asked();
         }
     }
 
-    pub(super) fn send_join(&mut self) {
-        let Some((target, nonce)) = self.join.clone() else { return };
-        self.phase = Phase::Joining;
-        self.write(&ClientMsg::Join { target, nonce, spectate: self.watches });
+    fn send_asked(&mut self) {
+        let Some(Request { target, nonce, watches }) = &self.asked else { return };
+        let message = ClientMsg::Join { target: target.clone(), nonce: *nonce, spectate: *watches };
+        self.write(&message);
     }
 
     fn joined(&mut self, session: SessionId, stay: u8, match_name: String, tick_hz: u32, max_entities: u32) {
-        if tick_hz == 0 || max_entities > ringfort_protocol::limits::MAX_ENTITIES {
-            return self.close(Code::BadMessage, "a match beyond the limits");
+        if !(1..=MAX_TICK_HZ).contains(&tick_hz) || max_entities > MAX_ENTITIES {
+            return self.close(Code::BadMessage, BEYOND_THE_LIMITS);
         }
         self.phase = Phase::Joined;
-        self.join = None;
+        self.asked = None;
         self.id = session;
         self.tick_hz = tick_hz;
         self.world = Some(ClientWorld::new(self.layout.clone(), max_entities));
@@ -224,7 +238,8 @@ impl<W: Wire> Session<W> {
             self.phase = Phase::Idle;
             self.id = SessionId::NOBODY;
             (self.ack_at, self.retry_at) = (None, None);
-            return self.tell(Status::MatchOver);
+            self.tell(Status::MatchOver);
+            return self.send_wanted();
         }
         self.closing = Some((Code::Left, "the session has ended".to_owned()));
         self.end(Ended::Session(reason));
@@ -238,8 +253,9 @@ impl<W: Wire> Session<W> {
             (Code::SchemaMismatch, _) => self.end(Ended::SchemaMismatch { first: reason }),
             (_, Phase::Joining) => {
                 self.phase = Phase::Idle;
-                self.join = None;
+                self.asked = None;
                 self.tell(Status::Refused { code, reason });
+                self.send_wanted();
             }
             _ => self.close(code, &reason),
         }
@@ -248,7 +264,7 @@ impl<W: Wire> Session<W> {
     /// The server had no room for a message: what it has not answered is sent again, and it knows doubles by their numbers.
     fn retry(&mut self) {
         match self.phase {
-            Phase::Joining => self.send_join(),
+            Phase::Joining => self.send_asked(),
             Phase::Joined | Phase::Live => {
                 let commands = std::mem::take(&mut self.commands);
                 for (number, payload) in &commands {
@@ -275,10 +291,11 @@ impl<W: Wire> Session<W> {
         self.tell(Status::Ended(ended));
     }
 
-    fn tell(&mut self, status: Status) {
-        if self.statuses.len() < limits::STATUSES_MAX {
-            self.statuses.push_back(status);
+    pub(super) fn tell(&mut self, status: Status) {
+        if self.statuses.len() >= limits::STATUSES_MAX {
+            self.statuses.pop_front();
         }
+        self.statuses.push_back(status);
     }
 
     /// Every message of ours is within the frame's bound: names, commands and targets are checked where they come in.

@@ -131,6 +131,10 @@ pub(crate) struct State {
     pub(crate) tick: u32,
     pub(crate) acked_ticks: AckBits,
     pub(crate) joined: Option<ConnId>,
+    /// Tick rate and capacity that are said instead of 50 and 1.
+    pub(crate) size: Option<(u32, u32)>,
+    /// Whether the last join was one to watch.
+    pub(crate) watched: bool,
 }
 
 impl Mock {
@@ -207,7 +211,7 @@ impl State {
                 let schema = self.schema.clone().unwrap_or_else(|| Counting::schema().clone());
                 Some(ServerMsg::Welcome { version, resume_token: [0; 32], schema })
             }
-            ClientMsg::Join { .. } => {
+            ClientMsg::Join { spectate, .. } => {
                 if self.busy > 0 {
                     self.busy -= 1;
                     return Some(ServerMsg::Error { code: Code::Busy.into(), reason: "full inbox".to_owned() });
@@ -216,15 +220,17 @@ impl State {
                     return Some(ServerMsg::Error { code: code.into(), reason: "no".to_owned() });
                 }
                 self.joined = Some(conn.id());
+                self.watched = spectate;
+                let (tick_hz, capacity) = self.size.unwrap_or((50, 1));
                 Some(ServerMsg::Joined {
                     session: SessionId::new(1, 2),
                     stay: 1,
                     match_id: 1,
                     name: "arena".to_owned(),
-                    tick_hz: 50,
+                    tick_hz,
                     max_entities: MAX_ENTITIES,
-                    capacity: 1,
-                    spectator: false,
+                    capacity,
+                    spectator: spectate,
                     tick: TickNo(self.tick),
                 })
             }

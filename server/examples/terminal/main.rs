@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod arguments;
 mod player;
 mod screen;
 
@@ -17,73 +18,80 @@ use clap::Parser;
 use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use ringfort::client::{Client, Delay, Error, Fix, Join, Status, Sure, Trust};
+use ringfort::client::{Client, Delay, Fix, Status, Sure};
 use ringfort::skirmish::{Ask, Ev, Skirmish, drive};
 
 use arena::Scene;
+use arguments::Arguments;
 use player::Player;
 use screen::Screen;
 
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(33);
 
-/// Plays the bundled game in a terminal of 80 by 24 characters.
-#[derive(Parser)]
-struct Arguments {
-    /// The server.
-    #[arg(default_value = "quic://127.0.0.1:7777")]
-    url: String,
-    /// The player's name, for a server that believes any.
-    #[arg(long, default_value = "ada")]
-    name: String,
-    /// The token that says who the player is, for a server that demands one.
-    #[arg(long)]
-    token: Option<String>,
-    /// The match; any unless this is said.
-    #[arg(long, value_name = "NAME")]
-    r#match: Option<String>,
-    /// Plays by itself.
-    #[arg(long)]
-    bot: bool,
-    /// Ends after so many frames.
-    #[arg(long)]
-    frames: Option<u64>,
+/// Whatever ends it, in one sentence.
+type Failure = Box<dyn std::error::Error>;
+
+/// How it has ended.
+struct Outcome {
+    words: String,
+    /// The last frame.
+    shown: Screen,
+    /// The player wanted it so; else the server did.
+    wanted: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = stdout().is_terminal();
-    let ended = with_terminal(terminal, || play(&arguments, terminal));
-    match ended {
-        Ok(last) if terminal => println!("{}", last.0),
-        Ok(last) => print!("{}", last.1),
+    match with_terminal(terminal, || play(&arguments, terminal)) {
+        Ok(Outcome { words, shown, wanted: true }) => {
+            if terminal {
+                println!("{words}")
+            } else {
+                print!("{shown}")
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome { words, .. }) => {
+            eprintln!("{words}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-/// Gives the terminal back as it was, whatever happens.
-fn with_terminal<T>(terminal: bool, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    if terminal {
-        enable_raw_mode()?;
-        execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All))?;
+/// Gives the terminal back as it was, whatever happens: after a panic too, and before it is told.
+fn with_terminal<T>(terminal: bool, run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    if !terminal {
+        return run();
     }
-    let result = run();
-    if terminal {
-        execute!(stdout(), Show, LeaveAlternateScreen)?;
-        disable_raw_mode()?;
-    }
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // What cannot be given back is lost in any case.
+        let _ = give_back();
+        tell(panic);
+    }));
+    enable_raw_mode()?;
+    let result =
+        execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)).map_err(Failure::from).and_then(|()| run());
+    give_back()?;
     result
 }
 
-/// Plays until the player quits, the frames are drawn, or the session ends. Returns the last words and the last frame.
-fn play(arguments: &Arguments, terminal: bool) -> Result<(String, Screen), Error> {
+fn give_back() -> std::io::Result<()> {
+    execute!(stdout(), Show, LeaveAlternateScreen)?;
+    disable_raw_mode()
+}
+
+/// Plays until the player quits, the frames are drawn, or the session ends.
+fn play(arguments: &Arguments, terminal: bool) -> Result<Outcome, Failure> {
     let builder = Client::<Skirmish>::builder()
         .name(&arguments.name)
-        .trust(Trust::Any)
+        .trust(arguments.trust()?)
         .interpolate(Delay::Auto)
         .predict(|s| &s.body, drive)
         .on_correction(
@@ -98,17 +106,22 @@ fn play(arguments: &Arguments, terminal: bool) -> Result<(String, Screen), Error
         None => builder,
     };
     let mut client = builder.connect(&arguments.url)?;
-    let target = || arguments.r#match.as_deref().map_or(Join::Any, Join::Named);
-    client.join(target());
+    let ask = |client: &mut Client<Skirmish>| {
+        if arguments.watch { client.spectate(arguments.target()) } else { client.join(arguments.target()) }
+    };
+    ask(&mut client);
     let (mut scene, mut player, mut shown) = (Scene::new(), Player::new(arguments.bot), Screen::blank());
     let (mut frames, mut next_frame) = (0, Instant::now());
     loop {
         client.pump(Instant::now());
-        for status in client.status() {
+        let statuses: Vec<_> = client.status().collect();
+        for status in statuses {
             scene.step(&status);
             match status {
-                Status::MatchOver => client.join(target()),
-                Status::Refused { .. } | Status::Ended(_) => return Ok((scene.banner.clone(), shown)),
+                Status::MatchOver => ask(&mut client),
+                Status::Refused { .. } | Status::Ended(_) => {
+                    return Ok(Outcome { words: scene.banner.clone(), shown, wanted: false });
+                }
                 _ => {}
             }
         }
@@ -128,7 +141,7 @@ fn play(arguments: &Arguments, terminal: bool) -> Result<(String, Screen), Error
         }
         if player.quit || arguments.frames.is_some_and(|most| frames >= most) {
             client.leave()?;
-            return Ok(("you have left".to_owned(), shown));
+            return Ok(Outcome { words: "you have left".to_owned(), shown, wanted: true });
         }
         client.wait(Some(next_frame))?;
     }

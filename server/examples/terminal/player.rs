@@ -1,6 +1,6 @@
 //! Who plays: keys, or a bot that walks to the nearest and shoots.
 
-use crossterm::event::{Event, KeyCode, KeyEventKind, poll, read};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, poll, read};
 use std::time::Duration;
 
 use ringfort::client::View;
@@ -38,25 +38,31 @@ impl Player {
     pub fn keys(&mut self) -> std::io::Result<()> {
         while poll(Duration::ZERO)? {
             let Event::Key(key) = read()? else { continue };
-            if key.kind == KeyEventKind::Release {
-                continue;
-            }
-            match key.code {
-                KeyCode::Char('w') | KeyCode::Up => self.go(0.0, 1.0),
-                KeyCode::Char('s') | KeyCode::Down => self.go(0.0, -1.0),
-                KeyCode::Char('a') | KeyCode::Left => self.go(-1.0, 0.0),
-                KeyCode::Char('d') | KeyCode::Right => self.go(1.0, 0.0),
-                KeyCode::Char('x') => self.walk = Vec2::ZERO,
-                KeyCode::Char('j') => self.aim += TURN,
-                KeyCode::Char('l') => self.aim -= TURN,
-                KeyCode::Char(' ') => self.fire = true,
-                KeyCode::Char('b') => self.bot = !self.bot,
-                KeyCode::Char('k') => self.die = true,
-                KeyCode::Char('q') | KeyCode::Esc => self.quit = true,
-                _ => {}
-            }
+            self.key(key);
         }
         Ok(())
+    }
+
+    fn key(&mut self, key: KeyEvent) {
+        if key.kind == KeyEventKind::Release {
+            return;
+        }
+        match key.code {
+            // In raw mode the terminal makes no signal of it.
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => self.quit = true,
+            KeyCode::Char('w') | KeyCode::Up => self.go(0.0, 1.0),
+            KeyCode::Char('s') | KeyCode::Down => self.go(0.0, -1.0),
+            KeyCode::Char('a') | KeyCode::Left => self.go(-1.0, 0.0),
+            KeyCode::Char('d') | KeyCode::Right => self.go(1.0, 0.0),
+            KeyCode::Char('x') => self.walk = Vec2::ZERO,
+            KeyCode::Char('j') => self.aim += TURN,
+            KeyCode::Char('l') => self.aim -= TURN,
+            KeyCode::Char(' ') => self.fire = true,
+            KeyCode::Char('b') => self.bot = !self.bot,
+            KeyCode::Char('k') => self.die = true,
+            KeyCode::Char('q') | KeyCode::Esc => self.quit = true,
+            _ => {}
+        }
     }
 
     /// The next input; `sight` is what the bot has looked at.
@@ -93,4 +99,18 @@ pub fn look(view: View<'_, Skirmish>, own: Option<(Entity, Body)>) -> Option<Sig
     let others = view.each(|s| &s.body).filter(|(entity, _)| *entity != me);
     let nearest = others.map(|(_, body)| body.pos - pos).min_by(|a, b| a.length().total_cmp(&b.length()));
     Some(Sight { way: nearest.unwrap_or(Vec2::ZERO - pos), found: nearest.is_some() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_c_quits_and_c_does_not() {
+        let mut player = Player::new(false);
+        player.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE));
+        assert!(!player.quit);
+        player.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+        assert!(player.quit);
+    }
 }

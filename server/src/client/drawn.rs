@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
-use crate::limits::{CLOCK_SHIFT, DRAWN_SLEW_MAX, INTERPOLATION_MAX};
+use crate::limits::{CLOCK_SHIFT, DRAWN_SLEW_MAX, INTERPOLATION_MAX, VERSIONS_MAX, VERSIONS_MIN};
 
 /// How far behind the newest snapshot other entities are drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,7 +15,7 @@ pub enum Delay {
     /// good network, longer on a bad one.
     #[default]
     Auto,
-    /// Always this.
+    /// Always this, as far as the snapshots reach that are kept ([`VERSIONS_MAX`]).
     Fixed(Duration),
 }
 
@@ -25,12 +25,28 @@ impl Delay {
         let delay = match self {
             Delay::Auto => {
                 let interval = f64::from(interval) * arrivals.period();
-                (arrivals.jitter().as_secs_f64() + interval).min(INTERPOLATION_MAX.as_secs_f64())
+                (arrivals.jitter().as_secs_f64() + interval).min(longest(interval))
             }
             Delay::Fixed(delay) => delay.as_secs_f64(),
         };
         delay / arrivals.period()
     }
+
+    /// How many snapshots are to be kept to draw between, at so many ticks a second and so many ticks between two changes of a blended
+    /// column: the longest delay, and the change before the moment.
+    pub(crate) fn versions(self, hz: u32, interval: u32) -> usize {
+        let seconds = match self {
+            Delay::Auto => longest(f64::from(interval) / f64::from(hz.max(1))),
+            Delay::Fixed(delay) => delay.as_secs_f64(),
+        };
+        let ticks = (seconds * f64::from(hz)).ceil() + f64::from(interval) + 1.0;
+        (ticks as usize).clamp(VERSIONS_MIN, VERSIONS_MAX)
+    }
+}
+
+/// The longest automatic delay, in seconds; never shorter than the time between two changes.
+fn longest(interval: f64) -> f64 {
+    INTERPOLATION_MAX.as_secs_f64().max(interval)
 }
 
 /// The moment that is drawn.
@@ -166,6 +182,23 @@ mod tests {
         let late = moments[400..].iter().filter(|(at, _, newest)| *at >= f64::from(*newest)).count();
         assert!(late * 20 < moments.len() - 400, "{late} of {}", moments.len() - 400);
         assert!(moments.iter().all(|(at, arriving, _)| arriving - at < 5.0));
+    }
+
+    #[test]
+    fn the_delay_is_never_shorter_than_the_time_between_two_snapshots() {
+        let (start, mut arrivals) = (Instant::now(), Arrivals::new(1));
+        (0..20).for_each(|tick| arrivals.arrived(start + Duration::from_secs(1) * tick, tick));
+        assert_eq!(Delay::Auto.ticks(&arrivals, 1), 1.0);
+    }
+
+    #[test]
+    fn what_is_kept_reaches_back_to_the_drawn_moment() {
+        let second = Delay::Fixed(Duration::from_secs(1));
+        for (delay, hz, interval, ticks) in [(Delay::Auto, 240, 1, 121), (Delay::Auto, 240, 240, 480), (second, 128, 1, 129)] {
+            assert!(delay.versions(hz, interval) >= ticks, "{delay:?} at {hz}");
+        }
+        assert_eq!(Delay::Auto.versions(20, 1), VERSIONS_MIN);
+        assert_eq!(Delay::Fixed(Duration::MAX).versions(240, 1), VERSIONS_MAX);
     }
 
     #[test]

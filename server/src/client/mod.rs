@@ -22,6 +22,7 @@
 //!         })
 //!         .connect("quic://127.0.0.1:7777")?;
 //!     c.join(Join::Any);
+//!     let mut fired = false;
 //!     loop {
 //!         c.pump(Instant::now());
 //!         for status in c.status() {
@@ -39,8 +40,9 @@
 //!         let mine = c.view().owned(c.me()).and_then(|e| Some((e, c.view().get(e, |s| &s.body)?)));
 //!         for slot in c.due() {
 //!             // 0..n inputs are due; a slot is used by `send`
-//!             let cmd = Cmd { fire: Press::down(true), ..Cmd::default() };
-//!             if let Some((by, body)) = mine {
+//!             let cmd = Cmd { fire: Press::down(!fired), ..Cmd::default() };
+//!             fired = !fired;
+//!             if let (true, Some((by, body))) = (cmd.fire.pressed(), mine) {
 //!                 slot.predict(Ev::Shot { by, at: body.pos, aim: cmd.aim });
 //!             }
 //!             slot.send(cmd);
@@ -58,7 +60,7 @@
 //!             // our own is predicted, others are between two snapshots
 //!             println!("{entity} at {:?}, {:?}", body.pos, view.latest().score.get(entity));
 //!         }
-//!         if c.net().input_margin < 0.0 { /* inputs arrive late: show it, don't hide it */ }
+//!         if c.net().repeated > 0 { /* inputs came too late: show it, don't hide it */ }
 //!         c.wait(None)?;
 //!     }
 //! }
@@ -67,7 +69,7 @@
 //! **Time.** The newest snapshot is [`View::latest`]. Others are drawn a little behind it, so that there is nearly always a newer snapshot to
 //! blend towards, and the two snapshots and the blend go with every input: a game that decides hits sees what its player saw. Our own entity
 //! is drawn ahead of it, as it will be once the inputs on their way have been applied. Inputs leave so that they arrive shortly before their
-//! tick; [`Net::input_margin`] tells.
+//! tick; [`Net::input_margin`] tells, and [`Net::repeated`] counts the ticks that had none.
 //!
 //! **Without a socket.** [`Playing`] is everything but the socket, for simulations and for programs with a network of their own.
 
@@ -172,9 +174,10 @@ impl<G: Game> Client<G> {
         self.hub.flush(now);
     }
 
-    /// Sleeps until something arrives, an input is due, a timer runs out, or `until`.
+    /// Sleeps until something arrives, an input is due, a timer runs out, or `until`. An input slot that was due at the last pump and was
+    /// not taken wakes nobody.
     pub fn wait(&self, until: Option<Instant>) -> io::Result<()> {
-        let until = until.into_iter().chain(self.playing.next_slot()).min();
+        let until = until.into_iter().chain(self.playing.wake_at()).min();
         self.hub.wait(until).map(drop)
     }
 

@@ -78,6 +78,10 @@ pub struct Playing<G: Game> {
     statuses: VecDeque<Status>,
     events: VecDeque<Event<G::Event>>,
     events_dropped: u64,
+    /// Cues that the session dropped because we were not driven for too long.
+    cues_dropped: u64,
+    /// [`Status::Ended`] has been told, and nothing follows it.
+    ended: bool,
     broken: Option<String>,
 }
 
@@ -95,6 +99,8 @@ impl<G: Game> Playing<G> {
             statuses: VecDeque::new(),
             events: VecDeque::new(),
             events_dropped: 0,
+            cues_dropped: 0,
+            ended: false,
             broken: None,
         })
     }
@@ -105,8 +111,8 @@ impl<G: Game> Playing<G> {
         let (Some(stay), Some(world)) = (&mut self.stay, session.world()) else { return };
         let Some(header) = world.header() else { return };
         let (events, dropped) = (&mut self.events, &mut self.events_dropped);
-        let cancelled = |tick, what| push_event(events, dropped, Event { tick, what, sure: Sure::Cancelled });
-        if stay.snapshot(snapshot, world, &header, cancelled) {
+        let told = |tick, what, sure| push_event(events, dropped, Event { tick, what, sure });
+        if stay.snapshot(snapshot, world, &header, told) {
             self.tell(Status::Live);
         }
     }
@@ -116,13 +122,17 @@ impl<G: Game> Playing<G> {
         self.now = now;
         self.keep_stay(now, session);
         self.take_events(session);
+        if !session.is_joined() {
+            self.finish_stay();
+        }
         let statuses: Vec<_> = session.statuses().collect();
         for status in statuses {
             self.take_status(status);
         }
         // Who watches gives no inputs.
         let joined = session.is_joined();
-        self.plays = joined && !session.is_spectator();
+        self.plays = joined && !session.is_spectator() && !self.ended;
+        self.cues_dropped = session.cues_dropped();
         if let Some(silence) = self.stay.as_mut().and_then(|stay| stay.advance(now)).filter(|_| joined) {
             self.tell(Status::Stalled(silence));
         }
@@ -147,13 +157,18 @@ impl<G: Game> Playing<G> {
         self.stay.as_ref().filter(|_| self.plays)?.clock.next()
     }
 
+    /// When a program that looked at the slots of the last pump is to look again: a slot that was due then, and was not taken, wakes nobody.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.next_slot().filter(|next| *next > self.now)
+    }
+
     /// What the player sees, to be sent with an input.
     pub fn seen(&self) -> Seen {
         self.stay.as_ref().map_or(Seen::default(), Stay::seen)
     }
 
-    /// Whether an event can be predicted beside so many others of the same input.
-    pub fn can_predict(&self, what: &G::Event, beside: usize) -> bool {
+    /// Whether an event can be predicted beside these others of the same input.
+    pub fn can_predict(&self, what: &G::Event, beside: &[G::Event]) -> bool {
         self.stay.as_ref().is_some_and(|stay| stay.forecasts.accepts(what, beside))
     }
 
@@ -203,7 +218,7 @@ impl<G: Game> Playing<G> {
             unacknowledged: stay.map_or(0, |stay| stay.unacked.len() as u32),
             corrections: stay.map_or(0, |stay| stay.corrections),
             slots_dropped: stay.map_or(0, |stay| stay.clock.dropped()),
-            events_dropped: self.events_dropped,
+            events_dropped: self.events_dropped + self.cues_dropped,
         }
     }
 
@@ -214,16 +229,26 @@ impl<G: Game> Playing<G> {
             return;
         }
         match Stay::begin(now, session, &self.settings.rules, self.settings.delay, self.nothing.game()) {
-            Ok(stay) => self.stay = Some(stay),
+            Ok(stay) => {
+                self.finish_stay();
+                self.stay = Some(stay);
+            }
             Err(error) => self.broken = Some(error.to_string()),
         }
+    }
+
+    /// Settles what was predicted: no verdict on it will come any more.
+    fn finish_stay(&mut self) {
+        let Some(stay) = &mut self.stay else { return };
+        let (events, dropped) = (&mut self.events, &mut self.events_dropped);
+        stay.forecasts.finish(|tick, what, sure| push_event(events, dropped, Event { tick, what, sure }));
     }
 
     fn take_events(&mut self, session: &mut Session<Played<G>>) {
         for ringfort_client::Event { tick, what, .. } in session.events() {
             let Some(stay) = &mut self.stay else { return };
-            let own = what.predicted().is_some_and(|(_, entity)| stay.is_mine(entity));
-            if !own || stay.forecasts.is_news(tick, &what) {
+            let mine = what.predicted().is_some_and(|(_, entity)| stay.is_mine(entity));
+            if stay.forecasts.is_news(tick, &what, mine) {
                 push_event(&mut self.events, &mut self.events_dropped, Event { tick, what, sure: Sure::Confirmed });
             }
         }
@@ -242,9 +267,14 @@ impl<G: Game> Playing<G> {
     }
 
     fn tell(&mut self, status: Status) {
-        if self.statuses.len() < CLIENT_STATUSES_MAX {
-            self.statuses.push_back(status);
+        if self.ended {
+            return;
         }
+        self.ended = matches!(status, Status::Ended(_));
+        if self.statuses.len() >= CLIENT_STATUSES_MAX {
+            self.statuses.pop_front();
+        }
+        self.statuses.push_back(status);
     }
 }
 

@@ -42,10 +42,11 @@ impl<G: Game> Slot<'_, G> {
 
     /// Shows an event at once that the server is expected to send for this input. It comes as [`Sure::Predicted`](super::Sure) when the
     /// input is sent, and once more as [`Sure::Cancelled`](super::Sure) if the server decides otherwise. Returns `false`, and shows
-    /// nothing, when the variant is not `#[predicted]` or too many wait for the server's word.
+    /// nothing, when the variant is not `#[predicted]`, too many wait for the server's word, or one of this variant is predicted for
+    /// this input already: the server has one word for each input and variant.
     pub fn predict(&self, event: G::Event) -> bool {
         let mut predicted = self.predicted.borrow_mut();
-        let possible = self.client.borrow().playing().can_predict(&event, predicted.len());
+        let possible = self.client.borrow().playing().can_predict(&event, &predicted);
         if possible {
             predicted.push(event);
         }

@@ -43,7 +43,8 @@ pub struct Net {
     pub rtt: Option<Duration>,
     /// Share of our packets that were lost, 0.0 to 1.0.
     pub loss: f32,
-    /// How long before their ticks our inputs arrive at the server, in ticks, smoothed. 0.25 to 1 is healthy; what is below 0 came too late.
+    /// How long before their ticks our inputs arrive at the server, in ticks, smoothed. 0.25 to 1 is healthy. It is never
+    /// below 0: an input that came too late is not in it, [`Net::repeated`] counts the ticks that lacked one.
     /// Before anything is known it is the margin that the client aims at.
     pub input_margin: f32,
     /// The margin that the client aims at, in ticks: more when the way is uneven.

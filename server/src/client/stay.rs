@@ -9,13 +9,13 @@ use ringfort_protocol::{Entity, SessionId, TickNo, View as Seen};
 
 use super::arrivals::Arrivals;
 use super::drawn::{Delay, Drawn, Pair};
-use super::forecasts::Forecasts;
+use super::forecasts::{Forecasts, Sure};
 use super::input_clock::InputClock;
 use super::predict::{Unacked, Verdict};
 use super::rules::{Own, Predicting, Rules};
 use super::turns::Turns;
 use super::versions::Versions;
-use crate::game::{DescriptionError, Game, Played, ZoneLimits};
+use crate::game::{Description, DescriptionError, Game, Played, ZoneLimits};
 use crate::limits::STALLED_AFTER;
 
 /// A stay in one match.
@@ -62,11 +62,11 @@ impl<G: Game> Stay<G> {
         let hz = session.tick_hz();
         let max_entities = session.world().map_or(1, ClientWorld::max_entities);
         let limits = ZoneLimits { capacity: session.capacity(), max_entities, spectators: 0 };
-        let versions = Versions::new(limits, session.id())?;
-        let is = versions.description();
+        let is = Description::of::<G>(limits)?;
         let turns: Vec<_> = is.schema.columns.iter().map(|column| Turns::new(column.rate, hz)).collect();
         let blended = turns.iter().zip(&is.blended).filter(|(_, blended)| **blended);
         let interval = blended.map(|(turns, _)| turns.period()).max().unwrap_or(1);
+        let versions = Versions::new(limits, session.id(), delay.versions(hz, interval))?;
         Ok(Stay {
             number: session.stay(),
             session: session.id(),
@@ -88,18 +88,19 @@ impl<G: Game> Stay<G> {
         })
     }
 
-    /// Takes a snapshot that `world` has just applied; `cancelled` gets predicted events that the server did not send. Returns whether
-    /// the program was told of a silence that ends here.
+    /// Takes a snapshot that `world` has just applied; `told` gets predicted events that the server did not send, and what came before
+    /// its verdict. Returns whether the program was told of a silence that ends here, after snapshots had come.
     pub(crate) fn snapshot(
         &mut self,
         snapshot: &Snapshot,
         world: &ClientWorld,
         header: &SnapshotHeader,
-        cancelled: impl FnMut(TickNo, G::Event),
+        told: impl FnMut(TickNo, G::Event, Sure),
     ) -> bool {
         let now = snapshot.arrived;
         let SnapshotHeader { tick, inputs, repeated, .. } = *header;
         self.arrivals.arrived(now, tick.0);
+        let lived = self.versions.latest().is_some();
         self.versions.push(world);
         let fresh = inputs.highest > self.newest.highest;
         let early = header.early.duration().map(|early| early.as_secs_f64() * f64::from(self.hz)).filter(|_| fresh);
@@ -107,7 +108,7 @@ impl<G: Game> Stay<G> {
         self.clock.feedback(early, repeated > 0 && inputs.highest > 0);
         self.repeated += u32::from(repeated).min(tick.0 - self.newest.tick);
         self.newest = Last { tick: tick.0, highest: inputs.highest };
-        self.forecasts.settle(tick, inputs, &header.verdicts, cancelled);
+        self.forecasts.settle(tick, inputs, &header.verdicts, told);
         self.unacked.settle(inputs.highest);
         let verdict = Verdict { tick, highest: inputs.highest, repeated };
         if let Some(latest) = self.versions.latest() {
@@ -117,7 +118,7 @@ impl<G: Game> Stay<G> {
             }
         }
         self.heard = now;
-        std::mem::take(&mut self.stalls) > 0
+        std::mem::take(&mut self.stalls) > 0 && lived
     }
 
     /// Notes an input as it was sent, with the events that it is to bring about.

@@ -6,8 +6,7 @@ use ringfort_protocol::layout::WireBlob;
 use ringfort_protocol::schema::length_bits;
 use ringfort_protocol::{Entity, SessionId, TickNo};
 
-use crate::game::{Copies, Description, DescriptionError, Game, Version, ZoneLimits};
-use crate::limits::VERSIONS_MAX;
+use crate::game::{Copies, DescriptionError, Game, Version, ZoneLimits};
 
 /// The last versions, oldest first, and which entities are ours in the newest.
 pub(crate) struct Versions<G: Game> {
@@ -17,9 +16,9 @@ pub(crate) struct Versions<G: Game> {
 }
 
 impl<G: Game> Versions<G> {
-    /// None yet, of a match of this size in which we are `me`.
-    pub(crate) fn new(limits: ZoneLimits, me: SessionId) -> Result<Versions<G>, DescriptionError> {
-        Ok(Versions { copies: Copies::new(limits, me, VERSIONS_MAX)?, mine: Vec::new() })
+    /// None yet, of a match of this size in which we are `me`; at most so many are kept.
+    pub(crate) fn new(limits: ZoneLimits, me: SessionId, most: usize) -> Result<Versions<G>, DescriptionError> {
+        Ok(Versions { copies: Copies::new(limits, me, most)?, mine: Vec::new() })
     }
 
     /// Adds the world as it is after a snapshot: what the snapshot touched, or, of the first, everything.
@@ -62,11 +61,6 @@ impl<G: Game> Versions<G> {
     /// Our own entities that we see, in the order of their indices.
     pub(crate) fn mine(&self) -> &[Entity] {
         &self.mine
-    }
-
-    /// The match's wire and memory.
-    pub(crate) fn description(&self) -> &Description {
-        self.copies.description()
     }
 
     fn note_mine(&mut self, world: &ClientWorld, first: bool) {

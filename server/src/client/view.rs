@@ -176,7 +176,8 @@ impl<'c, G: Game, T: Component, C: Fn(&G) -> &Column<T>> Others<'c, G, T, C> {
     /// The entity's last two changes around the drawn moment; nothing when they are not at hand.
     fn between_turns(&self, stay: &'c Stay<G>, turns: Turns, seen: Seen, entity: Entity) -> Option<Between<'c, T>> {
         let moment = f64::from(seen.tick.0) + f64::from(seen.span) * f64::from(seen.alpha) / 256.0;
-        let (before, after) = (turns.last(entity.index, moment as u32), turns.last(entity.index, moment as u32) + turns.period());
+        let before = turns.last(entity.index, moment as u32);
+        let after = before.saturating_add(turns.period());
         // A turn whose snapshot was lost came with the next one.
         let older = stay.versions.from(before).filter(|version| version.tick().0 < after)?;
         let newer = stay.versions.from(after)?;

@@ -1,9 +1,10 @@
 //! Events: predicted, confirmed, cancelled, and those of others.
 
+use ringfort_client::EndReason;
 use ringfort_protocol::{Message, TickNo, Vec2, control::ServerMsg};
 
 use super::arena::Ev;
-use super::script::{MINE, OTHER, Pair};
+use super::script::{MINE, OTHER, Pair, Record, TICK};
 use crate::client::{Event, Sure};
 
 const OURS: Ev = Ev::Shot { by: MINE };
@@ -16,7 +17,7 @@ fn heard(pair: &mut Pair) -> Vec<(Ev, Sure)> {
 #[test]
 fn a_predicted_event_is_heard_at_once_and_not_again_when_the_server_sends_it() {
     let mut pair = Pair::live();
-    assert!(pair.playing.can_predict(&OURS, 0) && !pair.playing.can_predict(&Ev::Hurt { dmg: 1 }, 0));
+    assert!(pair.playing.can_predict(&OURS, &[]) && !pair.playing.can_predict(&Ev::Hurt { dmg: 1 }, &[]));
     let sequence = pair.send(Vec2::ZERO, &[OURS]);
     assert_eq!(heard(&mut pair), [(OURS, Sure::Predicted)]);
     pair.applied(sequence);
@@ -44,6 +45,28 @@ fn an_event_of_ours_that_was_not_predicted_is_confirmed() {
     let mut pair = Pair::live();
     pair.snapshot_with(&[], &[OURS]);
     assert_eq!(pair.playing.events().collect::<Vec<_>>(), [Event { tick: TickNo(101), what: OURS, sure: Sure::Confirmed }]);
+}
+
+#[test]
+fn an_event_of_ours_is_heard_once_although_we_die_in_its_tick() {
+    let mut pair = Pair::live();
+    let sequence = pair.send(Vec2::ZERO, &[OURS]);
+    heard(&mut pair);
+    pair.applied(sequence);
+    pair.header.verdicts[0] = 1;
+    pair.snapshot_with(&[Record::Gone(MINE)], &[OURS]);
+    assert_eq!(heard(&mut pair), []);
+}
+
+#[test]
+fn what_was_predicted_is_taken_back_when_the_match_ends_first() {
+    let mut pair = Pair::live();
+    pair.send(Vec2::ZERO, &[OURS]);
+    heard(&mut pair);
+    pair.say(&ServerMsg::Left { reason: EndReason::MatchOver });
+    assert_eq!(heard(&mut pair), [(OURS, Sure::Cancelled)]);
+    pair.pass(TICK);
+    assert_eq!(heard(&mut pair), []);
 }
 
 #[test]

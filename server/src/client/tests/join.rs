@@ -54,6 +54,33 @@ fn a_session_that_is_ended_says_why() {
 }
 
 #[test]
+fn a_silence_before_the_first_snapshot_ends_with_one_word() {
+    let mut pair = Pair::new();
+    pair.pass(STALLED_AFTER);
+    assert!(matches!(pair.statuses()[..], [Status::Connecting, Status::Joined { .. }, Status::Stalled(_)]));
+    pair.tick(&[]);
+    assert_eq!(pair.statuses(), [Status::Live]);
+}
+
+#[test]
+fn an_end_of_our_own_is_told_once_and_nothing_after_it() {
+    let mut pair = Pair::live();
+    (0..3).for_each(|_| pair.playing.fail("no socket".to_owned()));
+    pair.say(&ServerMsg::Left { reason: EndReason::Kicked });
+    assert!(matches!(&pair.statuses()[..], [Status::Ended(Ended::Lost { reason })] if reason == "no socket"));
+}
+
+#[test]
+fn a_slot_that_is_not_taken_wakes_nobody() {
+    let mut pair = Pair::live();
+    assert!(pair.playing.take_slot(pair.now));
+    assert!(pair.playing.wake_at().is_some_and(|at| at > pair.now));
+    pair.pass(TICK * 2);
+    assert!(pair.playing.next_slot().is_some_and(|at| at <= pair.now), "it stays due");
+    assert_eq!(pair.playing.wake_at(), None);
+}
+
+#[test]
 fn slots_come_at_the_matchs_rate_from_the_join_on() {
     let mut pair = Pair::with(Settings::<Arena>::new());
     let mut sent = 0;

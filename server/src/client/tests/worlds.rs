@@ -71,6 +71,19 @@ fn a_column_without_interp_is_that_of_the_newest_snapshot() {
 }
 
 #[test]
+fn the_last_ticks_that_there_are_can_be_drawn() {
+    let mut pair = Pair::new();
+    pair.header.tick = TickNo(u32::MAX - 6);
+    let rows = |i| Rows { body: at(i as f32, 0.0), slow: at(i as f32, 0.0), ..Rows::default() };
+    pair.snapshot(&[Record::Fresh(OTHER, rows(0))]);
+    (1..=5).for_each(|i| pair.tick(&[Record::Update(OTHER, rows(i))]));
+    pair.pass(TICK * 10);
+    let view = pair.playing.view();
+    assert_eq!((view.tick(), view.get(OTHER, |s| &s.slow).map(|body| body.pos)), (TickNo(u32::MAX), at(5.0, 0.0)));
+    assert_eq!(view.each(|s| &s.slow).count(), 1);
+}
+
+#[test]
 fn a_leap_beyond_the_columns_distance_is_not_blended() {
     let mut pair = Pair::live();
     (1..=2).for_each(|_| pair.tick(&[]));
