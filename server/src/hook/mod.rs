@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use crate::clock::now_us;
 use crate::config::Config;
 use crate::game::{Description, Game, ZoneLimits};
-use crate::limits::{HOOK_POLL_MS, HOOK_POST_MS};
+use crate::limits::{HOOK_IN_FLIGHT_PER_MATCH, HOOK_POLL_MS, HOOK_POST_MS, HOOK_POSTS_PER_TURN, HOOK_WEB_PER_MATCH};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::supervisor::control::{ControlError, HookAnswer, Request, Response, request_within};
 use counters as count;
@@ -61,6 +61,7 @@ pub(crate) struct Key {
 /// A request as the hook gets it, in one line of JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Question {
+    instance: String,
     #[serde(rename = "match")]
     match_name: String,
     match_id: u64,
@@ -123,8 +124,11 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         control: RunDir::open(instance)?.control_socket(),
         own,
         world,
-        outboxes: Outboxes::new(directory, describe),
-        desk: Desk::default(),
+        outboxes: Outboxes::new(instance, directory, describe),
+        desk: Desk::new(match config.hooks.url {
+            Some(_) => HOOK_WEB_PER_MATCH,
+            None => HOOK_IN_FLIGHT_PER_MATCH,
+        }),
         hook,
         unheard: false,
     };
@@ -159,30 +163,39 @@ impl HookProcess {
             let key = question.key();
             self.desk.asked(key);
         }
-        self.post();
+        // Each turn sends so many, as the next has to look at the hook and the matches again.
+        let _ = (0..HOOK_POSTS_PER_TURN).all(|_| self.post());
         let page = WorkerPage::new(&self.own);
         page.set_counter(count::PENDING, self.desk.pending() as u64);
     }
 
-    /// Has the supervisor post what there is of answers.
-    fn post(&mut self) {
-        let answers = self.desk.to_be_posted();
+    /// Has the supervisor post a request's worth of answers. `false` when there is no use in going on.
+    fn post(&mut self) -> bool {
+        let now = Instant::now();
+        let answers = self.desk.next_answers(now);
         if answers.is_empty() {
-            return;
+            return false;
         }
         let keys: Vec<Key> = answers.iter().map(|answer| Key { match_id: answer.match_id, id: answer.id }).collect();
         match self.send(answers) {
             Ok(posted) => {
                 let put_off = posted.iter().filter(|posted| !**posted).count();
                 WorkerPage::new(&self.own).add(count::POSTS_PUT_OFF, put_off as u64);
-                keys.iter().zip(posted).filter(|(_, posted)| *posted).for_each(|(key, _)| self.desk.posted(*key));
+                for (key, posted) in keys.iter().zip(&posted) {
+                    match posted {
+                        true => self.desk.posted(*key),
+                        false => self.desk.refused(key.match_id, now),
+                    }
+                }
                 self.unheard = false;
+                !posted.is_empty()
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.unheard, true) {
                     warn!("answers wait, as the supervisor cannot be told of them: {error}");
                 }
                 WorkerPage::new(&self.own).add(count::POSTS_PUT_OFF, keys.len() as u64);
+                false
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::game::{Ask, OutboxAt};
 
 /// What is known of the outboxes.
 pub(super) struct Outboxes {
+    instance: String,
     directory: Segment,
     describe: Describe,
     zones: HashMap<usize, Seen>,
@@ -35,8 +36,8 @@ struct Seen {
 }
 
 impl Outboxes {
-    pub(super) fn new(directory: Segment, describe: Describe) -> Self {
-        Self { directory, describe, zones: HashMap::new() }
+    pub(super) fn new(instance: &str, directory: Segment, describe: Describe) -> Self {
+        Self { instance: instance.to_owned(), directory, describe, zones: HashMap::new() }
     }
 
     /// Tells the desk what waits in which match.
@@ -69,13 +70,13 @@ impl Outboxes {
                     })
                 }
             };
-            seen.look(world, slot, &entry, desk, page);
+            seen.look(&self.instance, world, slot, &entry, desk, page);
         }
     }
 }
 
 impl Seen {
-    fn look(&mut self, world: &World, slot: usize, entry: &ZoneEntry, desk: &mut Desk, page: &WorkerPage<'_>) {
+    fn look(&mut self, instance: &str, world: &World, slot: usize, entry: &ZoneEntry, desk: &mut Desk, page: &WorkerPage<'_>) {
         let sequence = world.published(slot).sequence;
         if std::mem::replace(&mut self.sequence, sequence) == sequence && !self.left_over {
             return;
@@ -100,7 +101,7 @@ impl Seen {
         }
         let Some(head) = mirror.head().filter(|head| head.incarnation == entry.incarnation) else { return };
         let (idle, name) = (head.asks == 0, unpadded(&entry.name));
-        let waiting = outbox.read(mirror).into_iter().filter_map(|ask| waiting(&name, entry.incarnation, ask));
+        let waiting = outbox.read(mirror).into_iter().filter_map(|ask| waiting(instance, &name, entry.incarnation, ask));
         self.left_over = !desk.follow(entry.incarnation, waiting.collect(), page);
         if idle {
             self.mirror = None;
@@ -108,7 +109,7 @@ impl Seen {
     }
 }
 
-fn waiting(match_name: &str, match_id: u64, ask: Ask) -> Option<Waiting> {
+fn waiting(instance: &str, match_name: &str, match_id: u64, ask: Ask) -> Option<Waiting> {
     let Ask { number, kind, session, topic, name, body } = ask;
     let is_result = match kind {
         AskKind::Question => false,
@@ -117,6 +118,7 @@ fn waiting(match_name: &str, match_id: u64, ask: Ask) -> Option<Waiting> {
         AskKind::Unheard => return None,
     };
     let session = Some(session).filter(|session| *session != 0);
-    let question = Question { match_name: match_name.to_owned(), match_id, id: number, topic, session, name, body };
+    let instance = instance.to_owned();
+    let question = Question { instance, match_name: match_name.to_owned(), match_id, id: number, topic, session, name, body };
     Some(Waiting { question, is_result })
 }

@@ -14,7 +14,9 @@ use tracing::{error, info, warn};
 
 use super::counters as count;
 use super::{Key, News, Question};
-use crate::limits::{HOOK_BACKLOG_BYTES, HOOK_LINE_BYTES_MAX, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS};
+use crate::limits::{
+    HOOK_BACKLOG_BYTES, HOOK_LINE_BYTES_MAX, HOOK_READ_BYTES_PER_TURN, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS,
+};
 use crate::supervisor::spawn::{CONFIG_VARIABLE, die_with_parent};
 
 /// What a program writes.
@@ -193,13 +195,15 @@ impl<R: Read> Lines<R> {
         Self { from, begun: Vec::new(), ended: false }
     }
 
-    /// Hands on the lines that are there. A line beyond the bound, an error and the end of the pipe end it.
+    /// Hands on the lines that are there, of what one turn reads. A line beyond the bound, an error and the end of the pipe end it.
     fn read(&mut self, mut take: impl FnMut(&[u8])) {
         let mut chunk = [0; 4096];
-        while !self.ended {
+        let mut room = HOOK_READ_BYTES_PER_TURN;
+        while !self.ended && room > 0 {
             match self.from.read(&mut chunk) {
                 Ok(0) => self.ended = true,
                 Ok(count) => {
+                    room = room.saturating_sub(count);
                     self.begun.extend_from_slice(&chunk[..count]);
                     let mut lines: Vec<&[u8]> = self.begun.split(|byte| *byte == b'\n').collect();
                     let rest = lines.pop().map_or(0, <[u8]>::len);
@@ -212,5 +216,28 @@ impl<R: Read> Lines<R> {
                 Err(_) => self.ended = true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_never_stops_writing_is_read_a_bounded_piece_a_turn() {
+        let mut lines = Lines::new(std::io::repeat(b'\n').chain(std::io::empty()));
+        let mut read = Lines::new(std::io::Cursor::new(b"ab\n".repeat(HOOK_READ_BYTES_PER_TURN)));
+        lines.read(|_| unreachable!("empty lines are none"));
+        let mut turns = Vec::new();
+        while turns.iter().sum::<usize>() < HOOK_READ_BYTES_PER_TURN {
+            let mut count = 0;
+            read.read(|line| {
+                assert_eq!(line, b"ab");
+                count += 1;
+            });
+            turns.push(count);
+        }
+        assert!(turns.len() >= 3 && turns.iter().all(|count| *count <= HOOK_READ_BYTES_PER_TURN / 3 + 4096), "{turns:?}");
+        assert!(!lines.ended && !read.ended);
     }
 }

@@ -5,6 +5,9 @@ use ringfort_shm_state::segment::{Segment, SegmentSpec};
 
 use super::*;
 
+/// Requests of one match that may be asked at one time.
+const SHARE: usize = 64;
+
 /// A desk beside a hook process's counters.
 struct Bench {
     instance: String,
@@ -25,7 +28,7 @@ impl Bench {
     fn new(test: &str) -> Bench {
         let instance = format!("desk-{}-{test}", std::process::id());
         let segment = Segment::create(&instance, SegmentSpec::worker(SegmentKind::Hook, 0)).unwrap();
-        Bench { instance, segment, desk: Desk::default(), now: Instant::now() }
+        Bench { instance, segment, desk: Desk::new(SHARE), now: Instant::now() }
     }
 
     fn follow(&mut self, match_id: u64, ids: impl IntoIterator<Item = u64>, results: &[u64]) -> bool {
@@ -59,7 +62,7 @@ impl Bench {
 
 fn question(match_id: u64, id: u64) -> Question {
     let text = String::new;
-    Question { match_name: text(), match_id, id, topic: text(), session: None, name: text(), body: text() }
+    Question { instance: text(), match_name: text(), match_id, id, topic: text(), session: None, name: text(), body: text() }
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn what_has_left_its_outbox_is_forgotten_wherever_it_was() {
     bench.hear(News::Again(Key { match_id: 1, id: 3 }));
     bench.follow(1, [5, 6], &[]);
     assert_eq!((bench.desk.pending(), bench.count(count::GONE)), (2, 4));
-    assert_eq!(bench.desk.to_be_posted(), []);
+    assert_eq!(bench.desk.next_answers(bench.now), []);
     bench.now += Duration::from_secs(60);
     assert_eq!(bench.ask(), [(1, 5), (1, 6)]);
     bench.answer(1, 1, Ok("late"));
@@ -97,13 +100,60 @@ fn what_has_left_its_outbox_is_forgotten_wherever_it_was() {
 fn no_more_is_asked_than_may_be_and_no_more_kept() {
     let mut bench = Bench::new("bounds");
     let most = HOOK_DESK_MAX as u64;
-    assert!(bench.follow(1, 1..=most, &[]));
-    assert!(!bench.follow(2, [1], &[]), "the desk is full");
+    let of_each = most / 8;
+    (1..=8).for_each(|match_id| assert!(bench.follow(match_id, 1..=of_each, &[])));
+    assert!(!bench.follow(9, [1], &[]), "the desk is full");
     assert_eq!(bench.desk.pending(), HOOK_DESK_MAX);
     assert_eq!(bench.ask().len(), HOOK_IN_FLIGHT_MAX);
     bench.answer(1, 1, Ok(""));
-    assert_eq!(bench.ask(), [(1, HOOK_IN_FLIGHT_MAX as u64 + 1)]);
-    assert!(bench.follow(1, 2..=most, &[]) && bench.follow(2, [1], &[]));
+    assert_eq!(bench.ask(), [(1, SHARE as u64 + 1)]);
+    assert!(bench.follow(1, 2..=of_each, &[]) && bench.follow(9, [1], &[]));
+}
+
+#[test]
+fn a_match_whose_requests_nobody_answers_holds_up_no_other() {
+    let mut bench = Bench::new("share");
+    bench.follow(1, 1..=400, &[]);
+    bench.follow(2, 1..=3, &[]);
+    let asked = bench.ask();
+    assert_eq!(asked.iter().filter(|(match_id, _)| *match_id == 1).count(), SHARE);
+    assert_eq!(asked[SHARE..], [(2, 1), (2, 2), (2, 3)]);
+    bench.answer(1, 7, Ok(""));
+    assert_eq!(bench.ask(), [(1, SHARE as u64 + 1)], "the next of the match, in its turn");
+    bench.hear(News::Forgotten);
+    assert_eq!((bench.ask().len(), bench.desk.asked), (SHARE + 3, SHARE + 3));
+    bench.desk.clear(1, &WorkerPage::new(&bench.segment));
+    assert_eq!((bench.desk.asked, bench.desk.held.len(), bench.desk.asked_by.len()), (3, 0, 1));
+}
+
+#[test]
+fn a_match_that_takes_no_answers_holds_up_no_other() {
+    let mut bench = Bench::new("stuck");
+    let long = "x".repeat(ASK_BODY_BYTES);
+    for match_id in 1..=3 {
+        bench.follow(match_id, 1..=20, &[]);
+        bench.ask();
+        (1..=20).for_each(|id| bench.answer(match_id, id, Ok(&long)));
+    }
+    // Matches 1 and 2 are full; what one request has room for is less than their answers.
+    let mut told = Vec::new();
+    for _ in 0..200 {
+        for answer in bench.desk.next_answers(bench.now) {
+            let key = Key { match_id: answer.match_id, id: answer.id };
+            if key.match_id == 3 {
+                bench.desk.posted(key);
+                told.push(key.id);
+            } else {
+                bench.desk.refused(key.match_id, bench.now);
+            }
+        }
+    }
+    assert_eq!(told, (1..=20).collect::<Vec<u64>>());
+    assert_eq!(bench.desk.next_answers(bench.now), [], "the full ones are left alone");
+    bench.now += Duration::from_millis(HOOK_POST_AGAIN_MS);
+    let first = bench.desk.next_answers(bench.now);
+    assert!(first.iter().any(|answer| answer.match_id == 1), "and then tried again, from their first");
+    assert!(first.iter().all(|answer| answer.id == 1 || answer.match_id > 2));
 }
 
 #[test]
@@ -125,14 +175,15 @@ fn failures_are_asked_again_ever_later_and_a_result_until_it_is_taken() {
     bench.ask();
     bench.answer(1, 1, Ok("whatever"));
     let taken = HookAnswer { match_id: 1, id: 1, verdict: HookVerdict::Taken, text: String::new() };
-    assert_eq!(bench.desk.to_be_posted(), [taken]);
+    assert_eq!(bench.desk.next_answers(bench.now), [taken]);
     bench.desk.posted(Key { match_id: 1, id: 1 });
-    assert_eq!((bench.desk.to_be_posted(), bench.desk.pending()), (vec![], 1), "it is done when its row is gone");
+    assert_eq!((bench.desk.next_answers(bench.now), bench.desk.pending()), (vec![], 1), "it is done when its row is gone");
 }
 
 #[test]
 fn answers_fit_a_mailbox_and_the_control_socket() {
     let mut bench = Bench::new("fit");
+    bench.desk = Desk::new(HOOK_IN_FLIGHT_MAX);
     bench.follow(1, 1..=200, &[]);
     bench.ask();
     let (long, most) = ("ä".repeat(ASK_BODY_BYTES), "\u{1}".repeat(ASK_BODY_BYTES));
@@ -140,7 +191,7 @@ fn answers_fit_a_mailbox_and_the_control_socket() {
     bench.answer(1, 2, Err(&long));
     (3..=200).for_each(|id| bench.answer(1, id, Ok(&most)));
     let mut posted = 0;
-    while let answers = bench.desk.to_be_posted()
+    while let answers = bench.desk.next_answers(bench.now)
         && !answers.is_empty()
     {
         let request = crate::supervisor::control::Request::HookAnswers { answers: answers.clone() };
