@@ -175,17 +175,16 @@ impl<T> Driver<T> {
         match self.endpoint.handle(now, from, local_ip, ecn, data, &mut self.scratch) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let Some(conn) = self.slots.get_mut(handle.0).and_then(|slot| slot.conn.as_mut()) else { return };
-                match conn.meter.packet(&self.limits, now_us, bytes) {
-                    meter::Pass::Yes => {
-                        if let Some(quic) = conn.link.quic() {
-                            quic.handle_event(event);
-                        }
-                    }
-                    meter::Pass::Dropped => return self.stats.packets_limited += 1,
-                    meter::Pass::Flood => {
-                        self.stats.packets_limited += 1;
-                        conn.close(Code::Flooding, "more packets than a client may send");
-                    }
+                let pass = conn.meter.packet(&self.limits, from == conn.remote(), now_us, bytes);
+                self.stats.packets_limited += u64::from(pass != meter::Pass::Yes);
+                if pass == meter::Pass::Dropped {
+                    return;
+                }
+                let was_open = conn.is_open();
+                let was_used = conn.take_packet(event);
+                self.stats.packets_unusable += u64::from(was_open && !was_used);
+                if was_used && !conn.meter.testify(&self.limits, pass, now_us, bytes) {
+                    conn.close(Code::Flooding, "more packets than a client may send");
                 }
                 conn.make_dirty(&mut self.dirty);
             }
@@ -197,7 +196,7 @@ impl<T> Driver<T> {
                     self.stats.strangers_limited += 1;
                 }
             }
-            None => {}
+            None => self.stats.packets_unusable += 1,
         }
     }
 

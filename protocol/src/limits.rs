@@ -1,5 +1,7 @@
 //! Every bound of the wire, in one place.
 
+use crate::bucket::Rate;
+
 /// Version of the control protocol; both ends must have the same.
 pub const PROTOCOL_VERSION: u16 = 2;
 
@@ -75,6 +77,10 @@ pub const ADDRESS_LOOKS: usize = 64;
 pub const PROOF_SHARE: u32 = 2;
 /// Packets of no connection, answered or looked into, for each handshake that an address may begin.
 pub const STRANGERS_PER_HANDSHAKE: u32 = 8;
+/// Packets for a connection from other addresses than its peer's: enough for a peer whose address changes, and no part of what is the peer's.
+pub const FOREIGN_PACKETS: Rate = Rate { per_second: 20, burst: 40 };
+/// The share of packets above a connection's limits that is decrypted to see whether they are its peer's, as a divisor.
+pub const WITNESS_SHARE: u32 = 8;
 /// Datagrams in one transmission with segmentation offload.
 pub const MAX_GSO_SEGMENTS: usize = 10;
 /// Slots of the timer wheel, one millisecond each.

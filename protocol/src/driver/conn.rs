@@ -1,14 +1,14 @@
 //! One connection: its datagrams, its control stream, its end.
 
 use super::addresses::Origin;
-use super::link::Link;
+use super::link::{self, Link};
 use super::meter::Meter;
 use super::{Closed, ConnId, DriverStats};
 use crate::codec::{self, EncodeError};
 use crate::control::Code;
 use crate::limits::{MAX_CONTROL_BACKLOG, MAX_REASON_BYTES, MAX_STRAY_STREAMS};
 use bytes::Bytes;
-use quinn_proto::{Dir, ReadError, Side, StreamEvent, StreamId};
+use quinn_proto::{ConnectionEvent, Dir, ReadError, Side, StreamEvent, StreamId};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -67,6 +67,8 @@ pub struct Conn<T> {
     written: usize,
     backlog_overflow: bool,
     stray_streams: u32,
+    /// Frames that were received, as of the last packet.
+    frames: u64,
 }
 
 /// What a connection has to say.
@@ -110,6 +112,7 @@ impl<T> Conn<T> {
             written: 0,
             backlog_overflow: false,
             stray_streams: 0,
+            frames: 0,
         }
     }
 
@@ -185,6 +188,14 @@ impl<T> Conn<T> {
             let length = (0..=reason.len().min(MAX_REASON_BYTES)).rev().find(fits).unwrap_or(0);
             self.closing = Some((code, Bytes::copy_from_slice(&reason.as_bytes()[..length])));
         }
+    }
+
+    /// Takes in a packet. `false` if it brought nothing: it could not be decrypted, or was here before.
+    pub(super) fn take_packet(&mut self, event: ConnectionEvent) -> bool {
+        let Some(quic) = self.link.quic() else { return false };
+        quic.handle_event(event);
+        let frames = link::frames(&quic.stats().frame_rx);
+        std::mem::replace(&mut self.frames, frames) != frames
     }
 
     pub(super) fn make_dirty(&mut self, dirty: &mut Vec<u32>) {
@@ -325,6 +336,7 @@ impl<T> Conn<T> {
         match codec::split_frame(&self.incoming, max_frame) {
             Ok(None) => {
                 if self.ended {
+                    stats.cut_frames += u64::from(!self.incoming.is_empty());
                     self.close(Code::Left, "the control stream has ended");
                 }
                 None

@@ -3,7 +3,7 @@
 #[cfg(feature = "plain")]
 use super::plain::Plain;
 use bytes::Bytes;
-use quinn_proto::{Connection, SendDatagramError, StreamId, Transmit, VarInt, WriteError};
+use quinn_proto::{Connection, FrameStats, SendDatagramError, StreamId, Transmit, VarInt, WriteError};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -102,4 +102,14 @@ impl Link {
             link.poll_transmit(to)
         })
     }
+}
+
+/// Frames that a connection has received: each packet that is its peer's, and was not here before, has one at least.
+pub(super) fn frames(stats: &FrameStats) -> u64 {
+    let ours = [stats.datagram, stats.acks, stats.stream, stats.ping, stats.crypto, stats.max_data, stats.max_stream_data];
+    let ids = [stats.new_connection_id, stats.retire_connection_id, stats.path_challenge, stats.path_response];
+    let ends = [stats.connection_close, stats.reset_stream, stats.stop_sending, stats.new_token, stats.handshake_done.into()];
+    let bounds = [stats.data_blocked, stats.stream_data_blocked, stats.streams_blocked_bidi, stats.streams_blocked_uni];
+    let others = [stats.max_streams_bidi, stats.max_streams_uni, stats.ack_frequency, stats.immediate_ack];
+    ours.iter().chain(&ids).chain(&ends).chain(&bounds).chain(&others).sum()
 }

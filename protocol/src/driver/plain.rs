@@ -286,10 +286,11 @@ impl<T> Driver<T> {
         let known = table.by_remote.get(&end).copied();
         let conn = known.and_then(|index| self.slots[index as usize].conn.as_mut());
         if let Some(conn) = conn {
-            let pass = conn.meter.packet(&self.limits, now_us, packet.len() as u32);
+            let pass = conn.meter.packet(&self.limits, true, now_us, packet.len() as u32);
+            let is_flood = pass != Pass::Dropped && !conn.meter.testify(&self.limits, pass, now_us, packet.len() as u32);
             if pass != Pass::Yes && is_datagram(packet) {
                 self.stats.packets_limited += 1;
-                if pass == Pass::Flood {
+                if is_flood {
                     conn.close(Code::Flooding, "more packets than a client may send");
                     conn.make_dirty(&mut self.dirty);
                 }

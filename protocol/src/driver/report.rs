@@ -82,8 +82,10 @@ pub struct DriverStats {
     pub addresses_full: u64,
     /// Packets of no connection that were dropped because their address sends too many.
     pub strangers_limited: u64,
-    /// Packets that were dropped, not even decrypted, because their connection sends too many or too much.
+    /// Packets above what their connection may be sent; of them few are decrypted.
     pub packets_limited: u64,
+    /// Packets that brought nothing: no packet of ours, not to be decrypted, or here before.
+    pub packets_unusable: u64,
     /// Handshakes that succeeded.
     pub connected: u64,
     /// Handshakes that failed.
@@ -96,6 +98,8 @@ pub struct DriverStats {
     pub frames_in: u64,
     /// Connections closed because of a frame longer than allowed or a broken control stream.
     pub bad_control: u64,
+    /// Control streams that ended within a frame.
+    pub cut_frames: u64,
     /// Connections closed because the peer did not read what it was sent.
     pub backlog_overflow: u64,
     /// Streams that the protocol doesn't have.

@@ -39,6 +39,112 @@ fn a_flood_of_packets_is_dropped_counted_and_then_closed() {
     assert!(pair.server.stats().packets_limited > 30);
 }
 
+/// Sends junk by the client's connection id, so many packets in each millisecond, while the client sends a datagram in every tenth.
+fn junk(limits: Limits, from: SocketAddr, each: usize) -> (Pair, usize) {
+    let mut pair = limited(limits);
+    let client = pair.connect();
+    pair.run(50);
+    let mut sent = 0;
+    let mut junk = loop {
+        datagrams(&mut pair, client, 1);
+        sent += 1;
+        let short = pair.up.iter().find(|(_, packet)| packet[0] & 0xc0 == 0x40);
+        if let Some((_, packet)) = short {
+            break packet[..1 + limits::CONNECTION_ID_BYTES].to_vec();
+        }
+        assert!(sent < 100, "a packet of the client's is on its way");
+    };
+    junk.extend([7; 30]);
+    for n in 0..1000 {
+        for _ in 0..each {
+            let data = BytesMut::from(&junk[..]);
+            pair.server.handle_datagram(pair.now, from, None, None, data, &mut |_, _| ());
+        }
+        if n % 10 == 0 {
+            datagrams(&mut pair, client, 1);
+            sent += 1;
+        } else {
+            pair.step();
+        }
+    }
+    pair.run(20);
+    assert!(pair.at_server.closed.is_empty(), "{:?}", pair.at_server.closed);
+    (pair, sent)
+}
+
+#[test]
+fn junk_by_a_connection_id_from_another_address_takes_nothing_from_its_peer() {
+    let limits = Limits { packets: Rate { per_second: 400, burst: 200 }, excess: Rate { per_second: 1, burst: 30 }, ..WIDE };
+    let (pair, sent) = junk(limits, SocketAddr::from(([127, 9, 9, 9], 4444)), 10);
+    assert_eq!(pair.at_server.datagrams.len(), sent, "all of the peer's were taken");
+    let stats = pair.server.stats();
+    let looked_into = u64::from(limits::FOREIGN_PACKETS.burst + limits::FOREIGN_PACKETS.per_second) + 2;
+    assert!(stats.packets_unusable <= looked_into, "{}", stats.packets_unusable);
+    assert_eq!(stats.packets_limited + stats.packets_unusable, 10_000);
+}
+
+#[test]
+fn junk_under_the_peers_own_address_closes_nothing() {
+    let limits = Limits { packets: Rate { per_second: 400, burst: 200 }, excess: Rate { per_second: 1, burst: 30 }, ..WIDE };
+    let (pair, _) = junk(limits, client_address(), 10);
+    let stats = pair.server.stats();
+    assert!(stats.packets_limited > 9_000, "{}", stats.packets_limited);
+    // Those within the limits, and of those above them one of eight.
+    assert!(stats.packets_unusable < 650 + 10_000 / u64::from(limits::WITNESS_SHARE), "{}", stats.packets_unusable);
+}
+
+#[test]
+fn a_peer_whose_address_changes_goes_on() {
+    let mut pair = limited(WIDE);
+    let client = pair.connect();
+    pair.run(50);
+    let moved = SocketAddr::from(([127, 9, 9, 9], 4444));
+    for _ in 0..200 {
+        let _ = pair.client.connection(client).unwrap().send_datagram(&[5; 100]);
+        pair.step();
+        for (_, packet) in pair.up.drain(..).collect::<Vec<_>>() {
+            pair.server.handle_datagram(pair.now, moved, None, None, BytesMut::from(&packet[..]), &mut |_, _| ());
+        }
+    }
+    pair.run(5);
+    assert_eq!(pair.at_server.datagrams.len(), 200);
+    assert_eq!(pair.server.get(pair.at_server.connected[0]).map(Conn::remote), Some(moved));
+}
+
+#[test]
+fn what_brings_nothing_is_counted_and_nothing_else_is() {
+    let (mut pair, client, _) = Pair::connected(0);
+    (0..20).for_each(|_| datagrams(&mut pair, client, 1));
+    pair.client.connection(client).unwrap().send_control(&command(1)).unwrap();
+    pair.run(2000);
+    assert_eq!(pair.server.stats().packets_unusable, 0);
+    let _ = pair.client.connection(client).unwrap().send_datagram(&[5; 100]);
+    pair.step();
+    let packet = pair.up[0].1.clone();
+    pair.run(5);
+    // Replayed, and bent.
+    for bent in [0, 0x10] {
+        let mut data = BytesMut::from(&packet[..]);
+        data[30] ^= bent;
+        pair.server.handle_datagram(pair.now, client_address(), None, None, data, &mut |_, _| ());
+    }
+    assert_eq!(pair.server.stats().packets_unusable, 2);
+}
+
+#[test]
+fn a_control_stream_that_ends_within_a_frame_is_counted() {
+    let (mut pair, client, _) = Pair::connected(0);
+    pair.client.connection(client).unwrap().write_control(&[60, 0, 1, 2, 3]).unwrap();
+    pair.run(20);
+    assert_eq!(pair.server.stats().cut_frames, 0);
+    let conn = pair.client.connection(client).unwrap();
+    let control = quinn_proto::StreamId::new(quinn_proto::Side::Client, quinn_proto::Dir::Bi, 0);
+    conn.link.quic().unwrap().send_stream(control).finish().unwrap();
+    pair.run(50);
+    assert_eq!(pair.server.stats().cut_frames, 1);
+    assert_eq!(pair.at_server.closed, [Closed::ByUs(Code::Left)]);
+}
+
 #[test]
 fn bytes_are_limited_as_packets_are() {
     let limits = Limits { bytes: Rate { per_second: 1000, burst: 10_000 }, ..WIDE };
