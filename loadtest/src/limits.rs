@@ -69,8 +69,12 @@ pub(crate) const ATTACKERS_MAX: i64 = 10_000;
 /// Attackers whose addresses have three bytes in common.
 pub(crate) const ATTACKERS_PER_NET: u32 = 250;
 
-/// Packets a second of one attacker among many: what a client of 60 Hz sends, and some.
-pub(crate) const ATTACKER_PACKETS_PER_SECOND: u32 = 100;
+/// Packets a second of the attackers among many, in turns: what a client of 60 Hz sends and some, what the server lets a client send, and four
+/// times as much.
+pub(crate) const ATTACKER_PACKETS_PER_SECOND: [u32; 3] = [100, 600, 2400];
+
+/// Connections that one attacker opens at most.
+pub(crate) const ATTACKER_CONNECTIONS: usize = 1_200;
 
 /// How long one attack of one attacker among many may take.
 pub(crate) const ATTACK_TIME: Duration = Duration::from_secs(6);

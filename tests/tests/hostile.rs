@@ -28,7 +28,7 @@ fn deaths(crowd: &Crowd, who: usize) -> usize {
 /// Lets one attack at an instance in which these play.
 fn check_attack(instance: &Instance, crowd: &mut Crowd, players: &[usize], attack: &Value, number: usize) {
     let text = |key: &str| attack[key].as_str().expect("the list of attacks says it");
-    let (name, counted) = (text("name"), text("counter"));
+    let (name, counted) = (text("name"), attack["counter"].as_str());
     // A death in the midst of it is an event that its player must hear of.
     crowd.until("both live", |crowd| players.iter().all(|who| crowd.body(*who).is_some()));
     let before = crowd.during(|| instance.status());
@@ -48,7 +48,7 @@ fn check_attack(instance: &Instance, crowd: &mut Crowd, players: &[usize], attac
     let after = crowd.during(|| {
         instance.wait_for("the attack is counted and its connections are over", |status| {
             let only_players = counter(status, "fe_connections") == players.len() as u64 && status["sessions"] == players.len();
-            counter(status, counted) > counter(&before, counted) && only_players
+            counted.is_none_or(|counted| counter(status, counted) > counter(&before, counted)) && only_players
         })
     });
     let rise = |name: &str| counter(&after, name) - counter(&before, name);
@@ -63,7 +63,12 @@ fn private_bytes(status: &Value) -> u64 {
 
 /// All attacks of a kind, one after the other, against one instance.
 fn check_attacks(about: &str) {
-    let instance = Instance::configured(LIMITS, |_| (), &[]);
+    check_attacks_within(about, "");
+}
+
+/// The same with further limits.
+fn check_attacks_within(about: &str, limits: &str) {
+    let instance = Instance::configured(&[LIMITS, limits].concat(), |_| (), &[]);
     let mut crowd = Crowd::new(instance.address());
     let players = ["ada", "bob"].map(|name| crowd.enter(name, JoinTarget::Any));
     let before = private_bytes(&crowd.during(|| instance.status()));
@@ -100,4 +105,31 @@ fn attacks_below_quic_are_counted_and_nobody_else_notices() {
 #[test]
 fn attacks_on_the_handshake_are_bounded_and_nobody_else_notices() {
     check_attacks("handshakes");
+}
+
+#[test]
+fn connections_by_the_hundred_are_refused_and_nobody_else_notices() {
+    check_attacks_within("connections", "connections = 20\n");
+}
+
+/// What counts an attack counts nothing else, so that a counter that grows tells of one.
+#[test]
+fn who_keeps_to_the_rules_moves_no_counter_of_an_attack() {
+    let instance = Instance::configured(LIMITS, |_| (), &[]);
+    let mut crowd = Crowd::new(instance.address());
+    let players = ["ada", "bob"].map(|name| crowd.enter(name, JoinTarget::Any));
+    let server = instance.address().to_string();
+    let arguments = ["attack", "well_behaved", "--server", &server, "--from", "127.2.0.1"];
+    let ended = crowd.during(|| loadtest(&arguments));
+    assert_eq!(ended["ended"], ended["expected"], "{ended}");
+    crowd.check_plays_on(&players);
+    let status =
+        crowd.during(|| instance.wait_for("it has gone", |status| counter(status, "fe_connections") == players.len() as u64));
+    let attacks = crowd.during(|| loadtest(&["attack"]));
+    let attacks = attacks.as_array().expect("a list of attacks");
+    let counters: Vec<&str> = attacks.iter().filter_map(|attack| attack["counter"].as_str()).collect();
+    // An attack that keeps to QUIC's own rules is the one of which nothing reaches the server.
+    assert_eq!(counters.len() + 1, attacks.len());
+    let moved: Vec<&str> = counters.into_iter().filter(|name| counter(&status, name) > 0).collect();
+    assert_eq!(moved, [] as [&str; 0]);
 }

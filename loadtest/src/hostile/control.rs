@@ -106,6 +106,38 @@ pub(super) fn join_flood(attacker: &mut Attacker) -> Done {
     flood(attacker.welcomed(), attacker, |number| join("nowhere", number as u8))
 }
 
+/// Commands at a rate between what a client may send and what is a flood: those above are put off.
+pub(super) fn command_burst(attacker: &mut Attacker) -> Done {
+    let mut peer = attacker.joined()?;
+    for _ in 0..100 {
+        let next = peer.commands + 1;
+        (next..next + 16).for_each(|number| peer.say(&ClientMsg::Command { number, payload: vec![0] }));
+        if peer.pump(attacker, Duration::from_millis(40), |_| false) {
+            break;
+        }
+    }
+    Ok(peer.outcome(attacker, REMAIN))
+}
+
+/// Comes and goes by the thousand in a real match, each when the one before was answered: it is put off.
+pub(super) fn join_and_leave(attacker: &mut Attacker) -> Done {
+    let mut peer = attacker.welcomed()?;
+    for n in 0..1000u32 {
+        let before = peer.errors;
+        let nonce = std::array::from_fn(|at| n.to_le_bytes()[at % 4]);
+        peer.say(&ClientMsg::Join { target: JoinTarget::Any, nonce, spectate: false });
+        peer.expect(attacker, "an answer to the join", |peer| peer.errors > before || peer.stay.is_some())?;
+        if peer.stay.is_some() {
+            peer.say(&ClientMsg::Leave);
+            peer.expect(attacker, "an answer to the leave", |peer| peer.stay.is_none())?;
+        }
+        if !attacker.goes_on() {
+            break;
+        }
+    }
+    Ok(peer.outcome(attacker, REMAIN))
+}
+
 /// Joins by the hundred, each when the one before was answered: they are put off.
 pub(super) fn join_churn(attacker: &mut Attacker) -> Done {
     let mut peer = attacker.welcomed()?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ringfort_protocol::AckBits;
 use ringfort_protocol::View;
+use ringfort_protocol::control::ClientMsg;
 use ringfort_protocol::input::{finish_inputs, push_input, start_inputs};
 use ringfort_protocol::limits::MAX_INPUTS;
 
@@ -33,6 +34,22 @@ fn send_all(peer: &mut Peer, attacker: &mut Attacker, datagrams: impl Iterator<I
             return;
         }
     }
+}
+
+/// Plays for three seconds, acknowledges what it got, and leaves.
+pub(super) fn well_behaved(attacker: &mut Attacker) -> Done {
+    let mut peer = attacker.joined()?;
+    let stay = peer.stay.unwrap_or(0);
+    for sequence in 1..=60 {
+        let acked = AckBits { highest: peer.newest_tick, bits: 0 };
+        peer.datagram(&datagram(stay, sequence, 1, acked));
+        if peer.pump(attacker, Duration::from_millis(50), |_| false) {
+            break;
+        }
+    }
+    peer.say(&ClientMsg::Leave);
+    peer.expect(attacker, "the leave", |peer| peer.stay.is_none())?;
+    Ok(peer.outcome(attacker, REMAIN))
 }
 
 pub(super) fn forged_acks(attacker: &mut Attacker) -> Done {

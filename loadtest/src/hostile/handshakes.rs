@@ -24,6 +24,18 @@ pub(super) fn handshake_flood(attacker: &mut Attacker) -> Done {
     Ok(Outcome::None)
 }
 
+/// The same by one who proves its address when it is asked to, which the server does for so many.
+pub(super) fn handshakes_proven(attacker: &mut Attacker) -> Done {
+    for _ in 0..FLOOD {
+        if !attacker.goes_on() {
+            break;
+        }
+        // Long enough for the server's wish for a proof.
+        Peer::begin(attacker, None)?.pump(attacker, Duration::from_millis(2), |_| false);
+    }
+    Ok(Outcome::None)
+}
+
 /// First packets whose handshake the server waits for in vain.
 pub(super) fn handshakes_left(attacker: &mut Attacker) -> Done {
     let mut left = Vec::new();

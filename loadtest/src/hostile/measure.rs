@@ -14,6 +14,9 @@ use crate::limits::{
     ATTACKER_PACKETS_PER_SECOND, ATTACKERS_MAX, CONNECT_PATIENCE, CONNECTS_PER_SECOND, MOB_LEAD, PEER_PATIENCE, SERVER_QUIET,
 };
 
+/// Connections that one address may have beyond the players'.
+const CONNECTIONS_SPARE: usize = 20;
+
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct HostileArgs {
@@ -46,7 +49,22 @@ struct Run {
     p99_ms: f64,
     /// Processor time of front-ends and sims, as a share of one core.
     server_percent: f64,
+    /// What the server's limits have held back.
+    limited: Vec<u64>,
 }
+
+/// Counters of limits, and how they are called in a line.
+const LIMITS: [(&str, &str); 9] = [
+    ("fe_packets_limited", "packets"),
+    ("fe_strangers_limited", "strangers"),
+    ("fe_handshakes_retried", "retries"),
+    ("fe_handshakes_limited", "handshakes"),
+    ("fe_addresses_full", "connections"),
+    ("fe_commands_limited", "commands"),
+    ("fe_joins_limited", "joins"),
+    ("fe_floods", "floods closed"),
+    ("sim_inputs_over_credit", "inputs"),
+];
 
 /// Measures all pairs and prints them; whether the median is within a tenth is for the reader.
 pub(crate) fn run(args: &HostileArgs) -> Result<(), HostileError> {
@@ -73,13 +91,16 @@ pub(crate) fn run(args: &HostileArgs) -> Result<(), HostileError> {
             with.p99_ms,
             with.server_percent
         );
+        let held = LIMITS.iter().zip(&with.limited).map(|((_, name), count)| format!("{count} {name}"));
+        println!("       held back: {}", held.collect::<Vec<_>>().join(", "));
         ratios.push(ratio);
     }
     ratios.sort_by(f64::total_cmp);
     let (Some(least), Some(greatest)) = (ratios.first(), ratios.last()) else { return Ok(()) };
     let median = (ratios[(ratios.len() - 1) / 2] + ratios[ratios.len() / 2]) / 2.0;
     println!("ratio of p99 with attackers to without: median {median:.3} ({least:.3} .. {greatest:.3})");
-    println!("each attacker sends at most {ATTACKER_PACKETS_PER_SECOND} packets a second, one attack after the other");
+    let [slow, limit, fast] = ATTACKER_PACKETS_PER_SECOND;
+    println!("attackers send at most {slow}, {limit} and {fast} packets a second, in turns, one attack after the other");
     server.stop();
     Ok(())
 }
@@ -87,7 +108,8 @@ pub(crate) fn run(args: &HostileArgs) -> Result<(), HostileError> {
 /// An instance in which addresses of this machine count as any others do: attackers have one each.
 fn start(args: &HostileArgs) -> Result<RingfortServer, HostileError> {
     let file = std::env::temp_dir().join(format!("ringfort-hostile-{}.toml", std::process::id()));
-    let text = "[limits]\nexempt_loopback = false\n";
+    // So many connections are the players', who have one address.
+    let text = format!("[limits]\nexempt_loopback = false\nconnections = {}\n", args.players + CONNECTIONS_SPARE);
     fs::write(&file, text).map_err(|source| HostileError::Write { path: file.clone(), source })?;
     let capacity = args.players + args.attackers as usize * 2;
     let flags = ["--tick-hz", &args.hz.to_string(), "--game-option", &format!("capacity={capacity}"), "--config"];
@@ -99,8 +121,14 @@ fn start(args: &HostileArgs) -> Result<RingfortServer, HostileError> {
     Ok(server?)
 }
 
+fn limits_of(server: &RingfortServer) -> Vec<u64> {
+    let status = server.status().unwrap_or(Value::Null);
+    LIMITS.iter().map(|(counter, _)| status["counters"][counter].as_u64().unwrap_or(0)).collect()
+}
+
 fn measure(args: &HostileArgs, server: &RingfortServer, pair: u64, hostile: bool) -> Result<Run, HostileError> {
     let ramp = args.players as f64 / CONNECTS_PER_SECOND;
+    let limited = limits_of(server);
     let mob = if hostile { Some(mob(args, server, pair, ramp)?) } else { None };
     let (before, began) = (server.cpu()?, Instant::now());
     let mut command = Command::new(std::env::current_exe()?);
@@ -118,9 +146,10 @@ fn measure(args: &HostileArgs, server: &RingfortServer, pair: u64, hostile: bool
         let told = mob.line(patience).ok_or(HostileError::Silent("attackers'"))?;
         eprintln!("  {told}");
     }
+    let limited = limits_of(server).iter().zip(limited).map(|(after, before)| after.saturating_sub(before)).collect();
     wait_until_quiet(server)?;
     let latency = |quantile: &str| report["latency_ms"]["input_to_snapshot"][quantile].as_f64().unwrap_or(f64::NAN);
-    Ok(Run { p50_ms: latency("p50"), p99_ms: latency("p99"), server_percent })
+    Ok(Run { limited, p50_ms: latency("p50"), p99_ms: latency("p99"), server_percent })
 }
 
 /// The attackers, from a moment before the players come until a moment after they have gone.

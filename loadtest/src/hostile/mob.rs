@@ -1,4 +1,5 @@
-//! Many attackers at once, each from an address of its own, each at the pace of one client: a hidden process of `hostile`.
+//! Many attackers at once, each from an address of its own, at a client's pace, at the server's limit and above it: a hidden process of
+//! `hostile`.
 //!
 //! It gives way to every other process, since what is measured is what attacks cost the server, not what they cost to make.
 
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &MobArgs) -> Result<(), HostileError> {
 fn attack(args: &MobArgs, number: u32, until: Instant) -> Deeds {
     let from = IpAddr::V4(Ipv4Addr::new(127, 1, (number / ATTACKERS_PER_NET) as u8, 1 + (number % ATTACKERS_PER_NET) as u8));
     let mut attacker = Attacker::new(args.server, from, args.seed << 32 | u64::from(number));
-    attacker.keep_pace(ATTACKER_PACKETS_PER_SECOND);
+    attacker.keep_pace(ATTACKER_PACKETS_PER_SECOND[number as usize % ATTACKER_PACKETS_PER_SECOND.len()]);
     let mut deeds = Deeds::default();
     for attack in ATTACKS.iter().cycle().skip(number as usize) {
         if Instant::now() >= until {

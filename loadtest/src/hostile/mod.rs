@@ -5,6 +5,7 @@
 //! at once. Everything that an attack draws comes from its seed.
 
 mod attacks;
+mod connections;
 mod control;
 mod datagrams;
 mod error;
@@ -28,7 +29,7 @@ use peer::{Attacker, Outcome};
 /// What is attacked, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct AttackArgs {
-    /// Which attack; without one, the list of them as JSON
+    /// Which attack, or `well_behaved` for a client that plays and leaves; without one, the list of attacks as JSON
     name: Option<String>,
     /// The server's address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
@@ -47,7 +48,8 @@ pub(crate) fn run_attack(args: &AttackArgs) -> Result<(), HostileError> {
         println!("{:#}", report::list());
         return Ok(());
     };
-    let attack = ATTACKS.iter().find(|attack| attack.name == name);
+    let all = ATTACKS.iter().chain([&attacks::WELL_BEHAVED]);
+    let attack = all.into_iter().find(|attack| attack.name == name);
     let attack = attack.ok_or_else(|| HostileError::NoSuchAttack(name.clone()))?;
     let mut attacker = Attacker::new(args.server, args.from, args.seed);
     let outcome: Outcome = (attack.run)(&mut attacker)?;

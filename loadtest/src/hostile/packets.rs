@@ -12,6 +12,8 @@ type Done = Result<Outcome, HostileError>;
 
 /// Packets of one attack.
 const PACKETS: usize = 500;
+/// Packets of no connection that are more than an address is answered.
+const STRANGERS: usize = 6000;
 /// The longest UDP payload that IPv4 carries.
 const UDP_BYTES_MAX: usize = 65_507;
 
@@ -41,6 +43,43 @@ pub(super) fn packets_of_no_connection(attacker: &mut Attacker) -> Done {
         attacker.send(&socket, &bytes);
     }
     Ok(Outcome::None)
+}
+
+/// As many of them as the machine makes: most get no answer.
+pub(super) fn packets_without_end(attacker: &mut Attacker) -> Done {
+    let socket = attacker.socket()?;
+    for n in 0..STRANGERS {
+        if !attacker.goes_on() {
+            break;
+        }
+        let mut bytes = attacker.random_bytes(CONNECTION_ID_BYTES + 30);
+        bytes[0] = 0x40 | bytes[0] & 0x3f;
+        attacker.send(&socket, &bytes);
+        if n % 50 == 0 {
+            // What overflows the server's socket is not counted by it.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(Outcome::None)
+}
+
+/// Junk by the id of a connection that is another's, from another address: its player is not to notice.
+pub(super) fn packets_by_the_id_of_another(attacker: &mut Attacker) -> Done {
+    let mut victim = attacker.joined()?;
+    victim.pump(attacker, Duration::from_millis(300), |_| false);
+    let Some(seen) = victim.kept.iter().rev().find(|packet| packet[0] & 0xc0 == 0x40).cloned() else {
+        return Ok(Outcome::Other("the victim has sent nothing".to_owned()));
+    };
+    let socket = attacker.socket()?;
+    for n in 0..8 * PACKETS {
+        if n % 50 == 0 && victim.pump(attacker, Duration::from_millis(5), |_| false) {
+            break;
+        }
+        let mut junk = attacker.random_bytes(CONNECTION_ID_BYTES + 31);
+        junk[..=CONNECTION_ID_BYTES].copy_from_slice(&seen[..=CONNECTION_ID_BYTES]);
+        attacker.send(&socket, &junk);
+    }
+    Ok(victim.outcome(attacker, REMAIN))
 }
 
 /// Long headers of versions that nobody has, of every size.

@@ -146,6 +146,8 @@ pub(crate) struct Peer {
     pub(super) stay: Option<u8>,
     /// Error messages that it was told.
     pub(super) errors: u64,
+    /// The highest number of its commands that the server has acknowledged.
+    pub(super) commands: u32,
     /// The newest tick of which it got a snapshot.
     pub(super) newest_tick: u32,
     /// Inputs that snapshots acknowledged last.
@@ -175,6 +177,7 @@ impl Peer {
             welcomed: false,
             stay: None,
             errors: 0,
+            commands: 0,
             newest_tick: 0,
             acked: 0,
             reads: true,
@@ -335,6 +338,7 @@ impl Peer {
                 Ok(ServerMsg::Joined { stay, .. }) => self.stay = Some(stay),
                 Ok(ServerMsg::Left { .. }) => self.stay = None,
                 Ok(ServerMsg::Error { .. }) => self.errors += 1,
+                Ok(ServerMsg::CommandAck { number }) => self.commands = self.commands.max(number),
                 _ => {}
             }
             self.heard.drain(..length);

@@ -9,9 +9,13 @@ use super::peer::{Attacker, Outcome};
 pub(super) fn list() -> Value {
     let one = |attack: &Attack| {
         let Attack { name, about, counter, .. } = attack;
-        json!({ "name": name, "about": about, "ends": ends(&attack.ends), "counter": counter })
+        json!({ "name": name, "about": about, "ends": ends(&attack.ends), "counter": counted(counter) })
     };
     ATTACKS.iter().map(one).collect()
+}
+
+fn counted(counter: &str) -> Option<&str> {
+    Some(counter).filter(|counter| !counter.is_empty())
 }
 
 /// How an attack ended.

@@ -26,7 +26,7 @@ use super::zones::ZoneLink;
 use crate::auth::Auth;
 use crate::config::Limits;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
-use crate::limits::{COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK};
+use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK};
 use crate::udp::UdpCounters;
 
 /// All clients of this front-end, and the zones that they play in.
@@ -190,6 +190,7 @@ impl Clients {
             return Err(Refusal::new(Code::NotJoined, "only who has joined can leave"));
         };
         if live.leaving {
+            self.counts.one(count::LEAVES_LATE);
             return Ok(());
         }
         if let Some(link) = self.zones.get_mut(&live.zone) {
@@ -255,7 +256,10 @@ impl Clients {
             Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
             Ok(ClientMsg::Join { target, nonce, spectate }) => self.join(conn, target, nonce, spectate),
             // The session may have ended while these were under way.
-            Ok(_) if matches!(conn.app.stage, Stage::Welcomed { .. }) => Ok(()),
+            Ok(message) if matches!(conn.app.stage, Stage::Welcomed { .. }) => {
+                self.counts.add(count::LEAVES_LATE, u64::from(message == ClientMsg::Leave));
+                Ok(())
+            }
             Ok(ClientMsg::Leave) => self.leave(conn),
             Ok(ClientMsg::Command { number, payload }) => self.command(conn, number, &payload),
             Ok(ClientMsg::EventAck { number }) => self.event_ack(conn, number),
@@ -272,6 +276,8 @@ impl Clients {
             self.counts.one(count::ACKS_FORGED);
             return Err(Refusal::new(Code::BadMessage, "an acknowledgement of a snapshot that was never sent"));
         }
+        let age = live.baselines.newest() - datagram.acked.highest;
+        self.counts.add(count::ACKS_STALE, u64::from(datagram.acked.highest != 0 && age > ACK_AGE_MAX));
         live.baselines.acked(datagram.acked);
         let Some(link) = self.zones.get_mut(&live.zone) else { return Ok(()) };
         for (sequence, encoded) in datagram.inputs().rev() {
@@ -288,12 +294,14 @@ impl Clients {
                 self.counts.one(count::INPUTS_REFUSED);
                 continue;
             }
-            if live.appended.insert(sequence) == Inserted::New {
-                live.inputs_since_snapshot += 1;
-                live.received(sequence, self.now_us);
-                link.push(RecordKind::Input, live.session, live.attachment, sequence, encoded);
-                self.counts.one(count::INPUTS);
+            if live.appended.insert(sequence) != Inserted::New {
+                self.counts.one(count::INPUTS_LATE);
+                continue;
             }
+            live.inputs_since_snapshot += 1;
+            live.received(sequence, self.now_us);
+            link.push(RecordKind::Input, live.session, live.attachment, sequence, encoded);
+            self.counts.one(count::INPUTS);
         }
         Ok(())
     }
@@ -343,6 +351,7 @@ impl Handler<App> for Clients {
         let stage = std::mem::replace(&mut conn.app.stage, Stage::Closed);
         conn.app.deadline = None;
         self.counts.add(count::FLOODS, u64::from(*why == Closed::ByUs(Code::Flooding)));
+        self.counts.add(count::CONNECTIONS_LOST, u64::from(conn.was_connected() && *why == Closed::TimedOut));
         if let Stage::Live(live) = stage {
             let why = if why.code() == Some(Code::Left) { Why::Quit } else { Why::TimedOut };
             if let Some(link) = self.zones.get_mut(&live.zone) {

@@ -53,6 +53,12 @@ crate::counters::words! {
     SPECTATORS_REFUSED = "fe_spectators_refused",
     ANSWERS = "fe_answers",
     UDP_TRUNCATED = "fe_udp_truncated",
+    PACKETS_UNUSABLE = "fe_packets_unusable",
+    FRAMES_CUT = "fe_frames_cut",
+    LEAVES_LATE = "fe_leaves_late",
+    CONNECTIONS_LOST = "fe_connections_lost",
+    ACKS_STALE = "fe_acks_stale",
+    INPUTS_LATE = "fe_inputs_late",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

@@ -239,6 +239,8 @@ fn copy_driver(counts: &mut count::Counters, driver: ringfort_protocol::driver::
         (count::ANSWERS, driver.responses),
         (count::UDP_TRUNCATED, udp.truncated),
         (count::PACKETS_LIMITED, driver.packets_limited),
+        (count::PACKETS_UNUSABLE, driver.packets_unusable),
+        (count::FRAMES_CUT, driver.cut_frames),
         (count::HANDSHAKES_RETRIED, driver.retried),
         (count::HANDSHAKES_LIMITED, driver.handshakes_limited),
         (count::ADDRESSES_FULL, driver.addresses_full),
