@@ -118,6 +118,10 @@ pub const HOOK_POLL_MS: u64 = 20;
 pub const HOOK_POST_MS: u64 = 2_000;
 /// Requests that the hook has been given and has not answered; the others wait in their outboxes.
 pub const HOOK_IN_FLIGHT_MAX: usize = 256;
+/// Those of one match, so that one whose requests nobody answers leaves places to the others.
+pub const HOOK_IN_FLIGHT_PER_MATCH: usize = HOOK_IN_FLIGHT_MAX / 4;
+/// Those of one match that a web hook serves at the same time.
+pub const HOOK_WEB_PER_MATCH: usize = HOOK_WEB_THREADS * 3 / 4;
 /// Requests that the hook process keeps; beyond them they wait in their outboxes.
 pub const HOOK_DESK_MAX: usize = 8192;
 /// Bytes that wait for a hook program to read them; beyond them requests wait in their outboxes.
@@ -126,12 +130,24 @@ pub const HOOK_BACKLOG_BYTES: usize = 256 << 10;
 pub const HOOK_LINE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of answers, as JSON, that go to the supervisor in one request.
 pub const HOOK_POST_BYTES: usize = CONTROL_LINE_BYTES_MAX / 2;
+/// Requests with answers that go to the supervisor in one turn of the loop.
+pub const HOOK_POSTS_PER_TURN: usize = 16;
+/// How long a match whose mailbox was full is left alone.
+pub const HOOK_POST_AGAIN_MS: u64 = 50;
+/// Bytes that are read from a hook program's output in one turn of the loop; the rest is read in the next.
+pub const HOOK_READ_BYTES_PER_TURN: usize = 4 * HOOK_LINE_BYTES_MAX;
 /// Requests that a web hook serves at the same time.
 pub const HOOK_WEB_THREADS: usize = 8;
 /// Delay before a web hook is asked again what it failed to answer; doubled by each failure in a row.
 pub const HOOK_RETRY_MIN_MS: u64 = 100;
 /// Longest such delay.
 pub const HOOK_RETRY_MAX_MS: u64 = 5_000;
+/// Bytes of the file of results; with the next it becomes the old one, of which there is one.
+pub const RESULTS_BYTES_MAX: u64 = 64 << 20;
+/// Matches whose results wait to be written; beyond them they wait in their matches.
+pub const RESULT_JOBS_MAX: usize = 64;
+/// How long a stop waits for each match's results to be on disk.
+pub const RESULT_STOP_MS: u64 = 2_000;
 /// How often a match whose result waits is looked at.
 pub const RESULT_LOOK_MS: u64 = 200;
 
@@ -226,6 +242,8 @@ pub const JOIN_WAIT_MS: u64 = 2_000;
 pub const RECEIVE_BLOCK_BYTES: usize = 16 << 10;
 /// Commands of one session that a front-end takes between two commits; more are answered with `Busy`.
 pub const COMMANDS_PER_TICK: u32 = 16;
+/// Ticks by which a client's newest acknowledgement may lie behind before it is counted: what was sent so long ago is not remembered.
+pub const ACK_AGE_MAX: u32 = ringfort_protocol::limits::SENT_WINDOW as u32;
 /// A session that was told nothing is done with the log's events by steps of the log's length over this.
 pub const EVENT_SETTLE_SHARE: u64 = 4;
 /// Seconds after which a request to the outside is given up in a [`TestWorld`](crate::test::TestWorld).

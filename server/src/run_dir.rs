@@ -185,11 +185,6 @@ impl RunDir {
         self.path.join("dev-key.pem")
     }
 
-    /// Results of matches that no hook has taken.
-    pub fn results(&self) -> PathBuf {
-        self.path.join("results.jsonl")
-    }
-
     /// A worker's log.
     pub fn worker_log(&self, role: Role, slot: u32) -> PathBuf {
         self.logs().join(format!("{role}-{slot}.log"))

@@ -276,7 +276,7 @@ fn listening(mut up: Child, directory: &Path) -> (Child, SocketAddr) {
 fn command(program: &Path, instance: &str, directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).args(["--instance", instance]).stdin(Stdio::null());
-    command.env("XDG_RUNTIME_DIR", directory).current_dir(directory);
+    command.env("XDG_RUNTIME_DIR", directory).env("XDG_STATE_HOME", directory).current_dir(directory);
     command
 }
 

@@ -22,11 +22,13 @@ pub struct Hooks {
     pub timeout_s: u32,
     /// Seconds for which a result waits for the hook.
     pub patience_s: u32,
+    /// File for the results that no hook has taken.
+    pub results: Option<PathBuf>,
 }
 
 impl Default for Hooks {
     fn default() -> Hooks {
-        Hooks { command: Vec::new(), url: None, token_file: None, timeout_s: 10, patience_s: 60 }
+        Hooks { command: Vec::new(), url: None, token_file: None, timeout_s: 10, patience_s: 60, results: None }
     }
 }
 
@@ -41,9 +43,17 @@ impl Hooks {
         AskRules { timeout_ticks: self.is_some().then(|| self.timeout_s.saturating_mul(tick_hz)) }
     }
 
+    /// Where an instance's results go that no hook has taken: it outlives the machine's next start.
+    pub fn results_file(&self, instance: &str) -> PathBuf {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        let is_root = rustix::process::geteuid().is_root();
+        let state = state_directory(variable("XDG_STATE_HOME"), variable("HOME"), is_root);
+        self.results.clone().unwrap_or_else(|| state.join(instance).join("results.jsonl"))
+    }
+
     /// Takes paths as relative to the configuration file's directory.
     pub(super) fn resolve(&mut self, directory: &Path) {
-        if let Some(path) = &mut self.token_file {
+        for path in [&mut self.token_file, &mut self.results].into_iter().flatten() {
             *path = directory.join(&path);
         }
         // A name without a slash is looked for in PATH.
@@ -69,6 +79,13 @@ impl Hooks {
         check_range("hooks.timeout_s", self.timeout_s, 1, ASK_TIMEOUT_S_MAX)?;
         check_range("hooks.patience_s", self.patience_s, 0, RESULT_PATIENCE_S_MAX)
     }
+}
+
+/// The directory for what is to last, of all instances of a user.
+fn state_directory(state_home: Option<PathBuf>, home: Option<PathBuf>, is_root: bool) -> PathBuf {
+    let state_home = state_home.filter(|path| path.is_absolute());
+    let home = home.filter(|path| !is_root && path.is_absolute()).map(|home| home.join(".local/state"));
+    state_home.or(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("ringfort")
 }
 
 #[cfg(test)]
@@ -113,5 +130,18 @@ mod tests {
         assert_eq!(Hooks::default().ask_rules(20), AskRules { timeout_ticks: None });
         let hooks = Hooks { command: vec!["cat".into()], timeout_s: 3, ..Hooks::default() };
         assert_eq!(hooks.ask_rules(20), AskRules { timeout_ticks: Some(60) });
+    }
+
+    #[test]
+    fn results_lie_where_the_next_start_of_the_machine_finds_them() {
+        let some = |path: &str| Some(PathBuf::from(path));
+        let directory = |state, home, is_root| state_directory(state, home, is_root).display().to_string();
+        assert_eq!(directory(some("/state"), some("/home/ada"), false), "/state/ringfort");
+        assert_eq!(directory(some("relative"), some("/home/ada"), false), "/home/ada/.local/state/ringfort");
+        assert_eq!(directory(None, some("/root"), true), "/var/lib/ringfort");
+        assert_eq!(directory(None, None, false), "/var/lib/ringfort");
+        let mut hooks = Hooks { results: Some("results.jsonl".into()), ..Hooks::default() };
+        hooks.resolve(Path::new("/etc/game"));
+        assert_eq!(hooks.results_file("arena"), PathBuf::from("/etc/game/results.jsonl"));
     }
 }

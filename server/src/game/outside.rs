@@ -112,7 +112,7 @@ impl<G: Game> Tick<G> {
     }
 
     /// Ends the match after this tick, as [`Tick::close`], with a result of at most 2 KiB for the hook under the topic `result`. The match's
-    /// memory is kept until the hook has taken it, or it stands in `results.jsonl` of the run directory. When it is refused the match
+    /// memory is kept until the hook has taken it, or it stands in the file of results (`[hooks] results`). When it is refused the match
     /// goes on; two results of a match are always taken.
     pub fn close_with(&self, result: &str) -> Result<AskId, AskError> {
         let id = self.outbox.borrow_mut().result(self.now(), result)?;

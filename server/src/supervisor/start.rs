@@ -76,7 +76,8 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     leftovers.clear(&config)?;
     let segments = Segments::make(&config, leftovers.earlier.is_some())?;
     let instance = publish(&segments, &config, &rules)?;
-    let zones = Zones::new(&config, &segments, Results::new(&config.hooks, &rules, &run_dir));
+    let results = Results::new(&config, &rules).map_err(UpError::Descriptors)?;
+    let zones = Zones::new(&config, &segments, results);
     let mut workers = Workers::new(&config, &segments).map_err(UpError::Descriptors)?;
     workers.start_all(&segments, &sockets)?;
     Ok(Supervisor {

@@ -336,7 +336,7 @@ impl Zones {
     pub(super) fn write_all_results(&mut self, segments: &Segments) {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live()) {
             if zone.newest(*slot, segments).is_some_and(|head| head.results > 0) {
-                self.results.write(segments, *slot, &zone.entry, &mut zone.waiting);
+                self.results.write_now(segments, *slot, &zone.entry, &mut zone.waiting);
             }
         }
     }
