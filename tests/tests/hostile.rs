@@ -104,7 +104,7 @@ fn attacks_below_quic_are_counted_and_nobody_else_notices() {
 
 #[test]
 fn attacks_on_the_handshake_are_bounded_and_nobody_else_notices() {
-    check_attacks("handshakes");
+    check_attacks_within("handshakes", "handshakes = { per_second = 10, burst = 100 }\n");
 }
 
 #[test]

@@ -10,6 +10,8 @@ type Done = Result<Outcome, HostileError>;
 
 /// Handshakes of a flood: more than an address may begin.
 const FLOOD: usize = 1500;
+/// Handshakes of one who proves its address.
+const PROVEN: usize = 300;
 /// Handshakes that are begun and left.
 const LEFT: usize = 20;
 
@@ -26,7 +28,7 @@ pub(super) fn handshake_flood(attacker: &mut Attacker) -> Done {
 
 /// The same by one who proves its address when it is asked to, which the server does for so many.
 pub(super) fn handshakes_proven(attacker: &mut Attacker) -> Done {
-    for _ in 0..FLOOD {
+    for _ in 0..PROVEN {
         if !attacker.goes_on() {
             break;
         }

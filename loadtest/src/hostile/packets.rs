@@ -47,6 +47,11 @@ pub(super) fn packets_of_no_connection(attacker: &mut Attacker) -> Done {
 
 /// As many of them as the machine makes: most get no answer.
 pub(super) fn packets_without_end(attacker: &mut Attacker) -> Done {
+    let peer = attacker.joined()?;
+    // All of them for one front-end, which is told by the first byte of a connection's id.
+    let Some(slot) = peer.kept.iter().rev().find(|packet| packet[0] & 0xc0 == 0x40).map(|packet| packet[1]) else {
+        return Ok(Outcome::Other("nothing was sent".to_owned()));
+    };
     let socket = attacker.socket()?;
     for n in 0..STRANGERS {
         if !attacker.goes_on() {
@@ -54,6 +59,7 @@ pub(super) fn packets_without_end(attacker: &mut Attacker) -> Done {
         }
         let mut bytes = attacker.random_bytes(CONNECTION_ID_BYTES + 30);
         bytes[0] = 0x40 | bytes[0] & 0x3f;
+        bytes[1] = slot;
         attacker.send(&socket, &bytes);
         if n % 50 == 0 {
             // What overflows the server's socket is not counted by it.
