@@ -10,6 +10,7 @@ use ringfort_protocol::control::Credential;
 use ringfort_protocol::driver::Driver;
 use ringfort_protocol::{Message, quic};
 
+use super::once::Once;
 use super::oracle::{Oracle, Told};
 use super::{Carrier, Failed, Random};
 use crate::client::{self, Playing, Settings};
@@ -21,6 +22,7 @@ pub(super) struct Host<G: Game> {
     pub(super) server: SocketAddr,
     sessions: Sessions<Played<G>>,
     key: Option<SessionKey>,
+    once: Once,
     /// What a whole client has of its session.
     pub(super) playing: Option<Playing<G>>,
     /// Inputs sent in this stay.
@@ -51,6 +53,7 @@ pub(super) struct Host<G: Game> {
 struct Eyes<'o, G: Game> {
     oracle: Option<&'o mut Oracle>,
     playing: Option<&'o mut Playing<G>>,
+    once: &'o mut Once,
     complete: bool,
     ticks: Vec<u32>,
     failed: Option<Failed>,
@@ -63,7 +66,8 @@ impl<G: Game> Watch<Played<G>> for Eyes<'_, G> {
             playing.snapshot(session, snapshot);
         }
         let (Some(oracle), Some(world)) = (&mut self.oracle, session.world()) else { return };
-        if let Err(failed) = oracle.compare(session.id().0, world, self.complete) {
+        let compared = oracle.compare(session.id().0, world, self.complete);
+        if let Err(failed) = compared.and_then(|()| self.once.look(&oracle.is, world)) {
             self.failed.get_or_insert(failed);
         }
     }
@@ -80,6 +84,7 @@ impl<G: Game> Host<G> {
             server: address,
             sessions: Sessions::new(driver).map_err(|e| Failed(e.to_string()))?,
             key: None,
+            once: Once::default(),
             playing: None,
             sent: 0,
             commands: 0,
@@ -124,6 +129,7 @@ impl<G: Game> Host<G> {
         nonce.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&random.next_u64().to_ne_bytes()));
         self.sessions.join(key, JoinTarget::Any, nonce);
         self.connections += 1;
+        self.once = Once::default();
         (self.key, self.server, self.again_us, self.tainted) = (Some(key), server, None, self.damaged);
         (self.sent, self.commands, self.timer_us) = (0, 0, now_us);
         Ok(())
@@ -152,15 +158,15 @@ impl<G: Game> Host<G> {
         Some(sequence)
     }
 
-    /// Gives the input of a slot of a whole client, at the sight of what it draws.
-    pub(super) fn act(&mut self, base: Instant, now_us: u64, input: G::Input, predicted: &[G::Event]) {
+    /// Gives the input of a slot of a whole client, at the sight of what it draws; its sequence, if there is a match to play in.
+    pub(super) fn act(&mut self, base: Instant, now_us: u64, input: G::Input, predicted: &[G::Event]) -> Option<u32> {
         let now = base + Duration::from_micros(now_us);
-        let (Some(key), Some(playing)) = (self.key, &mut self.playing) else { return };
-        if let Some((sequence, input)) = self.sessions.send_seen(now, key, input, playing.seen()) {
-            playing.sent(sequence, input, predicted);
-            self.sent = sequence;
-        }
+        let (key, playing) = (self.key?, self.playing.as_mut()?);
         self.timer_us = now_us;
+        let (sequence, input) = self.sessions.send_seen(now, key, input, playing.seen())?;
+        playing.sent(sequence, input, predicted);
+        self.sent = sequence;
+        Some(sequence)
     }
 
     pub(super) fn command(&mut self, now_us: u64, command: &G::Command) -> bool {
@@ -198,7 +204,7 @@ impl<G: Game> Host<G> {
         let now = base + Duration::from_micros(now_us);
         let checked = !self.tainted;
         let (oracle_of, playing) = (checked.then_some(&mut *oracle), self.playing.as_mut());
-        let mut eyes = Eyes { oracle: oracle_of, playing, complete, ticks: Vec::new(), failed: None };
+        let mut eyes = Eyes { oracle: oracle_of, playing, once: &mut self.once, complete, ticks: Vec::new(), failed: None };
         self.sessions.poll(now, &mut eyes, out);
         let Eyes { ticks, failed, .. } = eyes;
         self.snapshots += ticks.len() as u64;

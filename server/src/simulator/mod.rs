@@ -11,6 +11,7 @@
 mod host;
 mod machine;
 mod network;
+mod once;
 mod oracle;
 mod random;
 mod run;
@@ -114,6 +115,11 @@ pub trait Script<G: Game> {
     ) -> (G::Input, Vec<G::Event>) {
         let _ = playing;
         (self.input(who, session, 0, random), Vec::new())
+    }
+
+    /// The input that [`Script::act`] has just given for player `who` was sent as the `sequence`-th of the stay `session`.
+    fn sent(&mut self, who: usize, session: u64, sequence: u32) {
+        let _ = (who, session, sequence);
     }
 
     /// Player `who` was told something.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ringfort_protocol::bits::{BitReader, BitWriter, bits_for};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::{ColumnId, Component, GlobalId};
+use ringfort_protocol::limits::MAX_PREDICTED;
 use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Sync, encode_row};
 use ringfort_protocol::{AckBits, Entity};
 use ringfort_shm_state::blobs::BlobId;
@@ -39,6 +40,7 @@ pub(super) struct Stay {
     pub(super) row: SessionRow,
     pub(super) inputs: AckBits,
     repeated: u32,
+    verdicts: [u32; MAX_PREDICTED],
 }
 
 /// A committed tick.
@@ -115,7 +117,7 @@ pub(super) struct Watched {
 /// Everything that was committed, and what each client is to have of it.
 pub struct Oracle {
     mirror: Mirror,
-    is: Description,
+    pub(super) is: Description,
     hz: u32,
     history: VecDeque<Committed>,
     /// Rows as they lay in memory when they were encoded last.
@@ -186,7 +188,8 @@ impl Oracle {
         let stays = self.mirror.iter::<SessionRow>(engine.sessions).map(|(slot, row)| {
             let input = self.mirror.get::<SessionInput>(&engine.inputs, slot);
             let inputs = input.map_or(AckBits::NONE, |input| AckBits { highest: input.highest, bits: input.bits });
-            (row.id, Stay { row, inputs, repeated: input.map_or(0, |input| input.repeated) })
+            let (repeated, verdicts) = input.map_or((0, [0; MAX_PREDICTED]), |input| (input.repeated, input.verdicts));
+            (row.id, Stay { row, inputs, repeated, verdicts })
         });
         committed.stays = stays.collect();
         let meta: Option<ZoneMeta> = self.mirror.get(&engine.meta, 0);
@@ -294,6 +297,11 @@ impl Oracle {
         if (header.inputs, u32::from(header.repeated)) != (stay.inputs, stay.repeated.min(255)) {
             return fail(tick, session, format!("{header:?} acknowledges other inputs than {:?} were applied", stay.inputs));
         }
+        // Of variants that the game does not have, the wire has nothing.
+        let variants = (self.is.wire.predicted as usize).min(MAX_PREDICTED);
+        if header.verdicts[..variants] != stay.verdicts[..variants] {
+            return fail(tick, session, format!("the verdicts {:?} are not {:?}", header.verdicts, stay.verdicts));
+        }
         for (wire, row) in committed.globals.iter().enumerate() {
             let since =
                 self.may_be_of(&self.is.schema.globals[usize::from(self.is.wire.globals[wire].schema_index)], 0, tick, true);
@@ -329,9 +337,8 @@ impl Oracle {
         if complete && has.entities().count() != visible {
             return fail(tick, session, format!("{} entities, not {visible}", has.entities().count()));
         }
-        let owned = has.mine().all(|e| committed.beings.get(e.index as usize).is_some_and(|b| b.owner == session));
-        if complete && !owned {
-            return fail(tick, session, "an entity of somebody else's as its own".to_owned());
+        if complete && !has.mine().eq(committed.owned(session).filter(|e| has.sees(*e))) {
+            return fail(tick, session, format!("{:?} are its own, as it was told", has.mine().collect::<Vec<_>>()));
         }
         Ok(())
     }

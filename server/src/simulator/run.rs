@@ -401,8 +401,11 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
             if self.phase == Phase::Resting {
                 continue;
             }
+            let id = session.id().0;
             let (input, predicted) = self.script.act(who, playing, session, &mut self.random);
-            self.hosts[who].act(base, now_us, input, &predicted);
+            if let Some(sequence) = self.hosts[who].act(base, now_us, input, &predicted) {
+                self.script.sent(who, id, sequence);
+            }
         }
         Ok(())
     }

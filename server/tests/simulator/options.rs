@@ -21,14 +21,19 @@ pub struct Options {
     pub only: Option<String>,
 }
 
-const HELP: &str =
-    "flags: --sessions N --quic N --damaged N --seed S --loss PERCENT --ticks T --threads N --only canaries|prediction|hits";
+const HELP: &str = "flags: --sessions N --quic N --damaged N --seed S --loss PERCENT --ticks T --threads N \
+    --only canaries|prediction|forecasts|views|hits";
 
 impl Options {
+    /// What is run when nothing is asked for.
+    pub fn usual() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { sessions: 1_000, quic: 40, damaged: 200, seed: 1, loss: 20.0, ticks: 240, threads, only: None }
+    }
+
     /// Reads the flags of this process. Those of the usual test harness are passed over.
     pub fn from_args() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let mut options = Self { sessions: 1_000, quic: 40, damaged: 200, seed: 1, loss: 20.0, ticks: 240, threads, only: None };
+        let mut options = Self::usual();
         let mut args = std::env::args().skip(1);
         while let Some(flag) = args.next() {
             if flag == "--only" {

@@ -15,7 +15,7 @@ use crate::script::Keeper;
 
 /// What kind of worlds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub enum Kind {
     Plain,
     Quic,
     Damaged,
@@ -28,7 +28,7 @@ type Check = fn(u64) -> Result<(), Failed>;
 const FAILURES_MAX: usize = 5;
 
 /// The plan that follows from a seed: every size and every chance is drawn from it.
-fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
+pub fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
     let mut random = Random::new(seed ^ 0x706c_616e);
     let clients = 2 + random.below(if kind == Kind::Quic { 4 } else { 11 }) as usize;
     let tick_hz = random.pick(&[20, 30, 60]);
@@ -195,8 +195,13 @@ pub fn main(options: &Options) -> ExitCode {
             }
         }
     }
-    let checks: [(&str, Check); 3] =
-        [("canaries", crate::canary::check), ("prediction", crate::predicted::check), ("hits", crate::hits::check)];
+    let checks: [(&str, Check); 5] = [
+        ("canaries", crate::canary::check),
+        ("prediction", crate::predicted::check),
+        ("forecasts", crate::forecasts::check),
+        ("views", crate::views::check),
+        ("hits", crate::hits::check),
+    ];
     let wanted = |what: &str| options.only.as_ref().map_or(options.sessions > 1, |only| only == what);
     for (what, check) in checks.into_iter().filter(|(what, _)| wanted(what)) {
         if let Err(why) = check(options.seed) {
