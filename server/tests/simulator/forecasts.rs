@@ -83,7 +83,7 @@ impl Game for Band {
     }
 
     fn step(&mut self, t: &Tick<Self>) {
-        if t.now().0 % 16 == 0 {
+        if t.now().0.is_multiple_of(16) {
             t.send(To::All, Ev::Applause);
         }
         for p in t.players().filter(|p| p.arrival == Arrival::OnTime) {
