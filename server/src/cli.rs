@@ -174,6 +174,9 @@ pub enum SessionsAction {
         /// The player's name, or the session's id as `matches show` tells it
         #[arg(value_name = "SESSION|NAME")]
         who: String,
+        /// Take it for an id, also if a player is called so
+        #[arg(long)]
+        id: bool,
         /// How to print.
         #[command(flatten)]
         output: Output,
@@ -329,6 +332,7 @@ mod tests {
             "ringfort matches create arena --private --spectators 4 --idle-minutes 10 --json",
             "ringfort matches show arena --code --json",
             "ringfort sessions kick arena ada",
+            "ringfort sessions kick arena 4294967296 --id",
             "ringfort matches end arena --json --instance a",
             "ringfort config --defaults",
             "ringfort new my-game --path ../ringfort",

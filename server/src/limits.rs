@@ -194,6 +194,9 @@ pub const ASK_TIMEOUT_S_MAX: u32 = 3_600;
 pub const RESULT_PATIENCE_S_MAX: u32 = 86_400;
 /// Inbox records that a zone applies in one tick; the rest waits for the next.
 pub const RECORDS_PER_TICK: usize = 65_536;
+/// Joins that a zone refuses in one tick; the next join waits, with what is behind it, so that a front-end that has missed a tick still
+/// finds what each was told.
+pub const REFUSALS_PER_TICK: u64 = shared::MAX_REFUSALS as u64 / 2;
 /// Inputs of one session that are applied in one tick; older ones of a longer burst are dropped and never acknowledged.
 pub const INPUTS_PER_TICK: usize = 16;
 /// What one applied input costs its session. The unit is a fraction of an input, so that a tick can bring a little more than one.
@@ -220,6 +223,8 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const JOIN_TIMEOUT_MS: u64 = 10_000;
 /// How long a client may stay without a match.
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
+/// Time after which a connection that has found no match is closed, however often it has asked for one.
+pub const MATCHLESS_TIMEOUT_MS: u64 = 600_000;
 /// Matches that a join of any match tries before it is refused.
 pub const JOIN_TRIES_MAX: usize = 16;
 /// Codes of no private match that a connection may try before it is closed; a code has 30^8 values.

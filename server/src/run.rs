@@ -226,8 +226,8 @@ fn change_match(instance: &str, name: &str, request: &Request, output: Output) -
 }
 
 fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
-    let SessionsAction::Kick { of, who, output } = action;
-    let session = status::find_session(instance, &of, &who)?;
+    let SessionsAction::Kick { of, who, id, output } = action;
+    let session = status::find_session(instance, &of, &who, id)?;
     let (sentence, id) = ask(instance, &Request::SessionsKick { name: of.clone(), session: session.session })?;
     if output.json {
         let (session, name) = (session.session, session.name);

@@ -71,8 +71,8 @@ pub const LABEL_BYTES: usize = 64;
 pub const REFUSAL_BYTES: usize = 96;
 /// Characters of the code with which a private match is joined.
 pub const JOIN_CODE_BYTES: usize = 8;
-/// Refusals of joins that a zone keeps for front-ends to read; of more in a tick the first are told without the zone's words.
-pub const MAX_REFUSALS: u32 = 31;
+/// Refusals of joins that a zone keeps for front-ends to read: four pages of them.
+pub const MAX_REFUSALS: u32 = 124;
 /// Kicked sessions whose clients a zone knows again by their join nonces.
 pub const MAX_KICKED: u32 = 128;
 /// Sessions of one zone.

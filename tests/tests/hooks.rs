@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -208,10 +208,14 @@ fn a_web_hook_without_its_token_is_a_reason_not_to_start() {
     assert_eq!(instance.exit_code(), Some(0));
     let file = instance.directory().join("ringfort.toml");
     let before = fs::read_to_string(&file).expect("the configuration");
-    let hooks = "[hooks]\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"nowhere\"\n";
-    fs::write(&file, before + hooks).expect("it can be written");
-    instance.check_refused(&flags, &["hook 0", "exited 1", "hook-0.log"]);
-    assert!(instance.log().contains("nowhere cannot be read"), "{}", instance.log());
+    let open = instance.directory().join("open");
+    fs::write(&open, "sesame").and_then(|()| fs::set_permissions(&open, fs::Permissions::from_mode(0o644))).expect("a token");
+    for (token, words) in [("nowhere", "nowhere cannot be read"), ("open", "other users may read or write the token file")] {
+        let hooks = format!("[hooks]\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"{token}\"\n");
+        fs::write(&file, before.clone() + &hooks).expect("it can be written");
+        instance.check_refused(&flags, &["hook 0", "exited 1", "hook-0.log"]);
+        assert!(instance.log().contains(words), "{}", instance.log());
+    }
 }
 
 #[test]
@@ -317,7 +321,10 @@ fn a_web_hook_is_asked_until_it_answers_and_its_token_stays_out_of_shared_memory
     const TOKEN: &str = "sesame-7f3a-open";
     let site = Site::open();
     let hooks = format!("\n[hooks]\nurl = \"http://{}/hook\"\ntoken_file = \"token\"\ntimeout_s = 60\n", site.address);
-    let prepare = |directory: &Path| fs::write(directory.join("token"), format!("{TOKEN}\n")).expect("a token");
+    let prepare = |directory: &Path| {
+        let file = fs::File::options().write(true).create_new(true).mode(0o600).open(directory.join("token"));
+        file.and_then(|mut file| file.write_all(format!("{TOKEN}\n").as_bytes())).expect("a token");
+    };
     let instance = start(&hooks, prepare, &["--game-option", "asks=30"]);
     let result = until("the site has the result", || {
         let heard = site.heard.lock().expect("nobody panics");

@@ -125,6 +125,19 @@ fn another_game_that_joins_nevertheless() {
     });
 }
 
+/// Nor may it have the schema again, and stay for as long as it asks.
+#[test]
+fn another_game_that_says_so_again_and_again() {
+    check("fe_bad_messages", 1, |instance| {
+        let mut stranger = connect(instance);
+        stranger.hello(Game::schema().hash() ^ 1);
+        assert!(matches!(stranger.hear(), ServerMsg::Welcome { .. }));
+        assert!(matches!(stranger.hear(), ServerMsg::Error { .. }));
+        stranger.hello(Game::schema().hash() ^ 1);
+        assert_eq!(stranger.closed().0, Some(Code::BadMessage));
+    });
+}
+
 #[test]
 fn another_version() {
     check("fe_hellos_refused", 1, |instance| {
@@ -138,8 +151,8 @@ fn another_version() {
 
 #[test]
 fn names_that_nobody_has() {
-    check("fe_hellos_refused", 3, |instance| {
-        for name in [String::new(), "x".repeat(33), "a\nb".to_owned()] {
+    check("fe_hellos_refused", 5, |instance| {
+        for name in [String::new(), "x".repeat(33), "a\nb".to_owned(), "  ".to_owned(), "\u{202e}ada".to_owned()] {
             let mut stranger = connect(instance);
             let (version, schema_hash) = (PROTOCOL_VERSION, Game::schema().hash());
             stranger.say(&ClientMsg::Hello { version, schema_hash, credential: Credential::Name(name) });

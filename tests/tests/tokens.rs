@@ -1,5 +1,6 @@
 //! Credentials: what a token lets in, and what is refused without one.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -53,6 +54,26 @@ fn a_token_says_who_the_player_is_and_where_it_may_play() {
 }
 
 #[test]
+fn a_token_for_a_private_match_opens_it_without_its_code() {
+    let instance = guarded();
+    instance.json(&["matches", "create", "den", "--private"]);
+    let mut crowd = Crowd::new(instance.address());
+    for (name, target) in [("ada", JoinTarget::Any), ("bob", named("den"))] {
+        let who = crowd.connect_with(token(&instance, &["--name", name, "--match", "den"]));
+        crowd.join(who, target);
+        crowd.until_live(who);
+        assert_eq!(crowd.match_of(who), Some("den"));
+    }
+    // A token for any match, or for another one, does not know it by its name.
+    for only in [vec!["--name", "eve"], vec!["--name", "eve", "--match", "match-1"]] {
+        let eve = crowd.connect_with(token(&instance, &only));
+        crowd.join(eve, named("den"));
+        crowd.until("eve is refused", |crowd| crowd.refusal_of(eve).is_some());
+        assert_eq!(crowd.refusal_of(eve), Some(Code::NoSuchMatch));
+    }
+}
+
+#[test]
 fn without_a_good_token_nobody_comes_in_and_everybody_else_plays_on() {
     let instance = guarded();
     let mut crowd = Crowd::new(instance.address());
@@ -83,7 +104,12 @@ fn without_a_good_token_nobody_comes_in_and_everybody_else_plays_on() {
 fn a_key_that_others_can_read_or_that_signs_is_no_key_for_a_server() {
     let instance = guarded();
     let directory = instance.directory();
-    for (key, words) in [("tokens.key", "half of a key that signs"), ("absent", "cannot read")] {
+    let public = directory.join("open.pub");
+    std::fs::copy(directory.join("tokens.key.pub"), &public).expect("a copy");
+    std::fs::set_permissions(&public, PermissionsExt::from_mode(0o664)).expect("it is ours");
+    for (key, words) in
+        [("tokens.key", "half of a key that signs"), ("absent", "cannot read"), ("open.pub", "other users may write")]
+    {
         let configuration = format!("[auth]\nmode = \"token\"\nkey = \"{key}\"\n");
         std::fs::write(directory.join("other.toml"), configuration).expect("a configuration file");
         let refused = instance.run(&["up", "--config", "other.toml", "--listen", "127.0.0.1:0"]);

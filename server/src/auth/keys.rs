@@ -20,6 +20,8 @@ const PRIVATE_PREFIX: &[u8] = &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 
 const KEY_BYTES: usize = 32;
 /// Permission bits of a file that others can read or write.
 const OPEN_TO_OTHERS: u32 = 0o077;
+/// Permission bits of a file that others can write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A key with which tokens are checked.
 pub enum Verifying {
@@ -68,6 +70,14 @@ pub enum KeyError {
     /// Others can read a key that signs.
     #[error("the key in {} can sign tokens, but other users may read or write the file (mode {mode:03o}); run `chmod 600` on it", file.display())]
     OpenToOthers {
+        /// Which file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others can put their own key in its place.
+    #[error("other users may write {} (mode {mode:03o}), and so make tokens of their own good; run `chmod go-w` on it", file.display())]
+    WritableByOthers {
         /// Which file.
         file: PathBuf,
         /// Its permission bits.
@@ -128,6 +138,9 @@ impl Key {
         if !matches!(key, Key::Ed25519Public(_)) && mode & OPEN_TO_OTHERS != 0 {
             return Err(KeyError::OpenToOthers { file: file.to_owned(), mode });
         }
+        if mode & WRITABLE_BY_OTHERS != 0 {
+            return Err(KeyError::WritableByOthers { file: file.to_owned(), mode });
+        }
         Ok(key)
     }
 
@@ -151,8 +164,8 @@ impl Key {
     }
 }
 
-/// Makes an Ed25519 key: the half that signs in `file`, which must not be there yet, and the half that verifies in `file`.pub.
-/// Returns the latter's path.
+/// Makes an Ed25519 key: the half that signs in `file`, and the half that verifies in `file`.pub, of which neither may be there yet.
+/// Returns the latter's path. When it fails it leaves neither behind.
 pub fn make_ed25519(file: &Path) -> Result<PathBuf, KeyError> {
     let seed = random()?;
     let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| KeyError::NoRandomness)?;
@@ -161,7 +174,12 @@ pub fn make_ed25519(file: &Path) -> Result<PathBuf, KeyError> {
     let mut public = file.as_os_str().to_owned();
     public.push(".pub");
     let public = PathBuf::from(public);
-    write_new(&public, 0o644, text("PUBLIC KEY", PUBLIC_PREFIX, pair.public_key().as_ref()).as_bytes())?;
+    let written = write_new(&public, 0o644, text("PUBLIC KEY", PUBLIC_PREFIX, pair.public_key().as_ref()).as_bytes());
+    if let Err(error) = written {
+        // Half a key is of no use, and would be in the way of the next attempt.
+        let _ = std::fs::remove_file(file);
+        return Err(error);
+    }
     Ok(public)
 }
 
@@ -181,5 +199,8 @@ fn random() -> Result<[u8; KEY_BYTES], KeyError> {
 fn write_new(file: &Path, mode: u32, bytes: &[u8]) -> Result<(), KeyError> {
     let failed = |source| KeyError::Io { doing: "create", file: file.to_owned(), source };
     let mut created = File::options().write(true).create_new(true).mode(mode).open(file).map_err(failed)?;
-    created.write_all(bytes).and_then(|()| created.sync_all()).map_err(failed)
+    created.write_all(bytes).and_then(|()| created.sync_all()).map_err(|error| {
+        let _ = std::fs::remove_file(file);
+        failed(error)
+    })
 }

@@ -40,7 +40,7 @@ impl Pass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The name breaks a rule.
-    #[error("a name has 1 to {MAX_PLAYER_NAME_BYTES} bytes and no control characters")]
+    #[error("a name has {NAME_RULE}")]
     Name,
     /// A name where a token is wanted.
     #[error("this server wants a token, not a name: get one from whoever runs it")]
@@ -87,9 +87,28 @@ impl Auth {
     }
 }
 
+/// What [`is_name`] wants, as a part of a sentence.
+pub(crate) const NAME_RULE: &str = "1 to 32 bytes, no control or invisible characters, and no space at its ends";
+const _: () = assert!(MAX_PLAYER_NAME_BYTES == 32, "`NAME_RULE` says another length");
+
 /// Whether a text can be a player's name.
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=MAX_PLAYER_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+    let fits = (1..=MAX_PLAYER_NAME_BYTES).contains(&name.len()) && name.trim() == name;
+    fits && !name.chars().any(|c| c.is_control() || is_invisible(c)) && !name.chars().all(is_joiner)
+}
+
+/// Characters that show nothing, or turn the text beside them around, so that a name looks like another one: the line separators and
+/// the format characters (Zl, Zp and Cf of Unicode 16) but the two joiners, and letters and a pattern that are blank.
+fn is_invisible(c: char) -> bool {
+    matches!(u32::from(c),
+        0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x115f..=0x1160 | 0x180e | 0x200b | 0x200e..=0x200f
+        | 0x2028..=0x202e | 0x2060..=0x206f | 0x2800 | 0x3164 | 0xfeff | 0xffa0 | 0xfff9..=0xfffb | 0x110bd | 0x110cd
+        | 0x13430..=0x1343f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe007f)
+}
+
+/// The two characters that say whether their neighbours are written together, as Persian and emoji need it.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Seconds of the Unix epoch by now.

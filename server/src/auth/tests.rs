@@ -123,6 +123,13 @@ fn claims_that_do_not_fit_are_refused() {
         json!({ "sub": "a".repeat(33), "exp": FAR }),
         json!({ "sub": 7, "exp": FAR }),
         json!({ "sub": "ada", "exp": FAR, "match": 7 }),
+        json!({ "sub": "ada", "exp": FAR, "match": null }),
+        json!({ "sub": "ada", "exp": FAR, "aud": 5 }),
+        json!({ "sub": "ada", "exp": FAR, "aud": null }),
+        json!({ "sub": "ada", "exp": FAR, "aud": { "x": 1 } }),
+        json!({ "sub": "ada", "exp": FAR, "aud": ["default", 5] }),
+        json!({ "sub": "ada", "exp": FAR, "nbf": "soon" }),
+        json!({ "sub": "ada", "exp": FAR, "nbf": null }),
     ] {
         check(claims, TokenError::Claims);
     }
@@ -130,6 +137,55 @@ fn claims_that_do_not_fit_are_refused() {
     assert_eq!(issued(json!({ "sub": "ada", "exp": FAR })), Err(TokenError::OtherServer));
     assert_eq!(issued(json!({ "sub": "ada", "exp": FAR, "iss": "foyer" })), Err(TokenError::OtherServer));
     assert_eq!(issued(json!({ "sub": "ada", "exp": FAR, "iss": "lobby" })).unwrap().name, "ada");
+}
+
+#[test]
+fn an_extension_that_must_be_understood_is_refused() {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    let claims = json!({ "sub": "ada", "exp": FAR });
+    let with = |header: &str| by_hand(header, &claims, |message| ring::hmac::sign(&key, message).as_ref().to_vec());
+    verifier(None).verify(&with(r#"{"alg":"HS256","kid":"7"}"#)).unwrap();
+    assert_eq!(refusal(&with(r#"{"alg":"HS256","crit":["exp"]}"#)), TokenError::Critical);
+    assert_eq!(refusal(&with(r#"{"alg":"HS256","crit":["once"],"once":true}"#)), TokenError::Critical);
+}
+
+#[test]
+fn no_token_is_issued_that_no_server_would_take() {
+    let key = Signing::Secret(SECRET.into());
+    let wanted = Wanted { name: "ada", only: None, minutes: 5, instance: "default", issuer: None };
+    issue(&key, wanted).unwrap();
+    for only in ["", "two words", &"x".repeat(3000)] {
+        assert!(matches!(issue(&key, Wanted { only: Some(only), ..wanted }), Err(IssueError::Match(_))), "{only}");
+    }
+    assert!(
+        matches!(issue(&key, Wanted { issuer: Some(&"x".repeat(2000)), ..wanted }), Err(IssueError::TooLong(bytes)) if bytes > 2048)
+    );
+    assert!(matches!(issue(&key, Wanted { name: "  ", ..wanted }), Err(IssueError::Name(_))));
+}
+
+#[test]
+fn names_that_show_nothing_or_turn_others_around_are_refused() {
+    for name in
+        ["ada", "Ada Lovelace", "\u{62c}\u{200c}\u{627}", "\u{1f469}\u{200d}\u{1f52c}", "\u{627}\u{628}", "\u{e9}", "e\u{301}"]
+    {
+        assert!(is_name(name), "{name:?}");
+    }
+    for name in [
+        " ",
+        "  ",
+        " ada",
+        "ada ",
+        "ada\u{a0}",
+        "\u{202e}ada",
+        "ad\u{200b}a",
+        "ada\u{feff}",
+        "\u{200d}",
+        "a\u{2028}b",
+        "\u{3164}",
+        "a\u{e0041}",
+    ] {
+        assert!(!is_name(name), "{name:?}");
+    }
 }
 
 #[test]
@@ -178,6 +234,12 @@ fn key_files_that_are_none_or_that_others_can_read_are_refused() {
         let open = Verifying::read(&file(at, "open", secret, mode));
         assert!(matches!(open, Err(KeyError::OpenToOthers { mode: found, .. }) if found == mode), "{mode:o}");
     }
+    let public = std::fs::read_to_string(make_ed25519(&at.join("pair")).unwrap()).unwrap();
+    assert!(Verifying::read(&file(at, "public", &public, 0o644)).is_ok());
+    for mode in [0o664, 0o646, 0o622] {
+        let open = Verifying::read(&file(at, "public", &public, mode));
+        assert!(matches!(open, Err(KeyError::WritableByOthers { mode: found, .. }) if found == mode), "{mode:o}");
+    }
     for text in ["", "short", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN PUBLIC KEY-----\n"] {
         assert!(matches!(Verifying::read(&file(at, "none", text, 0o600)), Err(KeyError::NoKey(_))), "{text:?}");
     }
@@ -185,6 +247,17 @@ fn key_files_that_are_none_or_that_others_can_read_are_refused() {
     assert!(matches!(Verifying::read(&at.join("absent")), Err(KeyError::Io { .. })));
     let auth = crate::config::Auth { mode: AuthMode::Token, ..Default::default() };
     assert!(matches!(Auth::of(&Config { auth, ..Config::default() }), Err(KeyError::NotConfigured)));
+}
+
+#[test]
+fn a_key_of_which_one_half_is_there_already_is_not_made_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    file(at, "pair.pub", "of another key", 0o644);
+    assert!(
+        matches!(make_ed25519(&at.join("pair")), Err(KeyError::Io { doing: "create", file, .. }) if file.ends_with("pair.pub"))
+    );
+    assert!(!at.join("pair").exists() && std::fs::read_to_string(at.join("pair.pub")).unwrap() == "of another key");
 }
 
 #[test]

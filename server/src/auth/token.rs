@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use ringfort_protocol::limits::{MAX_PLAYER_NAME_BYTES, MAX_TOKEN_BYTES};
-use serde::Deserialize;
+use ringfort_protocol::limits::MAX_TOKEN_BYTES;
+use serde::{Deserialize, Deserializer};
 
 use super::keys::{Signing, Verifying};
-use super::{Pass, is_name, provider, unix_s};
+use super::{NAME_RULE, Pass, is_name, provider, unix_s};
+use crate::config::{ConfigError, check_match_name};
 use crate::limits::TOKEN_LEEWAY_S;
 
 /// Why a token is refused. The sentence goes to whoever showed it, so it tells nothing of the key.
@@ -30,10 +31,11 @@ pub enum TokenError {
     #[error("the token is for another server or from another issuer: get one for this server")]
     OtherServer,
     /// A claim is missing or has the wrong form.
-    #[error(
-        "the token lacks a claim or has a malformed one: it needs `sub`, a name of 1 to {MAX_PLAYER_NAME_BYTES} bytes, and `exp`"
-    )]
+    #[error("the token lacks a claim or has a malformed one: it needs `exp` and `sub`, a name of {NAME_RULE}")]
     Claims,
+    /// Its header has an extension that must be understood (RFC 7515, section 4.1.11).
+    #[error("the header of the token has `crit`, an extension that this server does not know: get one without")]
+    Critical,
 }
 
 impl From<jsonwebtoken::errors::Error> for TokenError {
@@ -53,21 +55,45 @@ impl From<jsonwebtoken::errors::Error> for TokenError {
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// The name breaks a rule.
-    #[error("the name \"{0}\" is not allowed; use 1 to {MAX_PLAYER_NAME_BYTES} bytes and no control characters")]
+    #[error("the name \"{}\" is not allowed; use {NAME_RULE}", .0.escape_debug())]
     Name(String),
+    /// No match can have the name.
+    #[error(transparent)]
+    Match(#[from] ConfigError),
+    /// No server would look at it.
+    #[error("the token would have {0} bytes, and servers take no more than {MAX_TOKEN_BYTES}; use a shorter `auth.issuer`")]
+    TooLong(usize),
     /// The library refused.
     #[error("the token cannot be signed ({0}); make a key with `ringfort token key --out FILE`")]
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
-/// The claims that are read here; the library checks the others, and what nobody knows is left alone.
+/// The claims that mean something here; what nobody knows is left alone. The library compares `nbf` and `aud` with the clock and the
+/// instance, but takes one that it cannot read for none: that it can be read is seen to here.
 #[derive(Debug, Deserialize)]
 struct Claims {
     sub: String,
     /// RFC 7519 allows a fraction.
     exp: f64,
-    #[serde(rename = "match", default)]
+    #[serde(rename = "nbf", default, deserialize_with = "present")]
+    _nbf: Option<f64>,
+    #[serde(rename = "aud", default, deserialize_with = "present")]
+    _aud: Option<Audience>,
+    #[serde(rename = "match", default, deserialize_with = "present")]
     only: Option<String>,
+}
+
+/// For whom a token is: RFC 7519, section 4.1.3.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(#[expect(dead_code, reason = "compared by the library")] String),
+    Many(#[expect(dead_code, reason = "compared by the library")] Vec<String>),
+}
+
+/// A claim that may be left out, but not be null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Checks tokens with one key for one instance.
@@ -103,6 +129,7 @@ impl Verifier {
             return Err(TokenError::TooLong);
         }
         let claims = match jsonwebtoken::decode::<serde_json::Value>(token, &self.key, &self.validation) {
+            Ok(data) if data.header.crit.is_some() => return Err(TokenError::Critical),
             Ok(data) => serde_json::from_value::<Claims>(data.claims).map_err(|_| TokenError::Claims)?,
             Err(error) => return Err(error.into()),
         };
@@ -137,6 +164,7 @@ pub fn issue(key: &Signing, wanted: Wanted<'_>) -> Result<String, IssueError> {
     if !is_name(name) {
         return Err(IssueError::Name(name.to_owned()));
     }
+    only.map(check_match_name).transpose()?;
     let (key, algorithm) = match key {
         Signing::Ed25519(key) => (EncodingKey::from_ed_der(key), Algorithm::EdDSA),
         Signing::Secret(secret) => (EncodingKey::from_secret(secret), Algorithm::HS256),
@@ -147,5 +175,6 @@ pub fn issue(key: &Signing, wanted: Wanted<'_>) -> Result<String, IssueError> {
             claims[claim] = value.into();
         }
     }
-    Ok(jsonwebtoken::encode(&Header::new(algorithm), &claims, &key)?)
+    let token = jsonwebtoken::encode(&Header::new(algorithm), &claims, &key)?;
+    if token.len() > MAX_TOKEN_BYTES { Err(IssueError::TooLong(token.len())) } else { Ok(token) }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringfort_protocol::control::{Code, Credential, JoinTarget, ServerMsg};
-use ringfort_protocol::driver::{Conn, Driver};
-use ringfort_protocol::limits::{MAX_CONNECTIONS, PROTOCOL_VERSION};
+use ringfort_protocol::driver::{Conn, ConnId, Driver};
+use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::JOIN_CODE_BYTES;
@@ -16,7 +16,10 @@ use super::counters as count;
 use super::meter::Metered;
 use super::session::{App, Joining, Stage};
 use crate::auth::{self, Pass, TokenError};
-use crate::limits::{HELLO_TIMEOUT_MS, IDLE_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS, WRONG_CODES_MAX};
+use crate::limits::{HELLO_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS, WRONG_CODES_MAX};
+
+/// A match that a join may go to, with its slot, or why there is none.
+type Found = Result<(usize, ZoneEntry), Code>;
 
 impl Clients {
     pub(super) fn hello(&mut self, conn: &mut Conn<App>, version: u16, schema_hash: u64, credential: Credential) -> Handled {
@@ -39,7 +42,9 @@ impl Clients {
             return Err(Refusal::new(Code::Internal, "the welcome could not be sent"));
         }
         if schema_hash != self.schema_hash {
-            // The welcome's schema lets the client say which field differs. It may do nothing else.
+            // The welcome's schema lets the client say which field differs. It may do nothing else, and a second hello is a fault:
+            // otherwise it could have the schema again and again, and never end.
+            conn.app.stage = Stage::OtherGame;
             self.counts.one(count::HELLOS_REFUSED);
             conn.app.deadline = self.after(HELLO_TIMEOUT_MS);
             let reason = format!("the games differ: schema {:016x} here, {schema_hash:016x} there", self.schema_hash);
@@ -47,7 +52,8 @@ impl Clients {
             return Ok(());
         }
         conn.app.stage = Stage::Welcomed { pass };
-        conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
+        conn.app.matchless_since = self.now;
+        conn.app.deadline = Some(conn.app.idle_deadline(self.now));
         Ok(())
     }
 
@@ -95,7 +101,10 @@ impl Clients {
         };
         let found = match &target {
             JoinTarget::Any => self.any_zone(&joining),
-            JoinTarget::Named(wanted) => self.open_zones().find(|(_, z)| is_named(z, wanted)).ok_or(Code::NoSuchMatch),
+            JoinTarget::Named(wanted) => {
+                let invited = joining.pass.only.as_ref() == Some(wanted);
+                self.open_zones().find(|(_, z)| is_named(z, wanted, invited)).ok_or(Code::NoSuchMatch)
+            }
             JoinTarget::Code(code) => self.zone_of_code(conn, code)?,
         };
         let found = found.and_then(|(slot, entry)| match &joining.pass.only {
@@ -122,28 +131,14 @@ impl Clients {
     pub(super) fn await_room(&mut self, conn: &mut Conn<App>, mut joining: Joining) {
         joining.zone = NO_ZONE;
         joining.tried.clear();
-        if self.waiting.len() < MAX_CONNECTIONS {
-            self.waiting.push_back((conn.id(), joining.until));
-        }
+        self.waiting.add(conn.id(), joining.spectate, joining.until);
         conn.app.stage = Stage::Joining(Box::new(joining));
         conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
     }
 
-    /// Gives those who wait for room in any match another try, in the order in which they came.
+    /// Gives those who wait for room in any match another try.
     pub(super) fn retry_waiting(&mut self, driver: &mut Driver<App>) {
-        while let Some((id, until)) = self.waiting.front().copied() {
-            let waits = |conn: &Conn<App>| match &conn.app.stage {
-                Stage::Joining(joining) if conn.is_open() && joining.zone == NO_ZONE => Some(self.any_zone(joining)),
-                _ => None,
-            };
-            let Some(found) = driver.get(id).and_then(waits) else {
-                self.waiting.pop_front();
-                continue;
-            };
-            if found.is_err() && self.now < until {
-                return;
-            }
-            self.waiting.pop_front();
+        while let Some((id, found)) = self.next_waiting(driver) {
             let Some(conn) = driver.connection(id) else { continue };
             let Stage::Joining(mut joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { continue };
             match found {
@@ -156,8 +151,21 @@ impl Clients {
         }
     }
 
+    fn next_waiting(&mut self, driver: &Driver<App>) -> Option<(ConnId, Found)> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let next = waiting.next(self.now, |id| match driver.get(id) {
+            Some(conn) if conn.is_open() => match &conn.app.stage {
+                Stage::Joining(joining) if joining.zone == NO_ZONE => Some(self.any_zone(joining)),
+                _ => None,
+            },
+            _ => None,
+        });
+        self.waiting = waiting;
+        next
+    }
+
     /// The private match of a code. Who gets many wrong is guessing, and is closed.
-    pub(super) fn zone_of_code(&mut self, conn: &mut Conn<App>, code: &str) -> Result<Result<(usize, ZoneEntry), Code>, Refusal> {
+    pub(super) fn zone_of_code(&mut self, conn: &mut Conn<App>, code: &str) -> Result<Found, Refusal> {
         let found = self.open_zones().find(|(_, z)| is_private(z) && code.as_bytes().eq_ignore_ascii_case(&z.code));
         if found.is_none() {
             self.counts.one(count::CODES_WRONG);
@@ -174,7 +182,7 @@ impl Clients {
     }
 
     /// The fullest zone that has room: matches fill one after the other. Whether there really is room its commit decides.
-    pub(super) fn any_zone(&self, joining: &Joining) -> Result<(usize, ZoneEntry), Code> {
+    pub(super) fn any_zone(&self, joining: &Joining) -> Found {
         let mut any = false;
         let with_room = self.open_zones().filter(|(_, z)| !is_private(z)).filter_map(|(slot, z)| {
             any = true;
@@ -232,7 +240,7 @@ impl Clients {
         self.counts.one(count::JOINS_REFUSED);
         let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
         conn.app.stage = Stage::Welcomed { pass };
-        conn.app.deadline = self.after(IDLE_TIMEOUT_MS);
+        conn.app.deadline = Some(conn.app.idle_deadline(self.now));
     }
 
     /// After a refusal: the next match with room for a client that wants any, or the answer, in the game's words if it has some.
@@ -253,9 +261,9 @@ impl Clients {
     }
 }
 
-/// Whether a match is the one of a name. A private one has no name for those who join.
-fn is_named(entry: &ZoneEntry, name: &str) -> bool {
-    !is_private(entry) && unpadded(&entry.name) == name
+/// Whether a match is the one of a name. A private one has no name for those who join, unless their tokens invite them to it.
+fn is_named(entry: &ZoneEntry, name: &str, invited: bool) -> bool {
+    (invited || !is_private(entry)) && unpadded(&entry.name) == name
 }
 
 /// Whether a match is joined by its code only.

@@ -2,7 +2,7 @@
 //! with one clear answer.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::counters::{self as count, Counters};
 use super::meter::{Meter, Metered};
 use super::session::{App, Live, Stage};
 use super::snapshot::SnapshotBuilder;
+use super::waiting::Waiting;
 use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
 use crate::auth::Auth;
@@ -45,7 +46,7 @@ pub(super) struct Clients {
     /// Slots of zones to be served, between two uses.
     pub(super) stale: Vec<usize>,
     /// Clients that want any match, while all are full.
-    pub(super) waiting: VecDeque<(ConnId, Instant)>,
+    pub(super) waiting: Waiting,
     pub(super) inbox: Rc<Segment>,
     own: Segment,
     pub(super) describe: fn(ZoneLimits) -> Result<Description, DescriptionError>,
@@ -101,7 +102,7 @@ impl Clients {
             generation: 0,
             refreshed_at: now,
             stale: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             directory,
             inbox,
             own,
@@ -313,6 +314,7 @@ impl Handler<App> for Clients {
             stage: Stage::Hello,
             joins: 0,
             wrong_codes: 0,
+            matchless_since: self.now,
             deadline: self.after(HELLO_TIMEOUT_MS),
             meter: Meter::new(&self.limits, self.now_us),
         })

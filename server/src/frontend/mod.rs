@@ -15,6 +15,7 @@ pub(crate) mod session;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
+mod waiting;
 pub(crate) mod zone_view;
 mod zones;
 

@@ -18,7 +18,7 @@ use super::session::{App, Live, Stage};
 use super::snapshot::is_for;
 use super::zones::ZoneLink;
 use crate::game::Why;
-use crate::limits::{EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, IDLE_TIMEOUT_MS, REFRESH_AT_LEAST_MS};
+use crate::limits::{EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, REFRESH_AT_LEAST_MS};
 
 impl Clients {
     /// Whether the zones are to be looked at although no sim has called: a call may have been lost with a killed sim.
@@ -188,8 +188,8 @@ impl Clients {
         let passed: Vec<ConnId> =
             link.joins.iter().filter(|(_, at)| at.is_some_and(|at| at <= head.net_cursor)).map(|(id, _)| *id).collect();
         link.joins.retain(|(_, at)| at.is_none_or(|at| at > head.net_cursor));
-        // A place that was given up rests for a tick, so a match may refuse as full although it shows room.
-        let unsaid = if head.flags & RootFlags::CLOSING != 0 { Code::MatchOver } else { Code::MatchFull };
+        // The words of a refusal are overwritten by later ones; a front-end that is so late does not guess them.
+        let unsaid = if head.flags & RootFlags::CLOSING != 0 { Code::MatchOver } else { Code::Busy };
         for id in passed {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
@@ -262,13 +262,13 @@ impl Clients {
     /// Tells a client that its session has ended; the connection may join again. Without a reason it is what the client asked
     /// for, or else the game or an operator.
     fn tell_left(&mut self, driver: &mut Driver<App>, id: ConnId, reason: Option<EndReason>) {
-        let deadline = Some(self.now + Duration::from_millis(IDLE_TIMEOUT_MS));
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
         let Stage::Live(live) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { return };
         let own = if live.leaving { EndReason::Left } else { EndReason::Kicked };
         let _ = conn.send_control(&ServerMsg::Left { reason: reason.unwrap_or(own) });
         conn.app.stage = Stage::Welcomed { pass: live.pass };
-        conn.app.deadline = deadline;
+        conn.app.matchless_since = self.now;
+        conn.app.deadline = Some(conn.app.idle_deadline(self.now));
     }
 }
 

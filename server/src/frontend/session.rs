@@ -1,12 +1,13 @@
 //! One connection's state, from its hello to its last snapshot.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::{AckBits, Vec2};
 
 use super::meter::Meter;
 use crate::auth::Pass;
+use crate::limits::{IDLE_TIMEOUT_MS, MATCHLESS_TIMEOUT_MS};
 
 /// Inputs whose time of receipt is remembered; a power of two above what a client resends.
 const RECEIPTS: usize = 64;
@@ -19,16 +20,28 @@ pub struct App {
     pub joins: u8,
     /// Codes of private matches that it has got wrong.
     pub wrong_codes: u32,
+    /// Since when it has been without a match.
+    pub matchless_since: Instant,
     /// When the stage ends by itself; the client is told so with a code.
     pub deadline: Option<Instant>,
     /// What it may still ask for.
     pub meter: Meter,
 }
 
+impl App {
+    /// When a connection without a match ends that asks for none from `now` on. However often it asks, it ends at last.
+    pub fn idle_deadline(&self, now: Instant) -> Instant {
+        let idle = now + Duration::from_millis(IDLE_TIMEOUT_MS);
+        idle.min(self.matchless_since + Duration::from_millis(MATCHLESS_TIMEOUT_MS))
+    }
+}
+
 /// Where a connection stands.
 pub enum Stage {
     /// The handshake is under way, or the hello has not come.
     Hello,
+    /// It plays another game: it was told which one is played here, and may do nothing but go.
+    OtherGame,
     /// It may join.
     Welcomed {
         /// What its credential allows.
@@ -76,7 +89,8 @@ pub struct Live {
     pub appended: AckBits,
     /// What the client has of the world.
     pub baselines: Baselines,
-    /// Where `near` is measured from: its entity's position, or the last one while it has none.
+    /// Where `near` is measured from: its entity's position, or the last one while it has none. Not-a-number until there was one, with
+    /// which every comparison fails, so that nothing is near.
     pub viewpoint: Vec2,
     /// Events up to this number were looked at: told to the client, or not meant for it.
     pub event_sent: u64,
@@ -112,7 +126,7 @@ impl Live {
             attachment,
             appended: AckBits::NONE,
             baselines,
-            viewpoint: Vec2::ZERO,
+            viewpoint: Vec2 { x: f32::NAN, y: f32::NAN },
             event_sent: event_cursor,
             event_told: event_cursor,
             event_acked: event_cursor,
@@ -136,5 +150,32 @@ impl Live {
     pub fn receipt(&self, sequence: u32) -> Option<u64> {
         let (of, at) = self.receipts[sequence as usize % RECEIPTS];
         (of == sequence && sequence != 0).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_asks_again_and_again_for_no_match_ends() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let limits = crate::config::LIMITS_DEFAULT;
+        let mut app = App {
+            stage: Stage::Hello,
+            joins: 0,
+            wrong_codes: 0,
+            matchless_since: start,
+            deadline: None,
+            meter: Meter::new(&limits, 0),
+        };
+        assert_eq!(app.idle_deadline(start), at(IDLE_TIMEOUT_MS));
+        let late = MATCHLESS_TIMEOUT_MS - 1_000;
+        assert_eq!(app.idle_deadline(at(late)), at(MATCHLESS_TIMEOUT_MS));
+        assert_eq!(app.idle_deadline(at(MATCHLESS_TIMEOUT_MS + 5)), at(MATCHLESS_TIMEOUT_MS));
+        // Who has played meanwhile begins anew.
+        app.matchless_since = at(late);
+        assert_eq!(app.idle_deadline(at(late)), at(late + IDLE_TIMEOUT_MS));
     }
 }

@@ -6,14 +6,16 @@ use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::schema::{Sync, encode_row};
 use ringfort_protocol::snapshot::{Lapse, SnapshotReader};
 use ringfort_protocol::view::VIEW_BYTES;
-use ringfort_protocol::{AckBits, Component, Input, Press, Vec2};
+use ringfort_protocol::{AckBits, Component, Entity, Input, Press, Vec2};
 use ringfort_shm_state::blobs::BlobId;
-use ringfort_shm_state::layout::{EntityRow, RecordKind, SessionRow};
+use ringfort_shm_state::layout::{Audience, EntityRow, EventRow, RecordKind, SessionRow};
+use zerocopy::FromZeros;
 
 use super::counters::Counters;
 use super::session::Live;
-use super::snapshot::SnapshotBuilder;
+use super::snapshot::{SnapshotBuilder, is_for};
 use super::zone_view::ZoneView;
+
 use crate::auth::Pass;
 use crate::sim::bench::{Bench, ZONE, random};
 use crate::skirmish::{Body, Cmd, Skirmish};
@@ -287,4 +289,46 @@ fn what_is_sent_once_is_as_it_is_when_it_is_sent() {
         assert_eq!((view.row(0, 0).words[0], view.row(0, 1).words[0]), (u64::from(tick), u64::from(tick)));
         assert_eq!(view.changed(0), [first, tick]);
     }
+}
+
+#[test]
+fn who_has_no_place_yet_is_near_nothing() {
+    let mut bench = Bench::<Skirmish>::new(16, 64);
+    let mut zone = bench.start();
+    (1..=16).for_each(|nonce| bench.join(nonce));
+    bench.flush();
+    bench.step(&mut zone);
+    let mut view = ZoneView::new(ZONE, bench.mirror().1, bench.entry.tick_hz);
+    view.refresh(&bench.world).unwrap();
+    let wire = view.description().wire.clone();
+    let near = |wire: usize| match view.description().schema.columns
+        [usize::from(view.description().wire.columns[wire].schema_index)]
+    .sync
+    {
+        Sync::Near(radius) => Some((wire, radius)),
+        _ => None,
+    };
+    let columns: Vec<(usize, f32)> = (0..wire.columns.len()).filter_map(near).collect();
+    let alive = view.entities().iter().enumerate().filter(|(_, e)| e.generation != 0);
+    let places: Vec<(u32, u32, f32)> = alive.map(|(i, e)| (i as u32, e.generation, e.x.hypot(e.y))).collect();
+    let is_near_origin = |(_, _, distance): &(u32, u32, f32)| columns.iter().any(|(_, radius)| distance <= radius);
+    assert!(places.iter().any(is_near_origin), "somebody is near (0, 0)");
+    // A spectator whom the game has follow nothing, and then one whom it has.
+    let mut row = SessionRow { id: 1 << 32 | 20, ..SessionRow::new_zeroed() };
+    let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
+    let mut live = Live::new(Pass::default(), ZONE, row.id, 1, 0, baselines);
+    let mut world = ClientWorld::new(wire, bench.entry.max_entities);
+    let (mut builder, mut counts) = (SnapshotBuilder::new(), Counters::default());
+    let mut seen = |live: &mut Live, row: &SessionRow, view: &ZoneView| {
+        world.apply(builder.build(view, live, row, 1150, 0, &mut counts), |_: BitReader<'_>| {}).unwrap();
+        let has = |e: Entity| columns.iter().any(|(wire, _)| world.encoded(e, *wire).is_some());
+        places.iter().filter(|(index, generation, _)| has(Entity { index: *index, generation: *generation })).count()
+    };
+    assert_eq!(seen(&mut live, &row, &view), 0);
+    let centre = EventRow { audience: Audience::Near as u32, radius: 1000f32.to_bits(), ..EventRow::new_zeroed() };
+    assert!(!is_for(&centre, &view, &live));
+    (row.entity_index, row.entity_generation) = (places[0].0, places[0].1);
+    bench.step(&mut zone);
+    view.refresh(&bench.world).unwrap();
+    assert!(seen(&mut live, &row, &view) > 0 && is_for(&centre, &view, &live));
 }

@@ -2,7 +2,8 @@
 //!
 //! A few threads do the waiting; the loop hands them one question each and never waits for them.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use tracing::warn;
 
 use super::{Key, News, Question};
 use crate::config::Hooks;
-use crate::limits::HOOK_WEB_THREADS;
+use crate::limits::{HOOK_WEB_THREADS, KEY_FILE_BYTES_MAX};
 
 /// A web hook could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,14 @@ pub enum WebError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Others can read or change the token.
+    #[error("other users may read or write the token file {} (mode {mode:03o}); run `chmod 600` on it", path.display())]
+    OpenToOthers {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// The token is none.
     #[error("the first line of {} is no token; put one word of visible characters there", .0.display())]
@@ -106,11 +115,14 @@ impl Web {
 
 fn token(path: &PathBuf) -> Result<String, WebError> {
     let unreadable = |source| WebError::Token { path: path.clone(), source };
-    let mode = std::fs::metadata(path).map_err(unreadable)?.mode() & 0o777;
+    let file = File::open(path).map_err(unreadable)?;
+    // Of the file that is read, whatever its name stands for by now.
+    let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        warn!("{} can be read by other users (mode {mode:03o}); run `chmod 600` on it", path.display());
+        return Err(WebError::OpenToOthers { path: path.clone(), mode });
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.take(KEY_FILE_BYTES_MAX as u64).read_to_string(&mut text).map_err(unreadable)?;
     let token = text.lines().next().unwrap_or_default().trim();
     let usable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     usable.then(|| token.to_owned()).ok_or_else(|| WebError::NoToken(path.clone()))

@@ -26,7 +26,7 @@ use zerocopy::FromZeros;
 
 use super::inputs::Arrivals;
 use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hook, Outgoing, Tick, Why, ZoneLimits};
-use crate::limits::{LINGER_MS, RECORDS_PER_TICK};
+use crate::limits::{LINGER_MS, RECORDS_PER_TICK, REFUSALS_PER_TICK};
 use index::Index;
 
 /// What a zone did, for the sim's counters.
@@ -365,8 +365,17 @@ impl<G: Game> Zone<G> {
 
     fn drain_inbox(&mut self, memory: &Memory, tail: u64) {
         let mut record = Record::empty();
+        let refusals = self.tick.life.row.get().refusals;
         for _ in 0..RECORDS_PER_TICK {
+            let before = self.net_cursor;
             match self.inbox.next_into(memory, &mut self.net_cursor, tail, &mut record) {
+                Ok(true)
+                    if record.kind == Some(RecordKind::Join)
+                        && self.tick.life.row.get().refusals - refusals >= REFUSALS_PER_TICK =>
+                {
+                    self.net_cursor = before;
+                    return;
+                }
                 Ok(true) => self.apply(record.kind, &record.header, record.payload()),
                 Ok(false) => return,
                 Err(_) => {

@@ -260,7 +260,7 @@ impl Oracle {
         for Stay { row, .. } in newest.stays.values().filter(ours) {
             let watched =
                 self.watched.entry(row.id).or_insert_with(|| Watched { event_sent: row.event_cursor, ..Watched::default() });
-            let last = watched.viewpoints.back().map_or((0, (0.0, 0.0)), |last| *last);
+            let last = watched.viewpoints.back().map_or((0, (f32::NAN, f32::NAN)), |last| *last);
             if last.0 == newest.tick {
                 continue;
             }

@@ -76,8 +76,8 @@ pub enum ShowError {
         /// What was asked for.
         who: String,
     },
-    /// More than one of that name is in it.
-    #[error("{count} sessions of match \"{of}\" are called \"{who}\"; name one by its id: {ids}")]
+    /// More than one of that name is in it, or one is called what is another's id.
+    #[error("\"{who}\" means {count} sessions of match \"{of}\"; name one by its id, with `--id`: {ids}")]
     Ambiguous {
         /// Which match.
         of: String,
@@ -121,20 +121,22 @@ pub fn show(instance: &str, name: &str, with_code: bool) -> Result<MatchShown, S
     })
 }
 
-/// The one session of a match that is meant by a player's name or by an id.
-pub fn find_session(instance: &str, of: &str, who: &str) -> Result<SessionShown, ShowError> {
+/// The one session of a match that is meant by a player's name or by an id; by an id only, if that is wanted.
+pub fn find_session(instance: &str, of: &str, who: &str, id_only: bool) -> Result<SessionShown, ShowError> {
     let shown = show(instance, of, false)?;
-    let all: Vec<SessionShown> = shown.players.into_iter().chain(shown.watchers).collect();
+    one_of(shown.players.into_iter().chain(shown.watchers), of, who, id_only)
+}
+
+/// A player chooses its name, which may be another's id: what means two sessions is refused.
+fn one_of(all: impl Iterator<Item = SessionShown>, of: &str, who: &str, id_only: bool) -> Result<SessionShown, ShowError> {
+    let is_meant = |session: &SessionShown| session.session.to_string() == who || (session.name == who && !id_only);
+    let mut meant: Vec<SessionShown> = all.filter(is_meant).collect();
     let (of, who) = (of.to_owned(), who.to_owned());
-    if let Some(found) = all.iter().find(|session| session.session.to_string() == who) {
-        return Ok(found.clone());
-    }
-    let mut named: Vec<SessionShown> = all.into_iter().filter(|session| session.name == who).collect();
-    match named.len() {
+    match meant.len() {
         0 => Err(ShowError::NoSuchSession { of, who }),
-        1 => Ok(named.remove(0)),
+        1 => Ok(meant.remove(0)),
         count => {
-            let ids: Vec<String> = named.iter().map(|session| session.session.to_string()).collect();
+            let ids: Vec<String> = meant.iter().map(|session| session.session.to_string()).collect();
             Err(ShowError::Ambiguous { of, who, count, ids: ids.join(", ") })
         }
     }
@@ -187,5 +189,29 @@ fn session(row: &SessionRow, head: &RootHead, tick_hz: u32) -> SessionShown {
         frontend: row.frontend,
         attachment: row.attachment,
         entity: (entity.generation != 0).then(|| format!("{}.{}", entity.index, entity.generation)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(session: u64, name: &str) -> SessionShown {
+        SessionShown { session, name: name.into(), since_tick: 1, since_s: 0, frontend: 0, attachment: 1, entity: None }
+    }
+
+    #[test]
+    fn who_is_called_as_another_ones_id_gets_nobody_kicked() {
+        let all = || [called(7, "ada"), called(8, "7"), called(9, "bob"), called(10, "bob")].into_iter();
+        let found = |who, id_only| one_of(all(), "arena", who, id_only).map(|session| session.session);
+        assert_eq!((found("ada", false).unwrap(), found("8", false).unwrap()), (7, 8));
+        assert_eq!(found("7", true).unwrap(), 7, "an id and nothing else");
+        for (who, ids) in [("7", "7, 8"), ("bob", "9, 10")] {
+            let refusal = found(who, false).unwrap_err().to_string();
+            assert!(refusal.ends_with(ids) && refusal.contains("--id"), "{refusal}");
+        }
+        for (who, id_only) in [("ada", true), ("11", false), ("", false)] {
+            assert!(matches!(found(who, id_only), Err(ShowError::NoSuchSession { .. })), "{who}");
+        }
     }
 }

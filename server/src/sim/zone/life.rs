@@ -15,6 +15,9 @@ use super::index::bit;
 use crate::game::{Game, Hello, Refusal, Why};
 use crate::limits::INPUT_CREDIT_MAX;
 
+/// What a client is told whose nonce belongs to a session that is not its own.
+const OTHER_CLIENT: &str = "this nonce belongs to a session of another name or kind: join with a new one";
+
 /// A join that comes to nothing.
 struct Denied {
     code: Code,
@@ -35,8 +38,10 @@ impl<G: Game> Zone<G> {
         };
         self.touched_frontends |= bit(join.frontend);
         if let Some(slot) = self.index.by_nonce.get(&join.nonce).copied() {
-            self.reattach(slot, &join);
-            return;
+            return match self.is_same_client(slot, &join) {
+                true => self.reattach(slot, &join),
+                false => self.refuse(&join, &Denied { code: Code::Refused, words: Some(OTHER_CLIENT.into()) }),
+            };
         }
         let name = unpadded(&join.name[..PLAYER_NAME_BYTES]);
         let hello = Hello { name: &name, spectator: join.spectate != 0 };
@@ -97,6 +102,12 @@ impl<G: Game> Zone<G> {
             self.bound.game.join(&self.tick, id, hello);
         }
         self.note_spawned();
+    }
+
+    /// Whether a join is of the client of a row. The nonce alone does not say so: it is the client's, and a token's name outweighs it.
+    fn is_same_client(&self, slot: u32, join: &JoinRecord) -> bool {
+        let watches = |row: &SessionRow| row.flags & SessionFlags::SPECTATOR != 0;
+        self.bound.sessions.get(slot).is_some_and(|row| row.name == join.name && watches(row) == (join.spectate != 0))
     }
 
     /// The same client joins again: its row is attached anew, and records of the older attachment are ignored from here on.

@@ -6,6 +6,7 @@ use ringfort_shm_state::directory::DirectoryWriter;
 use ringfort_shm_state::layout::{
     JoinRecord, MailKind, RecordKind, RefusalRow, RootFlags, SessionFlags, SessionInput, SessionRow, ZoneLife,
 };
+use ringfort_shm_state::limits::MAX_REFUSALS;
 use ringfort_shm_state::segment::{padded, unpadded};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -231,11 +232,66 @@ fn the_newest_refusals_are_kept_and_the_table_never_grows() {
     let mut zone = bench.start();
     for first in [1, 101] {
         (first..first + 100).for_each(|nonce| bench.enter(nonce, "mallory", false));
-        bench.tick(&mut zone);
+        (0..2).for_each(|_| bench.tick(&mut zone));
     }
     let kept: Vec<u8> = (1..=200).filter(|nonce| bench.refusal(*nonce).is_some()).collect();
-    assert_eq!(kept, (170..=200).collect::<Vec<u8>>());
+    assert_eq!(kept, (200 - MAX_REFUSALS as u8 + 1..=200).collect::<Vec<u8>>());
     assert_eq!(bench.life().refusals, 200);
+}
+
+#[test]
+fn of_many_joins_that_are_refused_each_is_told_its_own_words() {
+    let mut bench = club(0, 0);
+    let mut zone = bench.start();
+    // More than the table holds at all, and a player in between and behind them.
+    let name = |nonce| match nonce {
+        100 => "ada",
+        201 => "bob",
+        _ => "mallory",
+    };
+    let mut told = std::collections::BTreeMap::new();
+    for (tick, nonces) in [1..=80, 81..=160, 161..=200, 201..=201].into_iter().enumerate() {
+        nonces.for_each(|nonce| bench.enter(nonce, name(nonce), false));
+        bench.tick(&mut zone);
+        // A front-end that looks at every other commit only.
+        if tick % 2 == 1 {
+            told.extend((1..=201u8).filter_map(|nonce| Some((nonce, bench.refusal(nonce)?.0))));
+        }
+        if tick == 2 {
+            zone = bench.restart(zone);
+        }
+    }
+    let mallories = (1..=201u8).filter(|nonce| name(*nonce) == "mallory");
+    assert_eq!(told, mallories.map(|nonce| (nonce, Code::Refused)).collect());
+    assert_eq!(ids(&bench), [100, 201]);
+    assert_eq!((bench.life().refusals, bench.told().joined), (199, 2));
+    bench.check();
+}
+
+#[test]
+fn a_nonce_brings_back_the_same_name_in_the_same_part_only() {
+    let mut bench = club(1, 0);
+    let mut zone = bench.start();
+    bench.enter(1, "ada", false);
+    bench.enter(2, "sam", true);
+    bench.tick(&mut zone);
+    let before = bench.sessions();
+    for (nonce, name, spectate) in
+        [(1, "mallory", false), (1, "bob", false), (1, "ada", true), (2, "sam", false), (2, "ada", true)]
+    {
+        bench.enter(nonce, name, spectate);
+        bench.tick(&mut zone);
+        let (code, words) = bench.refusal(nonce).unwrap();
+        assert!(code == Code::Refused && words.contains("join with a new one"), "{name}: {code:?} {words}");
+    }
+    let after = bench.sessions();
+    assert_eq!([1, 2].map(|nonce| after[&nonce].attachment), [1, 1]);
+    assert_eq!([1, 2].map(|nonce| after[&nonce].id), [1, 2].map(|nonce| before[&nonce].id));
+    assert_eq!((bench.told().joined, bench.told().watched, bench.told().resumed, zone.counters.joins_refused), (1, 1, 0, 5));
+    bench.enter(1, "ada", false);
+    bench.tick(&mut zone);
+    assert_eq!((bench.sessions()[&1].attachment, bench.told().resumed), (2, 1));
+    bench.check();
 }
 
 #[test]
