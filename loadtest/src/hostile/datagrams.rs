@@ -1,10 +1,10 @@
 //! Attacks by datagram: inputs and acknowledgements that are none, are another's, or are too many.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringfort_protocol::AckBits;
 use ringfort_protocol::View;
-use ringfort_protocol::control::ClientMsg;
+use ringfort_protocol::control::{ClientMsg, Code};
 use ringfort_protocol::input::{finish_inputs, push_input, start_inputs};
 use ringfort_protocol::limits::MAX_INPUTS;
 
@@ -49,7 +49,9 @@ pub(super) fn well_behaved(attacker: &mut Attacker) -> Done {
     }
     peer.say(&ClientMsg::Leave);
     peer.expect(attacker, "the leave", |peer| peer.stay.is_none())?;
-    Ok(peer.outcome(attacker, REMAIN))
+    peer.quic.close(Instant::now(), Code::Left.into(), bytes::Bytes::new());
+    peer.flush(attacker);
+    Ok(Outcome::None)
 }
 
 pub(super) fn forged_acks(attacker: &mut Attacker) -> Done {
