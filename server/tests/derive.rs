@@ -223,7 +223,7 @@ fn rows_blend_into_each_other() {
 fn rows_are_so_far_apart() {
     let from = Body { pos: Vec2::ZERO, vel: Vec2::ZERO, aim: 3.0 };
     let to = Body { pos: Vec2::new(3.0, 4.0), vel: Vec2::new(0.0, -6.0), aim: 0.0 };
-    assert_eq!(from.distance(&to), 6.0, "the farthest of the vectors");
+    assert_eq!(from.distance(&to), 5.0, "as far as their places, whatever their speeds");
     assert_eq!(from.distance(&Body { aim: 0.0, ..from }), 0.0, "a turn is no way");
     let dial = Dial { level: 2.0, raw: 1.0, hand: 0.0, on: false, count: 1, hidden: 0.0 };
     let other = Dial { level: 4.0, raw: -8.0, hand: 1.0, on: true, count: 5, hidden: 100.0 };
