@@ -96,7 +96,8 @@ fn nothing_is_found_under_load() {
 
 #[test]
 fn matches_that_have_ended_leave_nothing_behind() {
-    let instance = Instance::start(&["--matches", "0"]);
+    // Room for the matches of two rounds: those that have ended linger while the next are made.
+    let instance = Instance::start(&["--matches", "0", "--arena-mib", "48"]);
     let mut crowd = Crowd::new(instance.address());
     let players = ["ada", "bob", "cyd"].map(|name| crowd.connect(name));
     let before = crowd.during(|| instance.status())["arena"]["extents_used"].clone();
