@@ -44,6 +44,14 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
     } else {
         places.into_iter().map(Field::distance).collect()
     };
+    // Rows of which nothing is sent are nowhere apart, as the trait has it.
+    let distance = (!distances.is_empty()).then(|| {
+        quote! {
+            fn distance(&self, to: &Self) -> f32 {
+                ::ringfort::protocol::component::farthest([#(#distances),*])
+            }
+        }
+    });
     let valid = fields.iter().map(Field::valid);
     let plain = plain(input, &fields);
     Ok(quote! {
@@ -83,10 +91,7 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStream> {
                 Self #lerps
             }
 
-            #[allow(unused_variables)]
-            fn distance(&self, to: &Self) -> f32 {
-                ::ringfort::protocol::component::farthest([#(#distances),*])
-            }
+            #distance
 
             fn valid(row: &[u8]) -> bool {
                 row.len() == ::core::mem::size_of::<Self>() #(&& #valid)*

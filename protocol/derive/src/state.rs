@@ -30,6 +30,9 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let Fields::Named(named) = &data.fields else {
         return Err(syn::Error::new_spanned(&input.ident, "the fields of a state have names"));
     };
+    if named.named.is_empty() {
+        return Err(syn::Error::new_spanned(&input.ident, "a state has fields: what a match consists of"));
+    }
     let fields = named.named.iter().map(StateField::read).collect::<syn::Result<Vec<_>>>()?;
     let ident = &input.ident;
     let name = ident.unraw().to_string();
@@ -45,22 +48,18 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         impl ::ringfort::game::State for #ident {
             const NAME: &'static str = #name;
 
-            #[allow(unused_variables)]
             fn declare(to: &mut ::ringfort::game::Declare) {
                 #(#declares)*
             }
 
-            #[allow(unused_variables)]
             fn bind(to: &mut ::ringfort::game::Binder) -> Self {
                 Self { #(#members: #binds),* }
             }
 
-            #[allow(unused_variables)]
             fn hook(&mut self, hook: ::ringfort::game::Hook) {
                 #(#hooks)*
             }
 
-            #[allow(unused_variables)]
             fn receive(&mut self, received: &::ringfort::game::Received<'_>) {
                 #(#receives)*
             }

@@ -305,7 +305,13 @@ fn states() {
             }
         ),
     );
-    let refused: [(&str, DeriveInput); 12] = [
+    let refused: [(&str, DeriveInput); 13] = [
+        (
+            "a state has fields",
+            parse_quote!(
+                struct W {}
+            ),
+        ),
         (
             "one #[keep] is enough",
             parse_quote!(

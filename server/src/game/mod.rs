@@ -14,6 +14,7 @@ mod entities;
 mod global;
 mod grid;
 mod life;
+mod name;
 mod outbox;
 mod outside;
 mod rewind;

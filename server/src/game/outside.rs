@@ -3,9 +3,7 @@
 //! A request is part of the committed world, so it leaves when its tick is committed and not before; its answer is applied by one tick,
 //! once. Between the two a hook may be asked more than once: it should know a request by match and id.
 
-use ringfort_protocol::bits::{BitReader, BitWriter};
-use ringfort_protocol::schema::{Coding, FieldKind};
-use ringfort_protocol::{DecodeError, Field, SessionId};
+use ringfort_protocol::SessionId;
 use ringfort_shm_state::limits::{ASK_BODY_BYTES, ASK_TOPIC_BYTES};
 
 use super::{Game, Tick};
@@ -28,26 +26,7 @@ impl AskId {
     }
 }
 
-/// A request's name is one word for the schema. Clients have no use for it: its place is behind `#[sync(none)]` or in a seat.
-impl Field for AskId {
-    const KIND: FieldKind = FieldKind::U64;
-
-    fn encode(&self, coding: Coding, to: &mut BitWriter) {
-        self.0.encode(coding, to);
-    }
-
-    fn decode(coding: Coding, from: &mut BitReader<'_>) -> Result<Self, DecodeError> {
-        u64::decode(coding, from).map(Self)
-    }
-
-    fn quantise(&mut self, coding: Coding) {
-        self.0.quantise(coding);
-    }
-
-    fn unsynced() -> Self {
-        Self::NONE
-    }
-}
+super::name::is_a_field!(AskId);
 
 /// Why a request was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

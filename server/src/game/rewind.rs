@@ -39,21 +39,17 @@ impl ViewTime {
 
     /// The same moment, or the nearest that lies between two ticks.
     fn clamped(self, oldest: u32, newest: u32) -> Self {
-        let (tick, next) = (self.tick.0.min(newest), self.next.0.clamp(self.tick.0, newest.max(self.tick.0)));
-        let moment = f64::from(tick) + f64::from(next.min(newest) - tick) * f64::from(self.alpha.clamp(0.0, 1.0));
-        let next = next.min(newest);
+        let tick = self.tick.0.min(newest);
+        let next = self.next.0.clamp(tick, newest);
+        let alpha = if next > tick { self.alpha.clamp(0.0, 1.0) } else { 0.0 };
         if tick >= oldest {
-            return Self {
-                tick: TickNo(tick),
-                next: TickNo(next),
-                alpha: if next > tick { self.alpha.clamp(0.0, 1.0) } else { 0.0 },
-            };
+            return Self { tick: TickNo(tick), next: TickNo(next), alpha };
         }
-        if moment <= f64::from(oldest) || next <= oldest {
+        let ahead = f64::from(tick) + f64::from(next - tick) * f64::from(alpha) - f64::from(oldest);
+        if next <= oldest || ahead <= 0.0 {
             return Self::at(TickNo(oldest));
         }
-        let alpha = (moment - f64::from(oldest)) / f64::from(next - oldest);
-        Self { tick: TickNo(oldest), next: TickNo(next), alpha: alpha as f32 }
+        Self { tick: TickNo(oldest), next: TickNo(next), alpha: (ahead / f64::from(next - oldest)) as f32 }
     }
 }
 
@@ -224,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_moment_across_the_edge_stays_where_it_was() {
-        // 85 + 0.75 * 8 = 91, which is a quarter of the way from 89 to 97... of eight.
+        // 85 + 0.75 * 8 = 91, which is half of the way from 89 to 93.
         assert_eq!(clamp(view(85, 93, 0.75), 100, 10), view(89, 93, 0.5));
         assert_eq!(clamp(view(95, 105, 0.5), 100, 10).tick, TickNo(95));
     }

@@ -5,9 +5,8 @@ use std::any::TypeId;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use ringfort_protocol::bits::{BitReader, BitWriter};
-use ringfort_protocol::schema::{Coding, FieldKind};
-use ringfort_protocol::{DecodeError, Field, TickNo, TimerPayload};
+use ringfort_protocol::bits::BitWriter;
+use ringfort_protocol::{TickNo, TimerPayload};
 use ringfort_shm_state::layout::TimerRow;
 use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_TIMER_BYTES};
 use ringfort_shm_state::table::Table;
@@ -43,26 +42,7 @@ impl TimerId {
     }
 }
 
-/// A timer's name is one word for the schema. Clients have no use for it: its place is behind `#[sync(none)]` or in a seat.
-impl Field for TimerId {
-    const KIND: FieldKind = FieldKind::U64;
-
-    fn encode(&self, coding: Coding, to: &mut BitWriter) {
-        self.0.encode(coding, to);
-    }
-
-    fn decode(coding: Coding, from: &mut BitReader<'_>) -> Result<Self, DecodeError> {
-        u64::decode(coding, from).map(Self)
-    }
-
-    fn quantise(&mut self, coding: Coding) {
-        self.0.quantise(coding);
-    }
-
-    fn unsynced() -> Self {
-        Self::NONE
-    }
-}
+super::name::is_a_field!(TimerId);
 
 /// The pending timers of a zone.
 pub struct Timers<T: TimerPayload> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::fsck;
@@ -17,9 +16,8 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::zone::{Outcome, Zone};
 use crate::game::{AskRules, Description, Game, ZoneLimits};
 
-/// Segments of one test, removed when it ends, however it ends.
+/// A zone's segments, in memory of this process alone.
 pub(crate) struct Bench<G> {
-    pub(crate) instance: String,
     pub(crate) directory: Segment,
     pub(crate) inbox: Segment,
     pub(crate) world: Rc<World>,
@@ -30,22 +28,12 @@ pub(crate) struct Bench<G> {
     game: PhantomData<G>,
 }
 
-impl<G> Drop for Bench<G> {
-    fn drop(&mut self) {
-        for path in ringfort_shm_state::segment::leftovers(&self.instance) {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 pub(crate) const ZONE: usize = 5;
 
 impl<G: Game> Bench<G> {
     pub(crate) fn new(capacity: u32, extents: usize) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let instance = format!("zone-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let directory = Segment::create(&instance, SegmentSpec::DIRECTORY).unwrap();
-        let inbox = Segment::create(&instance, SegmentSpec::inbox(SegmentKind::InboxNet, 1 << 16)).unwrap();
+        let directory = Segment::private(SegmentSpec::DIRECTORY, 0).unwrap();
+        let inbox = Segment::private(SegmentSpec::inbox(SegmentKind::InboxNet, 1 << 16), ZONE + 1).unwrap();
         let limits = ZoneLimits::of::<G>(capacity);
         let description = Description::of::<G>(limits).unwrap();
         let entry = ZoneEntry {
@@ -64,7 +52,6 @@ impl<G: Game> Bench<G> {
         };
         let world = Rc::new(World::heap(extents));
         Self {
-            instance,
             directory,
             inbox,
             world,

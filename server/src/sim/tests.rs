@@ -143,16 +143,22 @@ impl Bench<Counting> {
     }
 }
 
+/// A match with one player in it.
+fn one_player() -> (Bench<Counting>, Zone<Counting>, SessionRow) {
+    let mut bench = Bench::<Counting>::new(4, 64);
+    let mut zone = bench.start();
+    bench.join(1);
+    bench.flush();
+    bench.step(&mut zone);
+    let row = bench.sessions()[&1];
+    (bench, zone, row)
+}
+
 #[test]
 fn every_input_counts_exactly_once_over_jitter_repeats_and_restarts() {
     for seed in 1..=40u64 {
         let mut rng = seed * 0x9e37_79b9;
-        let mut bench = Bench::<Counting>::new(4, 64);
-        let mut zone = bench.start();
-        bench.join(1);
-        bench.flush();
-        bench.step(&mut zone);
-        let row = bench.sessions()[&1];
+        let (mut bench, mut zone, row) = one_player();
         let (mut sent, mut sum) = (0, 0);
         for _ in 0..120 {
             // One on average: what comes faster than time goes is refused.
@@ -182,12 +188,7 @@ fn every_input_counts_exactly_once_over_jitter_repeats_and_restarts() {
 
 #[test]
 fn a_lost_input_is_never_acknowledged_and_a_late_one_still_counts() {
-    let mut bench = Bench::<Counting>::new(4, 64);
-    let mut zone = bench.start();
-    bench.join(1);
-    bench.flush();
-    bench.step(&mut zone);
-    let row = bench.sessions()[&1];
+    let (mut bench, mut zone, row) = one_player();
     for sequence in [1, 2, 5, 4, 6] {
         bench.input(row.id, sequence, 1);
         bench.flush();
@@ -254,12 +255,7 @@ fn the_commit_decides_who_fits_and_a_repeated_join_finds_its_row() {
 
 #[test]
 fn timers_survive_a_restart_and_commands_come_once_and_in_order() {
-    let mut bench = Bench::<Counting>::new(4, 64);
-    let mut zone = bench.start();
-    bench.join(1);
-    bench.flush();
-    bench.step(&mut zone);
-    let row = bench.sessions()[&1];
+    let (mut bench, mut zone, row) = one_player();
     let mut add = Vec::new();
     ringfort_protocol::Message::to_wire(&Order::Add { n: 7 }, &mut add);
     for number in [1, 1, 3, 2] {

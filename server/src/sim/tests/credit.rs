@@ -15,12 +15,7 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
-        let mut bench = Bench::<Counting>::new(4, 64);
-        let mut zone = bench.start();
-        bench.join(1);
-        bench.flush();
-        bench.step(&mut zone);
-        let row = bench.sessions()[&1];
+        let (bench, zone, row) = one_player();
         Play { bench, zone, row, acked: BTreeSet::new() }
     }
 
