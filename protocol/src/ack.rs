@@ -68,6 +68,12 @@ impl AckBits {
         1u32.checked_shl(self.highest - 1 - number)
     }
 
+    /// The numbers that may have been inserted into `known` on the way to this, and have fallen off the field again.
+    pub fn fallen_since(self, known: AckBits) -> impl Iterator<Item = u32> {
+        let first = known.highest.saturating_sub(u32::BITS).max(1);
+        (first..self.highest.saturating_sub(u32::BITS)).filter(move |number| !known.contains(*number))
+    }
+
     /// The numbers in here that are not in `known`, newest first.
     pub fn without(self, known: AckBits) -> impl Iterator<Item = u32> {
         let old = match self.highest.checked_sub(known.highest) {

@@ -84,7 +84,7 @@ impl<G: Game> Host<G> {
             server: address,
             sessions: Sessions::new(driver).map_err(|e| Failed(e.to_string()))?,
             key: None,
-            once: Once::default(),
+            once: Once::new(carrier),
             playing: None,
             sent: 0,
             commands: 0,
@@ -129,7 +129,7 @@ impl<G: Game> Host<G> {
         nonce.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&random.next_u64().to_ne_bytes()));
         self.sessions.join(key, JoinTarget::Any, nonce);
         self.connections += 1;
-        self.once = Once::default();
+        self.once = Once::new(carrier);
         (self.key, self.server, self.again_us, self.tainted) = (Some(key), server, None, self.damaged);
         (self.sent, self.commands, self.timer_us) = (0, 0, now_us);
         Ok(())

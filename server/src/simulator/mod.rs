@@ -88,6 +88,16 @@ pub struct Chaos {
     pub damaged_players: f64,
 }
 
+/// Inputs that a tick was the first to be committed with, each as session and sequence.
+#[derive(Clone, Debug, Default)]
+pub struct Newly {
+    /// Those that the sessions' acknowledgements show.
+    pub applied: Vec<(u64, u32)>,
+    /// Of a session that was silent for long and has skipped some: those that may have been applied before what makes the
+    /// acknowledgement forget them, in the same tick.
+    pub perhaps: Vec<(u64, u32)>,
+}
+
 /// What plays, and checks what only the game can tell.
 pub trait Script<G: Game> {
     /// The next input of player `who`, the `sequence`-th of its stay `session`. The same must come for the same arguments.
@@ -128,8 +138,9 @@ pub trait Script<G: Game> {
         Ok(())
     }
 
-    /// A tick was committed, in which these inputs of sound sessions were applied for the first time: session, sequence.
-    fn committed(&mut self, tick: &Committed, applied: &[(u64, u32)], sound: &dyn Fn(u64) -> bool) -> Result<(), Failed>;
+    /// A tick was committed, in which these inputs were applied for the first time. `sound` tells the sessions whose network damages
+    /// nothing.
+    fn committed(&mut self, tick: &Committed, applied: &Newly, sound: &dyn Fn(u64) -> bool) -> Result<(), Failed>;
 
     /// The network has healed, and everything that was sent has had the time to arrive: `commands` of player `who` were sent.
     fn settled(&mut self, tick: &Committed, session: u64, commands: u32) -> Result<(), Failed>;

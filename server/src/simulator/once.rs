@@ -4,19 +4,30 @@ use std::collections::BTreeMap;
 
 use ringfort_protocol::client_world::ClientWorld;
 
-use super::Failed;
+use super::{Carrier, Failed};
 use crate::game::Description;
 
-/// Ticks after which the server knows that a client has a row: until then it may send it again, as it is by then.
-const SETTLED_TICKS: u32 = 90;
+/// Ticks after which the server knows that a client has a row: until then it may send it again, as it is by then. QUIC holds
+/// datagrams back when many were lost, and what acknowledges the row with them: seconds, in a storm.
+fn settled_ticks(carrier: Carrier) -> u32 {
+    match carrier {
+        Carrier::Plain => 90,
+        Carrier::Quic => 300,
+    }
+}
 
 /// The rows that a client has of such columns, by index, generation and wire column: since when, and which.
-#[derive(Default)]
 pub(super) struct Once {
+    settled_ticks: u32,
     rows: BTreeMap<(u32, u32, usize), (u32, Vec<u8>)>,
 }
 
 impl Once {
+    /// Before anything is seen.
+    pub(super) fn new(carrier: Carrier) -> Self {
+        Self { settled_ticks: settled_ticks(carrier), rows: BTreeMap::new() }
+    }
+
     /// Looks at a client's world after a snapshot.
     pub(super) fn look(&mut self, is: &Description, has: &ClientWorld) -> Result<(), Failed> {
         let (tick, mut rows) = (has.tick().0, BTreeMap::new());
@@ -27,7 +38,7 @@ impl Once {
                 let key = (e.index, e.generation, wire);
                 let since = match self.rows.remove(&key) {
                     Some((since, held)) if held == row => since,
-                    Some((since, held)) if tick > since + SETTLED_TICKS => {
+                    Some((since, held)) if tick > since + self.settled_ticks => {
                         let what = format!(
                             "tick {tick}: column {wire} of {e}, held as {held:?} since tick {since}, came again: {row:?}"
                         );

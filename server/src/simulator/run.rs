@@ -12,7 +12,7 @@ use super::host::Host;
 use super::machine::{Machine, frontend_address};
 use super::network::{Network, Packet, Traffic, Weather};
 use super::oracle::Oracle;
-use super::{Failed, Plan, Random, Script};
+use super::{Failed, Newly, Plan, Random, Script};
 use crate::game::Game;
 
 /// When a simulation begins, by its own clock.
@@ -302,14 +302,15 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
         self.network.mix(hash);
         self.summary.ticks += 1;
         let committed = self.oracle.newest().expect("it was just looked at");
-        let mut newly = Vec::new();
+        let mut newly = Newly::default();
         for (session, stay) in &committed.stays {
             let applied = self.applied.entry(*session).or_default();
             let fresh = stay.inputs.without(applied.acks);
-            newly.extend(fresh.map(|sequence| (*session, sequence)));
+            newly.applied.extend(fresh.map(|sequence| (*session, sequence)));
+            newly.perhaps.extend(stay.inputs.fallen_since(applied.acks).map(|sequence| (*session, sequence)));
             applied.acks = stay.inputs;
         }
-        self.summary.inputs += newly.len() as u64;
+        self.summary.inputs += newly.applied.len() as u64;
         let tainted: Vec<u64> =
             self.hosts.iter().filter(|host| host.tainted).filter_map(|host| Some(host.session()?.id().0)).collect();
         let damaged_world = self.plan.chaos.damaged_players > 0.0;

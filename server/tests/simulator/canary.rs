@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfort::game::Played;
 use ringfort::prelude::*;
 use ringfort::protocol::limits::MAX_SNAPSHOT_BYTES;
-use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Plan, Random, Recorded, Script, Simulation, Weather};
+use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Newly, Plan, Random, Recorded, Script, Simulation, Weather};
 use ringfort_client::Session;
 
 /// Where a pattern lies, and so who may have it.
@@ -174,7 +174,7 @@ impl Script<Vaults> for Wander {
         Cmd { wish: Vec2::new(random.unit() * 2.0 - 1.0, random.unit() * 2.0 - 1.0) }
     }
 
-    fn committed(&mut self, _: &Committed, _: &[(u64, u32)], _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+    fn committed(&mut self, _: &Committed, _: &Newly, _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use ringfort::client::{Delay, Event, Playing, Settings, Sure};
 use ringfort::game::{Arrival, Played};
 use ringfort::prelude::*;
 use ringfort::protocol::limits::MAX_SNAPSHOT_BYTES;
-use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Oracle, Plan, Random, Script, Simulation, Weather};
+use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Newly, Oracle, Plan, Random, Script, Simulation, Weather};
 use ringfort_client::Session;
 
 #[derive(Component, Clone, Copy, PartialEq, Debug)]
@@ -177,7 +177,8 @@ impl Script<Band> for Drummers {
         if own || event.sure == Sure::Confirmed { Ok(()) } else { Err(Failed(format!("{event:?} of somebody else's"))) }
     }
 
-    fn committed(&mut self, _: &Committed, applied: &[(u64, u32)], _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+    fn committed(&mut self, _: &Committed, newly: &Newly, _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+        let applied = &newly.applied;
         for (session, sequence) in applied {
             let Some(cmd) = self.inputs.get(&(*session, *sequence)) else { continue };
             // Two inputs of one tick share its verdict.

@@ -7,7 +7,7 @@ use ringfort::game::{Arrival, Played};
 use ringfort::prelude::*;
 use ringfort::protocol::Input as _;
 use ringfort::protocol::limits::MAX_SNAPSHOT_BYTES;
-use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Oracle, Plan, Random, Script, Simulation, Weather};
+use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Newly, Oracle, Plan, Random, Script, Simulation, Weather};
 use ringfort_client::Session;
 
 /// What a shot goes past without meeting it.
@@ -238,7 +238,7 @@ impl Script<Range> for Shooters {
         Ok(())
     }
 
-    fn committed(&mut self, _: &Committed, _: &[(u64, u32)], _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+    fn committed(&mut self, _: &Committed, _: &Newly, _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use ringfort::client::{Correction, Delay, Fix, Playing, Settings};
 use ringfort::game::Played;
 use ringfort::prelude::*;
 use ringfort::protocol::limits::MAX_SNAPSHOT_BYTES;
-use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Plan, Random, Script, Simulation, Weather};
+use ringfort::simulator::{Carrier, Chaos, Committed, Failed, Newly, Plan, Random, Script, Simulation, Weather};
 use ringfort::skirmish::{Ask, Body, Cmd, Ev, Skirmish, drive};
 use ringfort_client::Session;
 
@@ -143,7 +143,7 @@ impl Script<Skirmish> for Runners {
         random.chance(0.0005).then_some(Ask::Suicide)
     }
 
-    fn committed(&mut self, _: &Committed, _: &[(u64, u32)], _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+    fn committed(&mut self, _: &Committed, _: &Newly, _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use ringfort::game::{Component, Played};
 use ringfort::prelude::*;
 use ringfort::protocol::client_world::ClientWorld;
 use ringfort::protocol::component::{ColumnId, GlobalId};
-use ringfort::simulator::{Committed, Failed, Random, Script, Simulation};
+use ringfort::simulator::{Committed, Failed, Newly, Random, Script, Simulation};
 use ringfort_client::Session;
 
 use crate::game::{Ask, Cmd, Menagerie};
@@ -108,7 +108,7 @@ impl Script<Menagerie> for Viewers {
         random.chance(0.02).then_some(Ask::Poke { number })
     }
 
-    fn committed(&mut self, tick: &Committed, _: &[(u64, u32)], _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
+    fn committed(&mut self, tick: &Committed, _: &Newly, _: &dyn Fn(u64) -> bool) -> Result<(), Failed> {
         self.failed.take().map_or(Ok(()), |Failed(what)| Err(Failed(format!("tick {}: {what}", tick.tick))))
     }
 
