@@ -205,6 +205,10 @@ pub const INPUT_COST: u32 = 32;
 pub const INPUT_CREDIT_PER_TICK: u32 = 33;
 /// The most that a session saves up: twice the inputs of one datagram, as all of them may come at once after a loss.
 pub const INPUT_CREDIT_MAX: u32 = 2 * ringfort_protocol::limits::MAX_INPUTS as u32 * INPUT_COST;
+/// Owners that may die on one tick without a fault of the game being known; then the zone is paused.
+pub const DEATHS_PER_TICK_MAX: u32 = 8;
+/// Attempts at a tick: as it comes, once more with the very same records, and without its inputs and commands. Then the zone is paused.
+pub const ATTEMPTS_MAX: u32 = 3;
 /// Ticks that a late zone runs back to back; then it skips ahead and counts what it skipped.
 pub const CATCH_UP_TICKS: u32 = 3;
 /// Slots into which the zones' ticks of one period are spread.

@@ -72,7 +72,7 @@ const _: () = assert!(cfg!(target_pointer_width = "64"), "words of 64 bits do no
 /// Written first in every segment: "RINGFORT" in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGFORT");
 /// Grows with every change of meaning that the layout hash cannot see.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes before a segment's own content.
 pub const HEADER_BYTES: usize = PAGE_BYTES;
 
@@ -229,8 +229,8 @@ shared! {
         pub max_entities: u32,
         /// Milliseconds that a player's view may lie back when a hit is decided by it.
         pub rewind_ms: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// How often an operator has let it go on after it was paused: what was counted of a tick before counts no more.
+        pub resumes: u32,
         /// Byte offset of the zone's data area in `inbox.net`, from its data start.
         pub inbox_offset: u64,
         /// Bytes of that area, a power of two.
@@ -247,6 +247,18 @@ shared! {
         pub spectators: u32,
         /// Minutes without a session after which the match ends itself, 0 for never.
         pub idle_minutes: u32,
+        /// Why it is paused ([`PauseReason`]), 0 when it is not.
+        pub pause: u32,
+        /// 1 while it runs alone in its process, because the last one died of it.
+        pub alone: u32,
+        /// The sim slot + 1 to which its owner is to hand it over between two ticks, 0 for none.
+        pub next_sim: u32,
+        /// The epoch that it is handed over with: the owner puts it into the published word, and the next owner waits for that.
+        pub next_epoch: u32,
+        /// The attempt over which an owner was killed because it hung and used the processor meanwhile: its tick, 0 when there was none.
+        pub hang_tick: u32,
+        /// That attempt's number.
+        pub hang_attempt: u32,
         /// The code with which a private match is joined, ASCII; zeros when anybody may join it.
         pub code: [u8; JOIN_CODE_BYTES],
         /// The match's name, zero-padded UTF-8.
@@ -266,6 +278,25 @@ pub enum ZoneState {
     Open = 1,
     /// It has ended; the slot waits until every worker has seen that.
     Closed = 2,
+    /// Nobody steps it until an operator says so.
+    Paused = 3,
+}
+
+/// Why a zone is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PauseReason {
+    /// The game has failed three times on one tick, the last time without that tick's inputs.
+    Faults = 1,
+    /// Its owners have died too often on one tick, and nobody knows of what.
+    Deaths = 2,
+}
+
+impl PauseReason {
+    /// The reason with a number from shared memory.
+    pub fn from_u32(n: u32) -> Option<Self> {
+        [Self::Faults, Self::Deaths].into_iter().find(|reason| *reason as u32 == n)
+    }
 }
 
 shared! {
@@ -530,8 +561,10 @@ pub mod world {
     pub const PUBLISHED: usize = 0;
     /// Within a control block: the attempt record, a published cell of [`AttemptEntry`].
     pub const ATTEMPT: usize = 64;
+    /// Within a control block: what the owner has died of, a [`FaultEntry`]. Its key is written last, with Release.
+    pub const FAULT: usize = (ATTEMPT + Cell::<AttemptEntry>::BYTES).next_multiple_of(64);
     /// Within a control block: the ring of roots.
-    pub const ROOTS: usize = (ATTEMPT + Cell::<AttemptEntry>::BYTES).next_multiple_of(64);
+    pub const ROOTS: usize = (FAULT + size_of::<FaultEntry>()).next_multiple_of(64);
     /// Bytes of a control block.
     pub const CONTROL_STRIDE: usize = ROOTS + ROOT_RING as usize * ROOT_STRIDE;
     /// The control blocks, one a zone slot.
@@ -551,19 +584,62 @@ pub mod world {
 }
 
 shared! {
-    /// What the owner is about to do, published before `step` runs, so that a death can be told from a fault of the game.
+    /// What the owner is about to do, published before `step` runs, so that a death can be told from a fault of the game. Written by the
+    /// owning sim, first of all when it takes the zone over; read by its successor and the supervisor. A crash leaves the previous value.
     pub struct AttemptEntry {
+        /// The match that it is about: what an earlier match of the slot left counts for nothing.
+        pub incarnation: u64,
         /// The tick that is being run.
         pub tick: u32,
-        /// 1 for the first attempt.
+        /// 1 for the first attempt; 2 runs the very same records again; 3 runs the tick without its inputs and commands.
         pub attempt: u32,
-        /// End of the records that the attempt applies.
+        /// Owners that have died on this tick so far without a fault of the game being known.
+        pub deaths: u32,
+        /// [`ZoneEntry::resumes`] of the grant that it was made under.
+        pub resumes: u32,
+        /// End of the records that the attempt applies; the same for the second and the third as for the first.
         pub net_cursor: u64,
         /// The same for `inbox.sys`.
         pub sys_cursor: u64,
         /// The same for the mailbox.
         pub mail_cursor: u64,
     }
+}
+
+shared! {
+    /// What the owner's process has died of while it ran an attempt. Written by the panic hook or the handler of the signal, in the process
+    /// that dies of it, the key last; read by its successor and the supervisor. It counts only if its key is that of the attempt.
+    pub struct FaultEntry {
+        /// [`fault_key`] of the attempt; 0 when there was no fault.
+        pub key: u64,
+        /// The match that it is about.
+        pub incarnation: u64,
+        /// [`FaultKind`] as a number.
+        pub kind: u32,
+        /// The signal's number, 0 of a panic.
+        pub signal: u32,
+        /// The address that the signal tells of.
+        pub address: u64,
+        /// Bytes of text in use.
+        pub bytes: u64,
+        /// The panic's message and place.
+        pub text: [u8; FAULT_TEXT_BYTES],
+    }
+}
+
+/// What names an attempt, of a match that is known: never 0.
+pub fn fault_key(tick: u32, attempt: u32, resumes: u32) -> u64 {
+    u64::from(tick) << 32 | u64::from(resumes & 0xff_ffff) << 8 | u64::from(attempt & 0xff)
+}
+
+/// How a game can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FaultKind {
+    /// It panicked.
+    Panic = 1,
+    /// A signal: bad memory, a bad instruction, bad arithmetic, or an abort, as of a failed allocation.
+    Signal = 2,
 }
 
 /// Buckets of a shared histogram: eight to a power of two, up to 2^26 microseconds.
@@ -589,6 +665,10 @@ pub mod worker {
     /// Word: the directory generation that the worker has acted upon. Release: a zone slot is used again only after every
     /// worker has seen that it was closed.
     pub const SEEN_GENERATION: usize = HEADER_BYTES + 72;
+    /// In `sim.N`, word: the slot + 1 of the zone whose tick or takeover is under way, 0 between two. Tells whose a death is.
+    pub const STEPPING: usize = HEADER_BYTES + 80;
+    /// In `sim.N`, word: 1 when the process has mapped and touched all that it takes a zone over with. Release.
+    pub const READY: usize = HEADER_BYTES + 88;
     /// Words: counters, by their position in the role's list.
     pub const COUNTERS: usize = HEADER_BYTES + 128;
     /// In `sim.N`: two histograms a zone slot, tick duration and tick lateness, in words of [`HISTOGRAM_BUCKETS`] and a
@@ -618,6 +698,7 @@ pub const STRUCTS: &[StructDoc] = &[
     JoinRecord::DOC,
     RootHead::DOC,
     AttemptEntry::DOC,
+    FaultEntry::DOC,
     WorkerSelf::DOC,
     ZoneMeta::DOC,
     ZoneLife::DOC,

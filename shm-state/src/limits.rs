@@ -79,6 +79,8 @@ pub const MAX_KICKED: u32 = 128;
 pub const MAX_SESSIONS: u32 = 10_240;
 /// Entities of one zone.
 pub const MAX_ENTITIES: u32 = 1 << 20;
+/// Bytes of a panic's message and place that shared memory keeps.
+pub const FAULT_TEXT_BYTES: usize = 216;
 /// Counters of a worker.
 pub const MAX_COUNTERS: usize = 64;
 /// How often a reader starts over with the newest root before it reports that it cannot keep up.

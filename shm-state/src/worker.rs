@@ -82,6 +82,29 @@ impl<'m> WorkerPage<'m> {
         self.memory.load(at::SEEN_GENERATION, Ordering::Acquire)
     }
 
+    /// A sim says whose tick or takeover is under way.
+    pub fn set_stepping(&self, zone: Option<usize>) {
+        self.memory.store(at::STEPPING, zone.map_or(0, |zone| zone as u64 + 1), Ordering::Relaxed);
+    }
+
+    /// The zone whose tick or takeover was under way last.
+    pub fn stepping(&self) -> Option<usize> {
+        let zone = self.memory.load(at::STEPPING, Ordering::Relaxed).checked_sub(1)?;
+        usize::try_from(zone).ok().filter(|zone| *zone < MAX_ZONES)
+    }
+
+    /// A sim says whether it may be given zones.
+    pub fn set_ready(&self, ready: bool) {
+        // SYNC POINT: sim-ready
+        self.memory.store(at::READY, ready.into(), Ordering::Release);
+    }
+
+    /// Whether a sim may be given zones. Of a process that claimed its segment before.
+    pub fn is_ready(&self) -> bool {
+        // SYNC POINT: sim-ready
+        self.memory.load(at::READY, Ordering::Acquire) == 1
+    }
+
     /// Sets a counter to its new value.
     pub fn set_counter(&self, counter: usize, value: u64) {
         assert!(counter < MAX_COUNTERS);

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
-use crate::layout::{AttemptEntry, RootFlags, RootHead, SegmentKind, hash_bytes, world as at};
+use crate::layout::{AttemptEntry, FaultEntry, RootFlags, RootHead, SegmentKind, hash_bytes, world as at};
 use crate::limits::*;
 use crate::memory::{Fence, Memory, Page, Words};
 use crate::segment::Segment;
@@ -333,6 +333,24 @@ impl<M: Words> World<M> {
     /// What the owner was about to run last.
     pub fn attempt(&self, zone: usize) -> Option<AttemptEntry> {
         Cell::<AttemptEntry>::at(Self::control(zone) + at::ATTEMPT).read(&self.memory)
+    }
+
+    /// What an owner has died of last.
+    pub fn fault(&self, zone: usize) -> Option<FaultEntry> {
+        // SYNC POINT: fault-key
+        let key = self.memory.load(Self::control(zone) + at::FAULT, Ordering::Acquire);
+        let fault: FaultEntry = self.memory.read(Self::control(zone) + at::FAULT);
+        (key != 0 && fault.key == key).then_some(fault)
+    }
+
+    /// Says what this process dies of. It allocates nothing and calls nothing, so that a handler of a signal may do it.
+    pub fn record_fault(&self, zone: usize, fault: &FaultEntry) {
+        let place = Self::control(zone) + at::FAULT;
+        self.memory.store(place, 0, Ordering::Relaxed);
+        self.memory.fence(Fence::CellReuse);
+        self.memory.write(place, &FaultEntry { key: 0, ..*fault });
+        // SYNC POINT: fault-key
+        self.memory.store(place, fault.key, Ordering::Release);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod bench;
 pub mod counters;
 mod events;
 mod inputs;
+pub mod judge;
 #[cfg(test)]
 mod look_back_tests;
 #[cfg(test)]

@@ -281,7 +281,16 @@ impl<G: Game> Zone<G> {
         let tail = self.inbox.tail(inbox_memory);
         let mail_tail = directory.mail_tail(self.slot);
         let tick = self.head.tick + 1;
-        let attempt = AttemptEntry { tick, attempt: 1, net_cursor: tail, sys_cursor: 0, mail_cursor: mail_tail };
+        let attempt = AttemptEntry {
+            incarnation: self.entry.incarnation,
+            tick,
+            attempt: 1,
+            deaths: 0,
+            resumes: self.entry.resumes,
+            net_cursor: tail,
+            sys_cursor: 0,
+            mail_cursor: mail_tail,
+        };
         world.publish_attempt(self.slot, &attempt);
         let (counters, records) = (self.counters, Records { inbox_memory, directory, tail, mail_tail });
         self.run_tick(records);

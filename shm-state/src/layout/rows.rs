@@ -153,6 +153,14 @@ shared! {
         pub waiting: [u8; MAX_INPUT_BYTES],
         /// What is left of the inputs that it may have applied, in the engine's fractions of one.
         pub credit: u32,
+        /// Highest input that was given up because the game failed on it, 0 for none. It and those below are never acknowledged.
+        pub rejected: u32,
+        /// Inputs given up below it: bit i is `rejected - 1 - i`.
+        pub rejected_bits: u32,
+        /// Highest command that was given up because the game failed on it, 0 for none.
+        pub rejected_command: u32,
+        /// Commands given up below it, likewise.
+        pub rejected_command_bits: u32,
         /// Zero.
         pub reserved: u32,
     }

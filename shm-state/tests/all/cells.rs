@@ -9,7 +9,17 @@ use ringfort_shm_state::memory::{Memory, Words};
 const CELL: Cell<AttemptEntry> = Cell::at(64);
 
 fn entry(n: u64) -> AttemptEntry {
-    AttemptEntry { tick: n as u32, attempt: n as u32, net_cursor: n, sys_cursor: n, mail_cursor: n }
+    let half = n as u32;
+    AttemptEntry {
+        incarnation: n,
+        tick: half,
+        attempt: half,
+        deaths: half,
+        resumes: half,
+        net_cursor: n,
+        sys_cursor: n,
+        mail_cursor: n,
+    }
 }
 
 #[test]

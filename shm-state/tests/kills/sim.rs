@@ -253,5 +253,6 @@ impl<'a> Zone<'a> {
 /// What is published before a tick runs. Every field follows from the tick and the cursor, so that a torn one shows.
 pub fn attempt(tick: u32, net_cursor: u64) -> AttemptEntry {
     let of = |n| mix(mix(net_cursor, tick.into()), n);
-    AttemptEntry { tick, attempt: !tick, net_cursor, sys_cursor: of(1), mail_cursor: of(2) }
+    let (deaths, resumes) = (of(3) as u32, of(4) as u32);
+    AttemptEntry { incarnation: of(5), tick, attempt: !tick, deaths, resumes, net_cursor, sys_cursor: of(1), mail_cursor: of(2) }
 }
