@@ -27,7 +27,7 @@ const FIGURES: &[&str] = &[
     "/run/duration_s",
     "/run/seed",
 ];
-const LATENCIES: &[&str] = &["connect", "input_to_snapshot", "network"];
+const LATENCIES: &[&str] = &["connect", "input_to_snapshot", "network", "gap"];
 const QUANTILES: [&str; 5] = ["count", "p50", "p99", "p999", "max"];
 
 fn figure(report: &Value, path: &str) -> f64 {

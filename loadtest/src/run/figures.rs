@@ -1,6 +1,6 @@
 //! What each snapshot says about the inputs it acknowledges: the latencies of a run.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_client::{Session, SessionKey, Snapshot, Watch};
 
@@ -25,6 +25,10 @@ struct Flight {
     /// The lowest sequence that may still be acknowledged.
     oldest: u32,
     newest: u32,
+    /// When the newest snapshot arrived, while its client plays.
+    heard: Option<Instant>,
+    /// The longest time between two snapshots so far.
+    gap: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -40,7 +44,7 @@ impl Figures {
     pub(super) fn new(clients: usize) -> Figures {
         let now = Instant::now();
         let nothing = Input { sequence: 0, due: now, sent: now, acknowledged: true };
-        let flight = || Flight { inputs: [nothing; INPUTS_IN_FLIGHT], oldest: 1, newest: 0 };
+        let flight = || Flight { inputs: [nothing; INPUTS_IN_FLIGHT], oldest: 1, newest: 0, heard: None, gap: Duration::ZERO };
         Figures { partial: Partial::default(), measuring: false, flights: std::iter::repeat_with(flight).take(clients).collect() }
     }
 
@@ -60,7 +64,15 @@ impl Figures {
         self.partial.abandoned += under_way as u64;
         self.partial.rejoined += 1;
         flight.inputs.iter_mut().for_each(|input| input.acknowledged = true);
-        (flight.oldest, flight.newest) = (1, 0);
+        (flight.oldest, flight.newest, flight.heard) = (1, 0, None);
+    }
+
+    /// The measured time is over for a client that plays: tells its longest silence, the one that it is in included.
+    pub(super) fn play_over(&mut self, client: usize, now: Instant) {
+        let flight = &mut self.flights[client];
+        if let Some(heard) = flight.heard.take() {
+            self.partial.gap.record(flight.gap.max(now.saturating_duration_since(heard)));
+        }
     }
 
     /// Whether inputs are still under way.
@@ -85,6 +97,9 @@ impl Figures {
         }
         let flight = &mut self.flights[client];
         let highest = snapshot.inputs.highest.min(flight.newest);
+        if let Some(heard) = flight.heard.replace(snapshot.arrived) {
+            flight.gap = flight.gap.max(snapshot.arrived.saturating_duration_since(heard));
+        }
         // What was overwritten in the ring, or is below the acknowledgement's reach, will never be told about.
         let forgotten = flight.newest.saturating_sub(INPUTS_IN_FLIGHT as u32 - 1);
         flight.oldest = flight.oldest.max(forgotten).max(highest.saturating_sub(ACK_REACH));
@@ -111,7 +126,6 @@ impl Figures {
 mod tests {
     use super::*;
     use ringfort_protocol::{AckBits, TickNo};
-    use std::time::Duration;
 
     #[test]
     fn every_input_counts_at_the_first_snapshot_that_acknowledges_it() {
@@ -139,6 +153,28 @@ mod tests {
         assert_eq!(figures.partial.input_to_snapshot.ms_max().round(), 220.0);
         assert_eq!(figures.partial.network.count(), 1);
         assert_eq!(figures.partial.network.ms_max().round(), 5.0);
+    }
+
+    #[test]
+    fn a_gap_is_the_longest_silence_within_one_match_up_to_the_end() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let gap = |arrivals: &[u64], over_after: Option<u64>, end: u64| {
+            let mut figures = Figures::new(1);
+            for &ms in arrivals {
+                let inputs = AckBits { highest: 0, bits: 0 };
+                figures.received(0, &Snapshot { tick: TickNo(1), arrived: at(ms), bytes: 1, inputs, waited: None });
+                if over_after == Some(ms) {
+                    figures.match_over(0);
+                }
+            }
+            figures.play_over(0, at(end));
+            figures.partial.gap.ms_max().round()
+        };
+        assert_eq!(gap(&[50, 100, 170, 220], None, 250), 70.0);
+        assert_eq!(gap(&[50, 100], None, 300), 200.0);
+        assert_eq!(gap(&[50, 100, 900, 950], Some(100), 960), 50.0);
+        assert_eq!(gap(&[], None, 300), 0.0);
     }
 
     #[test]

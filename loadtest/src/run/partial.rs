@@ -100,6 +100,8 @@ pub(crate) struct Partial {
     pub(crate) input_to_snapshot: Latency,
     /// The part of it that the network and both loops took: without the wait for the tick.
     pub(crate) network: Latency,
+    /// Of each client the longest silence between two snapshots.
+    pub(crate) gap: Latency,
     /// How late inputs left this process.
     pub(crate) late: Latency,
     /// Use of one core while inputs were sent; over several processes the highest.
@@ -128,6 +130,7 @@ impl Partial {
         self.connect.merge(&other.connect);
         self.input_to_snapshot.merge(&other.input_to_snapshot);
         self.network.merge(&other.network);
+        self.gap.merge(&other.gap);
         self.late.merge(&other.late);
         self.cpu_percent = self.cpu_percent.max(other.cpu_percent);
     }

@@ -48,6 +48,7 @@ impl<'a> Summary<'a> {
                 "connect": quantiles(&total.connect),
                 "input_to_snapshot": quantiles(&total.input_to_snapshot),
                 "network": quantiles(&total.network),
+                "gap": quantiles(&total.gap),
             },
             "generator": {
                 "processes": self.args.processes,
@@ -112,6 +113,7 @@ impl fmt::Display for Summary<'_> {
         write_row(f, "connect", &total.connect)?;
         write_row(f, "input to snapshot", &total.input_to_snapshot)?;
         write_row(f, "network", &total.network)?;
+        write_row(f, "gap", &total.gap)?;
         writeln!(
             f,
             "generator  {} processes, at most {:.0} % of a core, inputs late by {:.2} ms (p99)",

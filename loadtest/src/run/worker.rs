@@ -158,6 +158,12 @@ impl<'a> Worker<'a> {
             self.turn(schedule.next_due().max(now + GRAIN).min(end))?;
         }
         self.figures.measuring = false;
+        let now = Instant::now();
+        for (client, player) in self.players.iter().enumerate() {
+            if player.live && self.hub.session(player.key).is_live() {
+                self.figures.play_over(client, now);
+            }
+        }
         let used = cpu::used_by_self().map_err(RunError::Io)? - used;
         self.figures.partial.seconds = start.elapsed().as_secs_f64();
         self.figures.partial.cpu_percent = 100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64();
