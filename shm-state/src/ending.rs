@@ -1,4 +1,4 @@
-//! Who may publish in a zone slot, and how a match leaves it: by roots without pages, until none that names one is in the window,
+//! Who may publish in a zone slot, how its owner hands it over, and how a match leaves it: by roots without pages, until none that names one is in the window,
 //! and only then its extents go back.
 
 use crate::layout::{RootFlags, RootHead};
@@ -29,6 +29,11 @@ impl<M: Words> World<M> {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Hands the zone over between two ticks: the newest root stays, and only who was granted `next` publishes from here on.
+    pub(crate) fn release(&self, zone: usize, from: Published, next: u16) -> Result<(), Published> {
+        self.publish(zone, from, Published { epoch: next, ..from })
     }
 
     /// Publishes roots without pages until every root that names one has left the window. One by one: each descriptor replaces one

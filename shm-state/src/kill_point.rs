@@ -37,6 +37,9 @@ pub const ALL: &[&str] = &[
     // A zone's epoch is ours; what its roots name is known.
     "claim:published",
     "adopt:marked",
+    // The zone is about to be handed over; it is the next owner's.
+    "release:begun",
+    "release:published",
     // One of the empty roots that end a match is written; it is published.
     "end:root_written",
     "end:published",

@@ -10,12 +10,13 @@ mod draft;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use crate::layout::{RootFlags, RootHead};
+use crate::layout::{AttemptEntry, RootFlags, RootHead};
 use crate::past::{self, PastPages};
 use crate::sheet::{Behind, Rows, Sheet, zeros};
 use crate::world::{PageHandle, Published, RootError, World};
 use crate::writer::Writer;
 pub use draft::{Differing, Draft};
+use zerocopy::FromZeros;
 
 /// The pages of one zone, for the one process that owns it.
 pub struct Pages {
@@ -293,6 +294,46 @@ impl Pages {
         self.close_pasts();
         writer.forget(published);
         Ok(head)
+    }
+
+    /// Hands the zone over between two ticks to who was granted `next_epoch`. The compare-and-swap of the published word is the moment:
+    /// before it the zone is this process's, after it the next owner's, who adopts it from the same newest root. A tick that is under
+    /// way is thrown away; that it was tried counts for nothing. After it, as after [`CommitError::Fenced`], nothing of the world is this
+    /// process's any more.
+    ///
+    /// # Safety
+    /// As [`Pages::end`].
+    pub unsafe fn release(&self, next_epoch: u16) -> Result<(), CommitError> {
+        // SAFETY: passed on to our caller.
+        unsafe {
+            self.roll_back();
+            self.check_fence()?;
+        }
+        crate::kill_point!("release:begun");
+        self.withdraw_attempt();
+        let from = self.writer().borrow().published;
+        let released = self.world.release(self.zone, from, next_epoch);
+        // SAFETY: passed on to our caller; of a tick nothing is left, so no page is touched.
+        unsafe { self.fence_off() };
+        released.map_err(|now| CommitError::Fenced { zone: self.zone, epoch: now.epoch })?;
+        crate::kill_point!("release:published");
+        for slot in &self.sheet.slots {
+            slot.at.set(zeros());
+        }
+        self.close_pasts();
+        // The word that it knows stays the one from before: no commit of this process finds it again.
+        self.writer().borrow_mut().forget(from);
+        Ok(())
+    }
+
+    /// An attempt at a tick that was put off is no death's: the next owner begins that tick anew.
+    fn withdraw_attempt(&self) {
+        let writer = self.writer().borrow();
+        let committed = writer.newest_tick();
+        if self.world.attempt(self.zone).is_some_and(|last| last.tick != committed) {
+            let none = AttemptEntry { incarnation: writer.incarnation, ..AttemptEntry::new_zeroed() };
+            self.world.publish_attempt(self.zone, &none);
+        }
     }
 
     /// The compare-and-swap of the commit is what decides. This looks before anything is written, so that a process that was

@@ -110,6 +110,11 @@ impl Writer {
         self.published.sequence.saturating_sub(WINDOW - 1).max(self.first_sequence)
     }
 
+    /// The tick of the newest root.
+    pub(crate) fn newest_tick(&self) -> u32 {
+        self.ticks[(self.published.sequence % ROOT_RING) as usize]
+    }
+
     /// The root of the window that committed a tick.
     pub(crate) fn sequence_of(&self, tick: u32) -> Option<u64> {
         (self.oldest()..=self.published.sequence).rev().find(|s| self.ticks[(s % ROOT_RING) as usize] == tick)

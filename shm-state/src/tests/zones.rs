@@ -1,6 +1,7 @@
 //! What a zone takes and gives back, and what it refuses to be taken over as. Deaths and endings are in the state machines.
 
 use super::*;
+use crate::layout::AttemptEntry;
 use crate::limits::{KEEP_FREE_PAGES, WINDOW};
 use crate::mirror::{Mirror, Refreshed};
 use crate::pages::{AdoptError, CommitError};
@@ -93,6 +94,33 @@ fn one_zone_takes_what_another_gave_back() {
     let state = state_of(&world, 1, world.published(1).sequence);
     assert!(state.len() == 50 && state.values().all(|v| *v == 2));
     assert_eq!(crate::fsck::check(&world, &[listed(1, 2)]).problems, []);
+}
+
+#[test]
+fn a_zone_that_was_released_goes_on_under_the_next_owner_and_under_nobody_else() {
+    let world = world(8);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 4).expect("a free slot");
+    set(&pages, 0, 0, 7);
+    commit(&pages, 1);
+    let tried = AttemptEntry { incarnation: 1, tick: 2, attempt: 1, ..AttemptEntry::new_zeroed() };
+    world.publish_attempt(0, &tried);
+    set(&pages, 1, 0, 8);
+    let sequence = world.published(0).sequence;
+    // SAFETY: no reference into pages.
+    assert_eq!(unsafe { pages.release(2) }, Ok(()));
+    assert_eq!((world.published(0).epoch, world.published(0).sequence), (2, sequence), "the newest root stays");
+    assert_eq!(world.attempt(0).map(|last| last.tick), Some(0), "a tick that was put off is no death's");
+    set(&pages, 0, 0, 9);
+    // SAFETY: no reference into pages.
+    assert_eq!(unsafe { pages.commit(head(2)) }, Err(CommitError::Fenced { zone: 0, epoch: 2 }));
+    // SAFETY: no reference into pages.
+    assert_eq!(unsafe { pages.release(3) }, Err(CommitError::Fenced { zone: 0, epoch: 2 }));
+    let (next, adopted) = Pages::adopt(Rc::clone(&world), 0, 1, 2, 4).expect("released to this one");
+    assert_eq!((adopted.tick, get(&next, 0)[0], get(&next, 1)[0]), (1, 7, 0));
+    set(&next, 1, 0, 10);
+    commit(&next, 2);
+    assert_eq!(state_of(&world, 0, world.published(0).sequence), State::from([((0, 0), 7), ((1, 0), 10)]));
+    assert_eq!(crate::fsck::check(&world, &[listed(0, 1)]).problems, []);
 }
 
 #[test]

@@ -69,7 +69,6 @@ pub struct Pairs {
     spare: Instance,
     verifier: Verifier,
     seed: u64,
-    epoch: u16,
     producers: u64,
     seen: Vec<(&'static str, &'static str)>,
 }
@@ -80,7 +79,7 @@ impl Pairs {
         let instance = Instance::create("pairs");
         let spare = Instance::named("pairs-spare", instance.notes);
         let verifier = Verifier::new(&instance, seed);
-        let mut pairs = Self { instance, spare, verifier, seed, epoch: 0, producers: 0, seen: Vec::new() };
+        let mut pairs = Self { instance, spare, verifier, seed, producers: 0, seen: Vec::new() };
         let mut reached = Vec::new();
         for actor in ACTORS {
             pairs.prepare(actor)?;
@@ -98,8 +97,7 @@ impl Pairs {
         if !missed.is_empty() {
             return Err(format!("no script reaches the kill points {missed:?}"));
         }
-        let epoch = pairs.epoch.wrapping_add(1);
-        finish(&pairs.instance, &mut pairs.verifier, epoch, seed, report)
+        finish(&pairs.instance, &mut pairs.verifier, seed, report)
     }
 
     /// One kill point, and each that the recovery from it passes.
@@ -160,8 +158,8 @@ impl Pairs {
         if actor == Actor::Creator {
             return self.check(actor);
         }
-        self.epoch = self.epoch.wrapping_add(1);
-        fork(|| sim::end_all(&self.instance, self.seed, self.epoch)).done()?;
+        let epoch = self.verifier.next_grant();
+        fork(|| sim::end_all(&self.instance, self.seed, epoch)).done()?;
         self.check(actor)?;
         match self.verifier.world().extents_used() {
             0 => Ok(()),
@@ -225,10 +223,9 @@ impl Pairs {
     }
 
     fn sim(&mut self, ticks: u32, armed: Armed, traced: bool) -> Child {
-        self.epoch = self.epoch.wrapping_add(1);
-        let (seed, epoch) = (self.seed, self.epoch);
+        let (seed, epoch) = (self.seed, self.verifier.next_grant());
         // The stream is the same for all, so that their choices are.
-        let plan = sim::Plan { seed, stream: 0, epoch, ticks: Some(ticks), last_tick: Some(LAST_TICK) };
+        let plan = sim::Plan { seed, stream: 0, epoch, ticks: Some(ticks), last_tick: Some(LAST_TICK), leaves: false };
         fork(|| {
             equip(&self.instance, armed, traced);
             sim::run(&self.instance, plan)

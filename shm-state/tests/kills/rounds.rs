@@ -24,7 +24,6 @@ pub struct Rounds {
     instance: Instance,
     verifier: Verifier,
     seed: u64,
-    epoch: u16,
     children: [Option<Child>; ROLES],
     pauses: u32,
     random: Random,
@@ -49,7 +48,7 @@ impl Rounds {
         let instance = Instance::create("rounds");
         let verifier = Verifier::new(&instance, seed);
         let mut rounds =
-            Self { instance, verifier, seed, epoch: 0, children: Default::default(), pauses: 0, random: Random::new(seed, 0, 0) };
+            Self { instance, verifier, seed, children: Default::default(), pauses: 0, random: Random::new(seed, 0, 0) };
         let mut round = 0;
         while report.kills < kills {
             round += 1;
@@ -102,8 +101,8 @@ impl Rounds {
         for (role, child) in self.children.iter_mut().enumerate().filter(|(_, child)| child.is_none()) {
             *child = Some(if role == sim::ROLE {
                 // Whoever had the epoch before is dead: `kill` has waited for that.
-                self.epoch = self.epoch.wrapping_add(1);
-                let plan = sim::Plan { seed, stream: round, epoch: self.epoch, ticks: None, last_tick: None };
+                let epoch = self.verifier.next_grant();
+                let plan = sim::Plan { seed, stream: round, epoch, ticks: None, last_tick: None, leaves: false };
                 fork(|| sim::run(instance, plan))
             } else {
                 let slot = role - 1;
@@ -188,13 +187,14 @@ impl Rounds {
             }
         }
         self.verifier.check()?;
-        finish(&self.instance, &mut self.verifier, self.epoch.wrapping_add(1), self.seed, report)
+        finish(&self.instance, &mut self.verifier, self.seed, report)
     }
 }
 
 /// Drains what is left, ends both matches, and counts what the run did and left.
-pub fn finish(instance: &Instance, verifier: &mut Verifier, epoch: u16, seed: u64, report: &mut Report) -> Result<(), Violation> {
+pub fn finish(instance: &Instance, verifier: &mut Verifier, seed: u64, report: &mut Report) -> Result<(), Violation> {
     go_on(instance.notes);
+    let epoch = verifier.next_grant();
     fork(|| sim::end_all(instance, seed, epoch)).done()?;
     verifier.check()?;
     let undrained = (0..ZONES).find(|zone| !verifier.is_drained(*zone));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use ringfort_shm_state::kill_point::{Action, arm};
 
 use crate::instance::Instance;
-use crate::process::{Ended, Violation, fork};
+use crate::process::{Child, Ended, Violation, fork};
 use crate::producer;
 use crate::report::Report;
 use crate::rounds::finish;
@@ -21,11 +21,32 @@ const ABOUT_TO_PUBLISH: [&str; 2] = ["commit:root_written", "end:root_written"];
 const TICKS: u32 = 40;
 const LAST_TICK: u32 = 12;
 
+/// What becomes of an owner that was stopped while it handed a zone over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It goes on, and the next owner after it.
+    Resumed,
+    /// The next owner goes on first.
+    Overtaken,
+    /// It is killed, and another process is granted the zone.
+    Killed,
+}
+
+/// Hand-overs, by where the owner is stopped.
+const HAND_OVERS: [(&str, Then); 4] = [
+    ("release:begun", Then::Resumed),
+    ("release:begun", Then::Killed),
+    ("release:published", Then::Overtaken),
+    ("release:published", Then::Killed),
+];
+/// The zone that a scripted sim hands over first, and how many ticks its next owner runs.
+const HANDED_ZONE: usize = 1;
+const NEXT_TICKS: u32 = 5;
+
 struct Scenes {
     instance: Instance,
     verifier: Verifier,
     seed: u64,
-    epoch: u16,
     producers: u64,
 }
 
@@ -33,7 +54,7 @@ struct Scenes {
 pub fn run(seed: u64, report: &mut Report) -> Result<(), Violation> {
     let instance = Instance::create("scenes");
     let verifier = Verifier::new(&instance, seed);
-    let mut scenes = Scenes { instance, verifier, seed, epoch: 0, producers: 0 };
+    let mut scenes = Scenes { instance, verifier, seed, producers: 0 };
     for match_before in ["no match", "a match"] {
         scenes.unborn().map_err(|e| format!("a sim killed in the first tick of a match, after {match_before}: {e}"))?;
         report.deaths += 1;
@@ -53,22 +74,25 @@ pub fn run(seed: u64, report: &mut Report) -> Result<(), Violation> {
             report.deaths += 1 + u64::from(!committed);
         }
     }
-    let epoch = scenes.epoch.wrapping_add(1);
-    finish(&scenes.instance, &mut scenes.verifier, epoch, seed, report)
+    for (point, then) in HAND_OVERS {
+        scenes.hand_over(point, then).map_err(|e| format!("a sim stopped at {point}, then {then:?}: {e}"))?;
+        report.deaths += 1 + u64::from(then == Then::Killed);
+    }
+    finish(&scenes.instance, &mut scenes.verifier, seed, report)
 }
 
 impl Scenes {
     fn plan(&mut self, ticks: u32) -> sim::Plan {
-        self.epoch = self.epoch.wrapping_add(1);
-        sim::Plan { seed: self.seed, stream: 0, epoch: self.epoch, ticks: Some(ticks), last_tick: Some(LAST_TICK) }
+        let (seed, epoch) = (self.seed, self.verifier.next_grant());
+        sim::Plan { seed, stream: 0, epoch, ticks: Some(ticks), last_tick: Some(LAST_TICK), leaves: false }
     }
 
-    fn sim(&mut self, ticks: u32) -> crate::process::Child {
+    fn sim(&mut self, ticks: u32) -> Child {
         let plan = self.plan(ticks);
         fork(|| sim::run(&self.instance, plan))
     }
 
-    fn producer(&mut self, slot: usize, batches: u32, armed: Option<(&str, Action)>) -> crate::process::Child {
+    fn producer(&mut self, slot: usize, batches: u32, armed: Option<(&str, Action)>) -> Child {
         self.producers += 1;
         self.instance.notes.producers[slot].id.store(self.producers, Ordering::Relaxed);
         let (instance, plan) = (&self.instance, producer::Plan { seed: self.seed, slot, batches: Some(batches) });
@@ -92,8 +116,8 @@ impl Scenes {
         // It runs to the end of that match, and nobody takes it over before.
         self.sim(TICKS).done()?;
         self.verifier.check()?;
-        self.epoch = self.epoch.wrapping_add(1);
-        fork(|| sim::end_all(&self.instance, self.seed, self.epoch)).done()?;
+        let epoch = self.verifier.next_grant();
+        fork(|| sim::end_all(&self.instance, self.seed, epoch)).done()?;
         self.verifier.check()
     }
 
@@ -162,6 +186,54 @@ impl Scenes {
         match stopped.join() {
             Ended::Exited(sim::FENCED) => self.verifier.check(),
             ended => Err(format!("it should have found itself fenced off: {ended:?}")),
+        }
+    }
+
+    /// The next owner waits for the zone until it is released, and adopts it then, whatever becomes of the last one. It is never
+    /// both of theirs: before the release the next owner waits, after it nothing that the last one does is committed.
+    fn hand_over(&mut self, point: &str, then: Then) -> Result<(), Violation> {
+        let plan = sim::Plan { leaves: true, ..self.plan(TICKS) };
+        let mut owner = fork(|| {
+            arm(point, 1, Action::Stop);
+            sim::run(&self.instance, plan)
+        });
+        owner.stopped()?;
+        self.verifier.check()?;
+        let waits = || self.instance.notes.children[sim::ROLE].waits.load(Ordering::Acquire);
+        let before = waits();
+        let next = fork(|| sim::wait_for(&self.instance, self.seed, HANDED_ZONE, NEXT_TICKS));
+        if point == "release:begun" {
+            next.until("the second look of a sim at a zone that is not released", || waits() > before + 1)?;
+            self.verifier.check()?;
+        }
+        if then == Then::Overtaken {
+            next.done()?;
+            self.verifier.check()?;
+            owner.resume();
+            return self.released(owner);
+        }
+        if then == Then::Resumed {
+            owner.resume();
+            next.done()?;
+            return self.released(owner);
+        }
+        owner.kill()?;
+        if point == "release:published" {
+            next.done()?;
+            return self.verifier.check();
+        }
+        // Nobody has released it: it is granted to another, and who waited is told.
+        self.sim(2).done()?;
+        match next.join() {
+            Ended::Exited(sim::IN_VAIN) => self.verifier.check(),
+            ended => Err(format!("who waited for the zone should have given up: {ended:?}")),
+        }
+    }
+
+    fn released(&mut self, owner: Child) -> Result<(), Violation> {
+        match owner.join() {
+            Ended::Exited(sim::RELEASED) => self.verifier.check(),
+            ended => Err(format!("it should have ended once the zone was released: {ended:?}")),
         }
     }
 }

@@ -23,6 +23,9 @@ pub const TICK_RECORDS: usize = 64;
 /// Ticks that a zone's journal holds.
 pub const JOURNAL: usize = 1024;
 
+/// Tells a hand-over with epoch 0 from none.
+pub const HANDED: u64 = 1 << 16;
+
 /// All of it.
 #[repr(C)]
 pub struct Notes {
@@ -48,6 +51,8 @@ pub struct Child {
     pub loops: AtomicU64,
     /// How often it found the lock taken.
     pub busy: AtomicU64,
+    /// How often it found that a zone was not released to it yet.
+    pub waits: AtomicU64,
     /// Zones that it took over or opened.
     pub started: AtomicU64,
 }
@@ -68,6 +73,8 @@ pub struct Producer {
 pub struct Zone {
     /// The match, moved on once the one before has ended.
     pub incarnation: AtomicU64,
+    /// The epoch that the zone is being handed over with, above [`HANDED`]; 0 when it is not. As the directory would say it.
+    pub next_epoch: AtomicU64,
     /// Newest root that the model has seen; written by the parent.
     pub verified: AtomicU64,
     journal: [Entry; JOURNAL],
@@ -122,6 +129,11 @@ impl Zone {
             put(&to[1], from.sequence.into());
         }
         entry.sequence.store(tick.sequence, Ordering::Release);
+    }
+
+    /// Whether the zone was released with this epoch to the process that it was announced to.
+    pub fn is_handed_over(&self, epoch: u16) -> bool {
+        self.next_epoch.load(Ordering::Acquire) == HANDED | u64::from(epoch)
     }
 
     /// Takes a note back: the root with this sequence will be no tick.

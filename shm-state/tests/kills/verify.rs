@@ -94,6 +94,15 @@ impl Verifier {
         self.zones[zone].model.cursor() == self.attached.inbox(zone).tail(self.attached.memory())
     }
 
+    /// An epoch later than every one that a zone has, or is to be handed over with.
+    pub fn next_grant(&self) -> u16 {
+        let published = (0..ZONES).map(|zone| self.attached.world.published(zone).epoch);
+        let announced = self.notes.zones.iter().map(|zone| zone.next_epoch.load(Ordering::Acquire));
+        let announced = announced.filter(|announced| *announced != 0).map(|announced| announced as u16);
+        let later = |a: u16, b: u16| if b.wrapping_sub(a) <= u16::MAX / 2 { b } else { a };
+        published.chain(announced).reduce(later).expect("there are zones").wrapping_add(1)
+    }
+
     /// Records that were appended so far.
     pub fn appended(&self) -> u64 {
         let told = |producer: &crate::shared::Producer| producer.told.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
@@ -294,6 +303,9 @@ fn check_blobs(mirror: &Mirror, model: &Model) -> Result<(), Violation> {
 /// The attempt is whole, and is that of the newest tick or the next; the first tick of a match follows any.
 fn check_attempt(world: &World, zone: usize, model: &Model) -> Result<(), Violation> {
     let (Some(attempt), Some(newest)) = (world.attempt(zone), model.newest()) else { return Ok(()) };
+    if sim::is_withdrawn(&attempt) {
+        return Ok(());
+    }
     let whole = attempt == sim::attempt(attempt.tick, attempt.net_cursor);
     ensure!(whole, "the attempt is torn: {attempt:?}");
     let fits = attempt.tick == newest.tick || attempt.tick == newest.tick + 1 || (newest.ended && attempt.tick == 1);

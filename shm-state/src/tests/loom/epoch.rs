@@ -1,4 +1,5 @@
-//! A process that was taken for dead and its successor publish in one zone slot: one compare-and-swap decides.
+//! A process that was taken for dead, or has handed its zone over, and its successor publish in one zone slot: one compare-and-swap
+//! decides.
 
 use std::sync::Arc;
 
@@ -37,6 +38,54 @@ fn model(broken: Broken, granted: u16) -> impl Fn() + Send + Sync {
         assert!(before && own == Some(claimed.sequence + 1), "{TWICE}: {late:?} {claimed:?} {own:?}");
         assert_eq!(world.published(0), Published { epoch: granted, sequence: claimed.sequence + 1 }, "{TWICE}");
     }
+}
+
+/// The owner commits, hands the zone over and goes on as if it had not; who it was handed to waits for that and commits.
+fn hand_over(broken: Broken, next: u16) -> impl Fn() + Send + Sync {
+    move || {
+        let world = Arc::new(World::over(Modelled::new(at::bytes(1), &[at::CONTROLS + at::PUBLISHED], broken), 1));
+        let start = world.claim(0, 1).expect("a free slot");
+        let owner = loom::thread::spawn({
+            let world = Arc::clone(&world);
+            move || {
+                let committed = Published { sequence: start.sequence + 1, ..start };
+                publish(&world, start).expect("it is the owner");
+                let released = world.release(0, committed, next).is_ok();
+                [publish(&world, committed), released.then_some(0)]
+            }
+        });
+        let seen = world.published(0);
+        let adopted = (seen.epoch == 2).then(|| publish(&world, seen));
+        let [late, released] = owner.join().expect("the owner ends");
+        let end = Published { epoch: 2, sequence: start.sequence + 1 + u64::from(adopted.is_some()) };
+        let once = late.is_none() && released.is_some() && adopted.is_none_or(|sequence| sequence == Some(end.sequence));
+        assert!(once && world.published(0) == end, "{TWICE}: {late:?} {adopted:?} {:?}", world.published(0));
+    }
+}
+
+/// The owner was taken for dead while it hands the zone over: who was granted it meanwhile has it, whichever came first.
+fn late_hand_over(broken: Broken) -> impl Fn() + Send + Sync {
+    move || {
+        let world = Arc::new(World::over(Modelled::new(at::bytes(1), &[at::CONTROLS + at::PUBLISHED], broken), 1));
+        let start = world.claim(0, 1).expect("a free slot");
+        let owner = loom::thread::spawn({
+            let world = Arc::clone(&world);
+            move || world.release(0, start, 2).is_ok()
+        });
+        let claimed = world.claim(0, 3).expect("nobody was granted more");
+        let own = publish(&world, claimed);
+        let released = owner.join().expect("the owner ends");
+        let end = Published { epoch: 3, sequence: start.sequence + 1 };
+        assert!(own.is_some() && world.published(0) == end, "{TWICE}: released {released}, {own:?} {:?}", world.published(0));
+    }
+}
+
+#[test]
+fn a_zone_that_was_handed_over_is_the_next_owners_alone() {
+    holds("hand-over", hand_over(Broken::Nothing, 2));
+    holds("hand-over that comes too late", late_hand_over(Broken::Nothing));
+    fails("released without a compare-and-swap", TWICE, late_hand_over(Broken::Swap));
+    fails("handed over without a new epoch", TWICE, hand_over(Broken::Nothing, 1));
 }
 
 #[test]
