@@ -20,6 +20,8 @@ pub(crate) struct Inputs<I> {
     /// Sequence of the newest; 0 before the first.
     newest: u32,
     acked: AckBits,
+    /// Given up by the server: never acknowledged, and never sent again.
+    rejected: AckBits,
     previous: I,
     scratch: Vec<u8>,
 }
@@ -41,6 +43,7 @@ impl<I: Input> Inputs<I> {
             stride,
             newest: 0,
             acked: AckBits::NONE,
+            rejected: AckBits::NONE,
             previous: I::default(),
             scratch: Vec::with_capacity(stride),
         }
@@ -95,9 +98,33 @@ impl<I: Input> Inputs<I> {
         Some(now.saturating_duration_since(sent).saturating_sub(waited))
     }
 
-    /// The lowest sequence to send again: unacknowledged, and young enough for a datagram to reach.
+    /// Notes what the server has given up, and returns what of it is news. A datagram has no gaps: where one reaches over such an input it
+    /// has an empty one, which the server knows by its sequence to be given up.
+    pub(crate) fn rejected(&mut self, all: AckBits) -> AckBits {
+        let (known, newest) = (self.rejected, self.newest);
+        let news = AckBits::of(all.without(known).filter(|sequence| !known.contains(*sequence) && *sequence <= newest));
+        self.scratch.clear();
+        I::default().to_wire(&mut self.scratch);
+        for sequence in news.iter() {
+            self.rejected.insert(sequence);
+            let at = sequence as usize % MAX_INPUTS;
+            if self.ring[at].sequence == sequence {
+                self.encoded[at * self.stride..][..self.stride].copy_from_slice(&self.scratch);
+            }
+        }
+        news
+    }
+
+    /// What the server has given up so far.
+    pub(crate) fn all_rejected(&self) -> AckBits {
+        self.rejected
+    }
+
+    /// The lowest sequence to send again: neither acknowledged nor given up, and young enough for a datagram to reach.
     fn oldest_needed(&self) -> u32 {
         let reach = self.newest.saturating_sub(MAX_INPUTS as u32 - 1).max(1);
-        (reach..=self.newest).find(|sequence| !self.acked.contains(*sequence)).unwrap_or(self.newest + 1)
+        (reach..=self.newest)
+            .find(|sequence| !self.acked.contains(*sequence) && !self.rejected.contains(*sequence))
+            .unwrap_or(self.newest + 1)
     }
 }

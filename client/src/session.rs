@@ -42,6 +42,14 @@ pub enum Status {
         /// The server's words.
         reason: String,
     },
+    /// The game failed on these inputs and commands of ours, and the server has given them up: they do not count, and are not sent
+    /// again. Each is told once.
+    Rejected {
+        /// The inputs, by the sequences that they were sent with.
+        inputs: AckBits,
+        /// The commands, counted from 1 in this match.
+        commands: AckBits,
+    },
     /// The match is over; the connection stays, and another match may be joined. The view shows the last tick until then.
     MatchOver,
     /// It is over.
@@ -119,6 +127,9 @@ pub struct Session<W: Wire> {
     next_command: u32,
     /// Encoded, from the oldest unacknowledged on.
     commands: VecDeque<(u32, Vec<u8>)>,
+    commands_rejected: AckBits,
+    /// Inputs and commands that were rejected, in all matches.
+    rejected: u64,
     events: VecDeque<Event<W::Event>>,
     events_seen: u64,
     events_acked: u64,
@@ -155,6 +166,8 @@ impl<W: Wire> Session<W> {
             mine: Entity::NONE,
             next_command: 1,
             commands: VecDeque::new(),
+            commands_rejected: AckBits::NONE,
+            rejected: 0,
             events: VecDeque::new(),
             events_seen: 0,
             events_acked: 0,
@@ -314,6 +327,16 @@ impl<W: Wire> Session<W> {
     /// When the newest snapshot arrived.
     pub fn snapshot_at(&self) -> Option<Instant> {
         self.snapshot_at
+    }
+
+    /// Inputs and commands that the server has given up because the game failed on them, in all matches.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// The inputs of the present or last match that the server has given up: the highest, and those of the 32 below it.
+    pub fn inputs_rejected(&self) -> AckBits {
+        self.inputs.all_rejected()
     }
 
     /// Cues that were dropped because the program had not taken those before.

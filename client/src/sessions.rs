@@ -49,6 +49,8 @@ pub struct Net {
     pub snapshot_age: Option<Duration>,
     /// Share of our packets that were lost, 0.0 to 1.0.
     pub loss: f32,
+    /// Inputs and commands that the server has given up because the game failed on them.
+    pub rejected: u64,
 }
 
 /// A driver and its sessions. Sessions stay until this is dropped, ended ones too.
@@ -212,6 +214,7 @@ impl<W: Wire> Sessions<W> {
             rtt: seat.session.rtt(),
             snapshot_age: age,
             loss: path.map_or(0.0, |path| path.lost_packets as f32 / path.sent_packets.max(1) as f32),
+            rejected: seat.session.rejected(),
         }
     }
 

@@ -114,6 +114,64 @@ fn events_and_commands_are_acknowledged() {
 }
 
 #[test]
+fn a_rejected_input_is_told_once_and_its_bytes_are_not_sent_again() {
+    let mut pair = Pair::live();
+    pair.statuses();
+    pair.server.state.reject = 2;
+    for by in 1..=3 {
+        pair.hub.send(Instant::now(), pair.key, Step { by });
+        pair.hub.flush(Instant::now());
+    }
+    let (inputs, commands) = (AckBits { highest: 2, bits: 0 }, AckBits::NONE);
+    for told in [inputs, inputs, AckBits { highest: 9, bits: 1 << 6 }] {
+        pair.server.say(&ServerMsg::Rejected { inputs: told, commands });
+    }
+    let mut told = Vec::new();
+    pair.until(|pair| {
+        told.extend(pair.statuses());
+        pair.hub.session(pair.key).view().get(AVATAR, Counting::COUNT) == Some(Count { sum: 4 }) && !told.is_empty()
+    });
+    assert_eq!(told, [Status::Rejected { inputs, commands }], "9 was never sent");
+    assert_eq!(pair.hub.session(pair.key).rejected(), 1);
+    pair.hub.send(Instant::now(), pair.key, Step { by: 4 });
+    pair.until(|pair| pair.hub.session(pair.key).view().get(AVATAR, Counting::COUNT) == Some(Count { sum: 8 }));
+    assert_eq!(pair.server.state.inputs, [(4, Step { by: 4 })], "what lies before it is settled");
+}
+
+#[test]
+fn where_a_datagram_reaches_over_a_rejected_input_it_has_an_empty_one() {
+    let mut pair = Pair::live();
+    pair.server.state.drop_inputs = u32::MAX;
+    for by in 1..=3 {
+        pair.hub.send(Instant::now(), pair.key, Step { by });
+        pair.hub.flush(Instant::now());
+    }
+    pair.server.say(&ServerMsg::Rejected { inputs: AckBits { highest: 2, bits: 0 }, commands: AckBits::NONE });
+    pair.until(|pair| pair.hub.session(pair.key).rejected() == 1);
+    pair.server.state.drop_inputs = 0;
+    pair.server.state.reject = 2;
+    pair.until(|pair| pair.hub.session(pair.key).view().get(AVATAR, Counting::COUNT) == Some(Count { sum: 4 }));
+    assert_eq!(pair.server.state.inputs, [(3, Step { by: 3 }), (2, Step::default()), (1, Step { by: 1 })]);
+}
+
+#[test]
+fn a_rejected_command_is_not_sent_again() {
+    let mut server = Mock::start();
+    server.state.mute = true;
+    let mut pair = Pair::new(server);
+    pair.until(|pair| pair.hub.session(pair.key).is_live());
+    pair.statuses();
+    (0..2).for_each(|_| pair.hub.session_mut(pair.key).command(&Ask::Tell).expect("room"));
+    pair.until(|pair| pair.server.state.commands == [1, 2]);
+    let (inputs, commands) = (AckBits::NONE, AckBits { highest: 1, bits: 0 });
+    pair.server.say(&ServerMsg::Rejected { inputs, commands });
+    pair.server.say(&ServerMsg::Error { code: Code::Busy.into(), reason: "full inbox".to_owned() });
+    pair.until(|pair| pair.server.state.commands.len() > 2);
+    assert_eq!(pair.server.state.commands, [1, 2, 2]);
+    assert_eq!(pair.statuses(), [Status::Rejected { inputs, commands }]);
+}
+
+#[test]
 fn a_busy_server_is_asked_again() {
     let mut server = Mock::start();
     server.state.busy = 2;

@@ -2,8 +2,10 @@
 //!
 //! Numbers start at 1. A gap is never acknowledged: what is below the field and was not seen stays unseen.
 
+use serde::{Deserialize, Serialize};
+
 /// Numbers received; bit `i` of `bits` is `highest - 1 - i`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AckBits {
     /// The highest number received; 0 is none.
     pub highest: u32,
@@ -59,6 +61,15 @@ impl AckBits {
         let below = (0..32).filter(move |i| self.bits >> i & 1 != 0);
         let below = below.filter_map(move |i| self.highest.checked_sub(1 + i).filter(|number| *number != 0));
         (self.highest != 0).then_some(self.highest).into_iter().chain(below)
+    }
+
+    /// Exactly these numbers, whatever their order; those that lie too far below the highest are left out.
+    pub fn of(numbers: impl IntoIterator<Item = u32>) -> AckBits {
+        let mut bits = AckBits::NONE;
+        for number in numbers {
+            bits.insert(number);
+        }
+        bits
     }
 
     fn bit(&self, number: u32) -> Option<u32> {

@@ -3,7 +3,7 @@
 //! The client speaks first: hello, then join. Everything here is rare; what is frequent goes by datagram.
 
 use crate::schema::Schema;
-use crate::{SessionId, TickNo};
+use crate::{AckBits, SessionId, TickNo};
 use serde::{Deserialize, Serialize};
 
 /// From the client.
@@ -96,7 +96,7 @@ pub enum ServerMsg {
         /// The tick that committed the join.
         tick: TickNo,
     },
-    /// All commands up to this number are committed.
+    /// All commands up to this number are committed, but for those that were told as [`ServerMsg::Rejected`] before.
     CommandAck {
         /// The highest of them.
         number: u32,
@@ -121,6 +121,14 @@ pub enum ServerMsg {
         code: u16,
         /// For people; of a join that the game did not admit, the game's own words.
         reason: String,
+    },
+    /// The game failed on these inputs and commands of the session, twice, and they were given up: they are not applied, and are never
+    /// acknowledged. Comes before the acknowledgement of a later command, with all that were given up so far, and may come twice.
+    Rejected {
+        /// The inputs, by their sequences.
+        inputs: AckBits,
+        /// The commands, by their numbers.
+        commands: AckBits,
     },
 }
 

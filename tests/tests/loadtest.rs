@@ -14,6 +14,7 @@ const FIGURES: &[&str] = &[
     "/clients/rejoined",
     "/inputs/sent",
     "/inputs/acknowledged",
+    "/inputs/rejected",
     "/inputs/abandoned",
     "/snapshots/received",
     "/snapshots/per_client_hz",
@@ -59,6 +60,7 @@ fn a_run_reports_what_its_clients_saw() {
     is("/clients/disconnected", 0.0);
     is("/generator/processes", 2.0);
     is("/inputs/acknowledged", figure(&report, "/inputs/sent"));
+    is("/inputs/rejected", 0.0);
     is("/inputs/abandoned", 0.0);
     assert!(figure(&report, "/inputs/sent") >= 20.0 && figure(&report, "/snapshots/received") >= 20.0);
     assert!(figure(&report, "/snapshots/bytes_mean") <= figure(&report, "/snapshots/bytes_max"));

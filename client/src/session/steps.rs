@@ -54,6 +54,11 @@ impl<W: Wire> Session<W> {
                     self.commands.pop_front();
                 }
             }
+            ServerMsg::Rejected { inputs, commands } => {
+                if self.is_joined() {
+                    self.reject(inputs, commands);
+                }
+            }
             ServerMsg::Event { number, tick, payload } => {
                 if self.is_joined() {
                     self.event(number, tick, &payload);
@@ -191,6 +196,7 @@ impl<W: Wire> Session<W> {
         self.inputs = Inputs::new(stay, self.layout.input_bytes);
         self.next_command = 1;
         self.commands.clear();
+        self.commands_rejected = AckBits::NONE;
         (self.events_seen, self.events_acked) = (0, 0);
         self.tell(Status::Joined { session, match_name, tick_hz });
     }
@@ -213,6 +219,23 @@ impl<W: Wire> Session<W> {
             self.tell(Status::Live);
         }
         Some(Snapshot { tick: header.tick, arrived: now, bytes, inputs: header.inputs, waited: header.waited.duration() })
+    }
+
+    /// The server tells all that it has given up so far, and another front-end may tell it again.
+    fn reject(&mut self, inputs: AckBits, commands: AckBits) {
+        let inputs = self.inputs.rejected(inputs);
+        let known = self.commands_rejected;
+        let next_command = self.next_command;
+        let commands = AckBits::of(commands.without(known).filter(|number| !known.contains(*number) && *number < next_command));
+        for number in commands.iter() {
+            self.commands_rejected.insert(number);
+        }
+        self.commands.retain(|(number, _)| !commands.contains(*number));
+        let news = inputs.iter().chain(commands.iter()).count();
+        if news > 0 {
+            self.rejected += news as u64;
+            self.tell(Status::Rejected { inputs, commands });
+        }
     }
 
     /// Numbers are those of the match's log, so a session's own ascend with gaps.

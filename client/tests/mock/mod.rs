@@ -45,7 +45,7 @@ impl Component for Count {
 }
 
 /// What a player sends.
-#[derive(ringfort_derive::Input, Clone, Copy, Default)]
+#[derive(ringfort_derive::Input, Clone, Copy, Default, PartialEq, Debug)]
 pub(crate) struct Step {
     /// Added to the sum.
     pub(crate) by: u16,
@@ -123,10 +123,18 @@ pub(crate) struct State {
     pub(crate) busy: u32,
     /// Drop so many input datagrams.
     pub(crate) drop_inputs: u32,
+    /// Never apply the input of this sequence.
+    pub(crate) reject: u32,
+    /// Do not acknowledge commands.
+    pub(crate) mute: bool,
     pub(crate) applied: AckBits,
     pub(crate) sum: u32,
     pub(crate) inputs_seen: u32,
+    /// Those of the newest datagram that had any, the newest first.
+    pub(crate) inputs: Vec<(u32, Step)>,
     pub(crate) commands_seen: u32,
+    /// Every command's number, as they came.
+    pub(crate) commands: Vec<u32>,
     pub(crate) event_acked: u64,
     pub(crate) tick: u32,
     pub(crate) acked_ticks: AckBits,
@@ -238,7 +246,8 @@ impl State {
             ClientMsg::Command { number, payload } => {
                 assert!(Ask::from_wire(&payload).is_ok());
                 self.commands_seen = number;
-                Some(ServerMsg::CommandAck { number })
+                self.commands.push(number);
+                (!self.mute).then_some(ServerMsg::CommandAck { number })
             }
             ClientMsg::EventAck { number } => {
                 self.event_acked = number;
@@ -262,12 +271,19 @@ impl Handler<()> for State {
         }
         let datagram = InputDatagram::parse(bytes, Step::wire_bytes()).expect("a sound datagram");
         self.acked_ticks = datagram.acked;
-        for (sequence, given) in datagram.inputs().rev() {
+        let input = |given: &[u8]| {
             let (encoded, _view) = given.split_last_chunk::<VIEW_BYTES>().expect("an input with its view");
+            Step::from_wire(encoded).expect("a sound input")
+        };
+        let inputs: Vec<(u32, Step)> = datagram.inputs().map(|(sequence, given)| (sequence, input(given))).collect();
+        for (sequence, step) in inputs.iter().rev().copied().filter(|(sequence, _)| *sequence != self.reject) {
             if self.applied.insert(sequence) == ringfort_protocol::Inserted::New {
                 self.inputs_seen += 1;
-                self.sum += u32::from(Step::from_wire(encoded).expect("a sound input").by);
+                self.sum += u32::from(step.by);
             }
+        }
+        if !inputs.is_empty() {
+            self.inputs = inputs;
         }
     }
 

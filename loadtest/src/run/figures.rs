@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringfort_client::{Session, SessionKey, Snapshot, Watch};
+use ringfort_protocol::AckBits;
 
 use super::bot::Game;
 use super::partial::Partial;
@@ -29,6 +30,8 @@ struct Flight {
     heard: Option<Instant>,
     /// The longest time between two snapshots so far.
     gap: Duration,
+    /// Those that the server has given up.
+    rejected: AckBits,
 }
 
 #[derive(Clone, Copy)]
@@ -36,6 +39,7 @@ struct Input {
     sequence: u32,
     due: Instant,
     sent: Instant,
+    /// Or given up, or abandoned: nothing more is expected of it.
     acknowledged: bool,
 }
 
@@ -44,7 +48,14 @@ impl Figures {
     pub(super) fn new(clients: usize) -> Figures {
         let now = Instant::now();
         let nothing = Input { sequence: 0, due: now, sent: now, acknowledged: true };
-        let flight = || Flight { inputs: [nothing; INPUTS_IN_FLIGHT], oldest: 1, newest: 0, heard: None, gap: Duration::ZERO };
+        let flight = || Flight {
+            inputs: [nothing; INPUTS_IN_FLIGHT],
+            oldest: 1,
+            newest: 0,
+            rejected: AckBits::NONE,
+            heard: None,
+            gap: Duration::ZERO,
+        };
         Figures { partial: Partial::default(), measuring: false, flights: std::iter::repeat_with(flight).take(clients).collect() }
     }
 
@@ -64,7 +75,7 @@ impl Figures {
         self.partial.abandoned += under_way as u64;
         self.partial.rejoined += 1;
         flight.inputs.iter_mut().for_each(|input| input.acknowledged = true);
-        (flight.oldest, flight.newest, flight.heard) = (1, 0, None);
+        (flight.oldest, flight.newest, flight.rejected, flight.heard) = (1, 0, AckBits::NONE, None);
     }
 
     /// The measured time is over for a client that plays: tells its longest silence, the one that it is in included.
@@ -77,17 +88,28 @@ impl Figures {
 
     /// Whether inputs are still under way.
     pub(super) fn outstanding(&self) -> bool {
-        self.partial.acknowledged + self.partial.abandoned < self.partial.sent
+        self.partial.acknowledged + self.partial.rejected + self.partial.abandoned < self.partial.sent
     }
 }
 
 impl Watch<Game> for Figures {
-    fn snapshot(&mut self, key: SessionKey, _session: &Session<Game>, snapshot: &Snapshot) {
+    fn snapshot(&mut self, key: SessionKey, session: &Session<Game>, snapshot: &Snapshot) {
+        self.rejected(key.index(), session.inputs_rejected());
         self.received(key.index(), snapshot);
     }
 }
 
 impl Figures {
+    /// The server has given up these inputs of a client's match: they will not be acknowledged.
+    fn rejected(&mut self, client: usize, rejected: AckBits) {
+        let flight = &mut self.flights[client];
+        for sequence in rejected.without(std::mem::replace(&mut flight.rejected, rejected)) {
+            self.partial.rejected += 1;
+            let input = &mut flight.inputs[sequence as usize % INPUTS_IN_FLIGHT];
+            input.acknowledged |= input.sequence == sequence;
+        }
+    }
+
     /// A snapshot has arrived: counts it, and every input that it is the first to acknowledge.
     fn received(&mut self, client: usize, snapshot: &Snapshot) {
         if self.measuring {
@@ -125,7 +147,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringfort_protocol::{AckBits, TickNo};
+    use ringfort_protocol::TickNo;
 
     #[test]
     fn every_input_counts_at_the_first_snapshot_that_acknowledges_it() {
@@ -175,6 +197,19 @@ mod tests {
         assert_eq!(gap(&[50, 100], None, 300), 200.0);
         assert_eq!(gap(&[50, 100, 900, 950], Some(100), 960), 50.0);
         assert_eq!(gap(&[], None, 300), 0.0);
+    }
+
+    #[test]
+    fn what_was_given_up_is_counted_once_and_is_neither_lost_nor_abandoned() {
+        let now = Instant::now();
+        let mut figures = Figures::new(1);
+        (1..=3).for_each(|sequence| figures.sent(0, sequence, now, now));
+        figures.rejected(0, AckBits { highest: 2, bits: 0 });
+        figures.rejected(0, AckBits { highest: 3, bits: 1 });
+        assert_eq!(figures.partial.rejected, 2);
+        figures.match_over(0);
+        assert_eq!(figures.partial.abandoned, 1);
+        assert!(!figures.outstanding());
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub(crate) struct Partial {
     pub(crate) sent: u64,
     /// Inputs that a snapshot acknowledged.
     pub(crate) acknowledged: u64,
+    /// Inputs that the server has given up because the game failed on them.
+    pub(crate) rejected: u64,
     /// Inputs that were under way when their match was over.
     pub(crate) abandoned: u64,
     /// Times that a client went on to another match because its own was over.
@@ -120,6 +122,7 @@ impl Partial {
         }
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
+        self.rejected += other.rejected;
         self.abandoned += other.abandoned;
         self.rejoined += other.rejoined;
         self.snapshots += other.snapshots;

@@ -36,7 +36,12 @@ impl<'a> Summary<'a> {
                 "reasons": total.reasons,
                 "rejoined": total.rejoined,
             },
-            "inputs": { "sent": total.sent, "acknowledged": total.acknowledged, "abandoned": total.abandoned },
+            "inputs": {
+                "sent": total.sent,
+                "acknowledged": total.acknowledged,
+                "rejected": total.rejected,
+                "abandoned": total.abandoned,
+            },
             "snapshots": {
                 "received": total.snapshots,
                 "per_client_hz": self.per_client_hz(),
@@ -90,7 +95,7 @@ fn quantiles(latency: &Latency) -> Value {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { args, total } = self;
-        let lost = total.sent.saturating_sub(total.acknowledged + total.abandoned);
+        let lost = total.sent.saturating_sub(total.acknowledged + total.rejected + total.abandoned);
         let lost_percent = if total.sent == 0 { 0.0 } else { 100.0 * lost as f64 / total.sent as f64 };
         writeln!(f, "{} clients x {} Hz for {:.1} s against {}", args.clients, args.rate, total.seconds, args.server)?;
         writeln!(f, "clients    {} connected, {} failed, {} disconnected", total.connected, total.failed, total.disconnected)?;
@@ -101,6 +106,9 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "           {count} x {reason}")?;
         }
         writeln!(f, "inputs     {} sent, {} acknowledged, {lost} lost ({lost_percent:.3} %)", total.sent, total.acknowledged)?;
+        if total.rejected > 0 {
+            writeln!(f, "           {} rejected because the game failed on them", total.rejected)?;
+        }
         writeln!(
             f,
             "snapshots  {} received, {:.2} a second and client, {:.0} bytes on average, {} at most",

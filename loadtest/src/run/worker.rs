@@ -268,7 +268,7 @@ fn settled(hub: &mut Hub<Game>, player: &mut Player, figures: &mut Figures) -> b
             }
             Status::Refused { code, reason: text } => reason = Some(format!("the join was refused ({code}): {text}")),
             Status::Ended(ended) => reason = Some(ended.to_string()),
-            Status::Connecting | Status::Live | Status::MatchOver => {}
+            Status::Connecting | Status::Live | Status::Rejected { .. } | Status::MatchOver => {}
         }
     }
     if player.live {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{ClientMsg, Credential, EndReason, JoinTarget, ServerMsg};
 use crate::limits::MAX_CLIENT_FRAME;
-use crate::{SessionId, TickNo};
+use crate::{AckBits, SessionId, TickNo};
 use std::fmt::Debug;
 
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golden: &[u8]) {
@@ -110,6 +110,17 @@ fn event_and_the_rest() {
     check(&ServerMsg::Left { reason: EndReason::MatchOver }, &[4, 0, 0, 0, 1, 0, 0, 0]);
     let error = ServerMsg::Error { code: 3, reason: "full".to_owned() };
     check(&error, &[5, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0, 0, 0, b'f', b'u', b'l', b'l']);
+}
+
+#[test]
+fn rejected() {
+    let rejected = ServerMsg::Rejected { inputs: AckBits { highest: 9, bits: 0b101 }, commands: AckBits { highest: 2, bits: 0 } };
+    #[rustfmt::skip]
+    check(&rejected, &[
+        6, 0, 0, 0,                             // Rejected
+        9, 0, 0, 0, 5, 0, 0, 0,                 // inputs: highest, those below
+        2, 0, 0, 0, 0, 0, 0, 0,                 // commands
+    ]);
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn server_messages() -> Vec<Vec<u8>> {
         ServerMsg::Event { number: 1, tick: TickNo(2), payload: vec![0, 1] },
         ServerMsg::Left { reason: EndReason::Kicked },
         ServerMsg::Error { code: 3, reason: "full".to_owned() },
+        ServerMsg::Rejected { inputs: AckBits { highest: 4, bits: 1 }, commands: AckBits::NONE },
     ];
     let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema: schema() };
     vec![messages.iter().flat_map(framed).collect(), framed(&welcome)]

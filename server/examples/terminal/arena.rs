@@ -51,6 +51,7 @@ impl Scene {
             Status::Live => return,
             Status::Stalled(silence) => format!("nothing heard for {:.1} s", silence.as_secs_f32()),
             Status::Refused { reason, .. } => format!("refused: {reason}"),
+            Status::Rejected { .. } => "the game failed on what you did: it does not count".to_owned(),
             Status::MatchOver => "the match is over".to_owned(),
             Status::Ended(why) => why.to_string(),
         };

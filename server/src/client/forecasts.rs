@@ -125,6 +125,17 @@ impl<E: Message> Forecasts<E> {
         }
     }
 
+    /// The server has given these inputs up, and no verdict on them will come: what was predicted of them is taken back.
+    pub(crate) fn reject(&mut self, inputs: AckBits, mut told: impl FnMut(TickNo, E, Sure)) {
+        self.pending.retain(|forecast| {
+            let given_up = inputs.contains(forecast.sequence);
+            if given_up {
+                told(forecast.tick, forecast.what, Sure::Cancelled);
+            }
+            !given_up
+        });
+    }
+
     /// The match is over, and no verdict will come: what was predicted is taken back, and what has come early is told.
     pub(crate) fn finish(&mut self, mut told: impl FnMut(TickNo, E, Sure)) {
         self.heard.clear();
@@ -289,6 +300,15 @@ mod tests {
         let forecasts = Forecasts::new();
         assert!(forecasts.accepts(&SHOT, &[BUILT]));
         assert!(!forecasts.accepts(&SHOT, &[BUILT, SHOT]));
+    }
+
+    #[test]
+    fn what_was_predicted_of_an_input_that_was_given_up_is_cancelled_and_the_rest_waits() {
+        let (mut forecasts, mut told) = (Forecasts::new(), Vec::new());
+        (5..=7).for_each(|sequence| forecasts.push(sequence, TickNo(1), Ev::built(sequence)));
+        forecasts.reject(AckBits { highest: 7, bits: 0b10 }, |_, what, sure| told.push((what, sure)));
+        assert_eq!(told, [(Ev::built(5), Sure::Cancelled), (Ev::built(7), Sure::Cancelled)]);
+        assert_eq!(settle(&mut forecasts, 8, 8, [0, 0]), [Ev::built(6)]);
     }
 
     #[test]

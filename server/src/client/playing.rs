@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ringfort_client::{Ended, Session, SessionKey, Snapshot, Watch};
-use ringfort_protocol::{Message, SessionId, TickNo, View as Seen};
+use ringfort_protocol::{AckBits, Message, SessionId, TickNo, View as Seen};
 
 use super::drawn::Delay;
 use super::error::Error;
@@ -217,6 +217,7 @@ impl<G: Game> Playing<G> {
             delay: stay.map_or(Duration::ZERO, Stay::delay),
             unacknowledged: stay.map_or(0, |stay| stay.unacked.len() as u32),
             corrections: stay.map_or(0, |stay| stay.corrections),
+            rejected: net.rejected,
             slots_dropped: stay.map_or(0, |stay| stay.clock.dropped()),
             events_dropped: self.events_dropped + self.cues_dropped,
         }
@@ -256,14 +257,25 @@ impl<G: Game> Playing<G> {
 
     fn take_status(&mut self, status: ringfort_client::Status) {
         use ringfort_client::Status as Step;
+        if let Step::Rejected { inputs, .. } = &status {
+            self.reject(*inputs);
+        }
         self.tell(match status {
             Step::Connecting => Status::Connecting,
             Step::Joined { session, match_name, tick_hz } => Status::Joined { session, match_name, hz: tick_hz },
             Step::Live => Status::Live,
             Step::Refused { code, reason } => Status::Refused { code, reason },
+            Step::Rejected { inputs, commands } => Status::Rejected { inputs, commands },
             Step::MatchOver => Status::MatchOver,
             Step::Ended(ended) => Status::Ended(ended),
         });
+    }
+
+    /// The server has given up these inputs: nothing that was thought to follow from them does.
+    fn reject(&mut self, inputs: AckBits) {
+        let Some(stay) = &mut self.stay else { return };
+        let (events, dropped) = (&mut self.events, &mut self.events_dropped);
+        stay.reject(self.now, inputs, |tick, what, sure| push_event(events, dropped, Event { tick, what, sure }));
     }
 
     fn tell(&mut self, status: Status) {

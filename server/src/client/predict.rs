@@ -8,18 +8,18 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ringfort_protocol::bits::BitWriter;
-use ringfort_protocol::{Component, Entity, Input, TickNo};
+use ringfort_protocol::{AckBits, Component, Entity, Input, TickNo};
 
 use crate::limits::PREDICTED_INPUTS_MAX;
 
 /// A prediction that the server did not share.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Correction<T> {
-    /// The tick of the snapshot that shows it.
+    /// The tick of the snapshot that shows it; of an input that was rejected, the tick of the newest snapshot.
     pub tick: TickNo,
-    /// What we predicted for the newest input that this tick contains.
+    /// What we predicted for the newest input that this tick contains; with a rejected input, for the newest that we have sent.
     pub predicted: T,
-    /// What the server says.
+    /// What the server says; of a rejected input, the same prediction without it.
     pub server: T,
     /// Inputs that were applied again on top of it.
     pub replayed: u32,
@@ -59,6 +59,11 @@ impl<I: Input> Unacked<I> {
         while self.inputs.front().is_some_and(|(sequence, _)| *sequence <= highest) {
             self.inputs.pop_front();
         }
+    }
+
+    /// Forgets inputs that the server has given up.
+    pub(crate) fn reject(&mut self, inputs: AckBits) {
+        self.inputs.retain(|(sequence, _)| !inputs.contains(*sequence));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -153,19 +158,49 @@ impl<T: Component, I: Input> Prediction<T, I> {
             return None;
         }
         let drawn = self.drawn(now).filter(|_| known);
-        self.ghost = None;
-        self.after.clear();
-        self.after.push_back((verdict.highest, server));
-        for (sequence, input) in unacked.inputs.iter().filter(|(sequence, _)| *sequence > verdict.highest) {
-            self.step(*sequence, input);
-        }
-        let replayed = self.after.len() as u32 - 1;
+        let replayed = self.replay((verdict.highest, server), unacked);
         let Verdict { tick, repeated, .. } = verdict;
         let correction = Correction { tick, predicted: predicted?, server, replayed, repeated };
-        if let (Fix::Blend(lasts), Some(value)) = ((self.on_correction)(&correction), drawn) {
+        self.fade(now, &correction, drawn);
+        Some(correction)
+    }
+
+    /// Takes out inputs that the server has given up: those after them, which are left in `unacked`, are applied again without them.
+    /// Returns the correction, if that made one.
+    pub(crate) fn reject(&mut self, now: Instant, tick: TickNo, inputs: AckBits, unacked: &Unacked<I>) -> Option<Correction<T>> {
+        // The first value is the server's own, or as old as we remember.
+        if !self.after.iter().skip(1).any(|(sequence, _)| inputs.contains(*sequence)) {
+            return None;
+        }
+        let (first, predicted, drawn) = (*self.after.front()?, self.newest()?, self.drawn(now));
+        let fading = self.ghost;
+        let replayed = self.replay(first, unacked);
+        let server = self.newest()?;
+        if self.encodes_alike(&predicted, &server) {
+            self.ghost = fading;
+            return None;
+        }
+        let correction = Correction { tick, predicted, server, replayed, repeated: 0 };
+        self.fade(now, &correction, drawn);
+        Some(correction)
+    }
+
+    /// Predicts anew from the value after an input on; returns how many inputs came after it.
+    fn replay(&mut self, first: (u32, T), unacked: &Unacked<I>) -> u32 {
+        self.ghost = None;
+        self.after.clear();
+        self.after.push_back(first);
+        for (sequence, input) in unacked.inputs.iter().filter(|(sequence, _)| *sequence > first.0) {
+            self.step(*sequence, input);
+        }
+        self.after.len() as u32 - 1
+    }
+
+    /// Lets what was drawn before a correction fade, if the program wants that.
+    fn fade(&mut self, now: Instant, correction: &Correction<T>, drawn: Option<T>) {
+        if let (Fix::Blend(lasts), Some(value)) = ((self.on_correction)(correction), drawn) {
             self.ghost = Some(Ghost { value, since: now, lasts });
         }
-        Some(correction)
     }
 
     /// Our entity, while it has a row.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-use ringfort_protocol::Entity;
+use ringfort_protocol::{AckBits, Entity, TickNo};
 
 use super::error::Error;
 use super::predict::{Correction, Fix, Prediction, Unacked, Verdict};
@@ -46,6 +46,8 @@ pub(crate) trait Predicting<G: Game> {
     fn step(&mut self, sequence: u32, input: &G::Input);
     /// Compares with a snapshot's world; returns whether there was a correction.
     fn settle(&mut self, now: Instant, seen: Own<'_, G>, verdict: Verdict, unacked: &Unacked<G::Input>) -> bool;
+    /// Takes out inputs that the server has given up; returns whether that was a correction.
+    fn reject(&mut self, now: Instant, tick: TickNo, inputs: AckBits, unacked: &Unacked<G::Input>) -> bool;
     /// The `Prediction<T, G::Input>`.
     fn prediction(&self) -> &dyn Any;
 }
@@ -162,6 +164,10 @@ impl<G: Game, T: Component> Predicting<G> for PredictingColumn<G, T> {
             return false;
         }
         self.prediction.settle(now, server, verdict, unacked).is_some()
+    }
+
+    fn reject(&mut self, now: Instant, tick: TickNo, inputs: AckBits, unacked: &Unacked<G::Input>) -> bool {
+        self.prediction.reject(now, tick, inputs, unacked).is_some()
     }
 
     fn prediction(&self) -> &dyn Any {

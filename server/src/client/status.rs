@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringfort_client::{Code, Ended};
-use ringfort_protocol::SessionId;
+use ringfort_protocol::{AckBits, SessionId};
 
 /// A step of the stay.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +29,14 @@ pub enum Status {
         code: Code,
         /// The server's words, or the game's.
         reason: String,
+    },
+    /// The game failed on these inputs and commands of ours, and the server has given them up: they do not count, and are not sent again.
+    /// The prediction goes on without them, and the events that were predicted of them come as [`Sure::Cancelled`](super::Sure::Cancelled).
+    Rejected {
+        /// The inputs, counted from 1 in this match.
+        inputs: AckBits,
+        /// The commands, counted from 1 in this match.
+        commands: AckBits,
     },
     /// The match is over. The connection stays, and another match may be joined; the view shows the last tick until then.
     MatchOver,
@@ -61,6 +69,8 @@ pub struct Net {
     pub unacknowledged: u32,
     /// Predictions that the server did not share, in this match.
     pub corrections: u64,
+    /// Inputs and commands that the server has given up because the game failed on them.
+    pub rejected: u64,
     /// Input slots that the program did not use in time, in this match.
     pub slots_dropped: u64,
     /// Events that the program did not take in time.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ringfort_client::{Session, Snapshot};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::snapshot::SnapshotHeader;
-use ringfort_protocol::{Entity, SessionId, TickNo, View as Seen};
+use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, View as Seen};
 
 use super::arrivals::Arrivals;
 use super::drawn::{Delay, Drawn, Pair};
@@ -129,6 +129,16 @@ impl<G: Game> Stay<G> {
         self.unacked.push(sequence, input);
         for what in predicted {
             self.forecasts.push(sequence, TickNo(self.newest.tick), *what);
+        }
+    }
+
+    /// The server has given up these inputs: they are neither predicted nor expected any more; `told` gets the events of them.
+    pub(crate) fn reject(&mut self, now: Instant, inputs: AckBits, told: impl FnMut(TickNo, G::Event, Sure)) {
+        self.forecasts.reject(inputs, told);
+        self.unacked.reject(inputs);
+        for prediction in &mut self.predictions {
+            let replayed = prediction.reject(now, TickNo(self.newest.tick), inputs, &self.unacked);
+            self.corrections += u64::from(replayed);
         }
     }
 

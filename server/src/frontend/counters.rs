@@ -59,6 +59,7 @@ crate::counters::words! {
     CONNECTIONS_LOST = "fe_connections_lost",
     ACKS_STALE = "fe_acks_stale",
     INPUTS_LATE = "fe_inputs_late",
+    REJECTED_TOLD = "fe_rejected_told",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use ringfort_protocol::SessionId;
-use ringfort_protocol::TickNo;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
+use ringfort_protocol::{SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionRow, ZoneState};
 use ringfort_shm_state::mirror::Refreshed;
@@ -214,9 +213,19 @@ impl Clients {
         if conn.send_datagram(snapshot).is_err() {
             self.counts.one(count::SNAPSHOTS_UNSENT);
         }
+        self.tell_rejected(conn);
         self.tell_events(conn, link, &row);
         if let Stage::Live(live) = &mut conn.app.stage {
             settle_events(live, link);
+        }
+    }
+
+    /// What was given up because the game failed on it; a later command's acknowledgement comes after that.
+    fn tell_rejected(&mut self, conn: &mut Conn<App>) {
+        let Stage::Live(live) = &mut conn.app.stage else { return };
+        if let Some((message, news)) = live.tell_rejected() {
+            self.counts.add(count::REJECTED_TOLD, news);
+            let _ = conn.send_control(&message);
         }
     }
 

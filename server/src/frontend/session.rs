@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringfort_protocol::baseline::Baselines;
+use ringfort_protocol::control::ServerMsg;
 use ringfort_protocol::{AckBits, Vec2};
 
 use super::meter::Meter;
@@ -104,6 +105,10 @@ pub struct Live {
     pub command_appended: u32,
     /// The highest command that the client knows to be committed.
     pub command_acked: u32,
+    /// Inputs and commands that were given up because the game failed on them, by the newest root.
+    pub rejected: [AckBits; 2],
+    /// What the client was told of them.
+    pub rejected_told: [AckBits; 2],
     /// It watches only.
     pub spectator: bool,
     /// The client has asked to leave.
@@ -133,12 +138,25 @@ impl Live {
             event_settled: event_cursor,
             command_appended: 0,
             command_acked: 0,
+            rejected: [AckBits::NONE; 2],
+            rejected_told: [AckBits::NONE; 2],
             spectator: false,
             leaving: false,
             inputs_since_snapshot: 0,
             commands_since_snapshot: 0,
             receipts: [(0, 0); RECEIPTS],
         }
+    }
+
+    /// What the client is to be told of inputs and commands that were given up, and how many of them are news.
+    pub fn tell_rejected(&mut self) -> Option<(ServerMsg, u64)> {
+        if self.rejected == self.rejected_told {
+            return None;
+        }
+        let [inputs, commands] = self.rejected;
+        let [inputs_told, commands_told] = std::mem::replace(&mut self.rejected_told, self.rejected);
+        let news = inputs.without(inputs_told).count() + commands.without(commands_told).count();
+        Some((ServerMsg::Rejected { inputs, commands }, news as u64))
     }
 
     /// Notes when an input came.
@@ -156,6 +174,19 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_given_up_is_told_once_and_counted_once() {
+        let mut live = Live::new(Pass::default(), 0, 1, 0, 0, Baselines::new(1, 0));
+        assert_eq!(live.tell_rejected(), None);
+        let first = AckBits { highest: 7, bits: 0 };
+        live.rejected = [first, AckBits::NONE];
+        assert_eq!(live.tell_rejected(), Some((ServerMsg::Rejected { inputs: first, commands: AckBits::NONE }, 1)));
+        assert_eq!(live.tell_rejected(), None);
+        let (inputs, commands) = (AckBits { highest: 9, bits: 0b11 }, AckBits { highest: 2, bits: 0 });
+        live.rejected = [inputs, commands];
+        assert_eq!(live.tell_rejected(), Some((ServerMsg::Rejected { inputs, commands }, 3)), "9, 8 and a command");
+    }
 
     #[test]
     fn a_connection_that_asks_again_and_again_for_no_match_ends() {

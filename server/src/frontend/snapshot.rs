@@ -209,11 +209,13 @@ fn follow_entity(view: &ZoneView, live: &mut Live, row: &SessionRow) {
     }
 }
 
-/// What the view's commit says of the client's inputs, and how they came to it.
-fn header(view: &ZoneView, live: &Live, now_us: u64) -> SnapshotHeader {
+/// What the view's commit says of the client's inputs, and how they came to it. What was given up is noted, to be told apart.
+fn header(view: &ZoneView, live: &mut Live, now_us: u64) -> SnapshotHeader {
     let row: Option<SessionInput> = view.mirror().get(&view.description().engine.inputs, live.session as u32);
     let row = row.unwrap_or_else(SessionInput::new_zeroed);
     let inputs = AckBits { highest: row.highest, bits: row.bits };
+    let commands = AckBits { highest: row.rejected_command, bits: row.rejected_command_bits };
+    live.rejected = [AckBits { highest: row.rejected, bits: row.rejected_bits }, commands];
     let received = live.receipt(inputs.highest);
     let since = |then_us: u64| received.map_or(Lapse::UNKNOWN, |at| Lapse::from_us(then_us.saturating_sub(at)));
     let began_us = |head: &RootHead| head.published_us.saturating_sub(u64::from(head.took_us));

@@ -234,3 +234,41 @@ fn inputs_of_which_only_later_ones_arrived_are_not_replayed() {
     assert_eq!(correction.replayed, 1);
     near(pair.newest_x(), 0.6);
 }
+
+#[test]
+fn a_rejected_input_is_taken_out_and_those_after_it_are_replayed() {
+    let mut pair = Pair::new(SNAP);
+    (0..5).for_each(|_| pair.send(EAST));
+    near(pair.newest_x(), 1.0);
+    let rejected = AckBits { highest: 3, bits: 0b1 };
+    pair.unacked.reject(rejected);
+    let correction = pair.prediction.reject(pair.now, TickNo(1), rejected, &pair.unacked).expect("a correction");
+    assert_eq!((correction.tick, correction.replayed), (TickNo(1), 3));
+    near(correction.predicted.pos.x, 1.0);
+    near(correction.server.pos.x, 0.6);
+    near(pair.newest_x(), 0.6);
+    for sequence in [1, 4, 5] {
+        pair.applied = sequence;
+        pair.step(&EAST);
+        assert_eq!(pair.snapshot(0), None, "the server goes without them, too");
+    }
+}
+
+#[test]
+fn a_rejected_input_that_moved_nothing_or_is_long_settled_corrects_nothing() {
+    let mut pair = Pair::new(BLEND);
+    (0..2).for_each(|_| pair.send(EAST));
+    pair.send(Go::default());
+    for rejected in [3, 9] {
+        let rejected = AckBits { highest: rejected, bits: 0 };
+        pair.unacked.reject(rejected);
+        assert_eq!(pair.prediction.reject(pair.now, TickNo(1), rejected, &pair.unacked), None);
+    }
+    near(pair.drawn_x(), 0.4);
+    pair.apply();
+    pair.apply();
+    assert_eq!(pair.snapshot(0), None);
+    let settled = AckBits { highest: 2, bits: 0 };
+    pair.unacked.reject(settled);
+    assert_eq!(pair.prediction.reject(pair.now, TickNo(2), settled, &pair.unacked), None);
+}

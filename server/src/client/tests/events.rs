@@ -1,11 +1,11 @@
 //! Events: predicted, confirmed, cancelled, and those of others.
 
 use ringfort_client::EndReason;
-use ringfort_protocol::{Message, TickNo, Vec2, control::ServerMsg};
+use ringfort_protocol::{AckBits, Message, TickNo, Vec2, control::ServerMsg};
 
 use super::arena::Ev;
 use super::script::{MINE, OTHER, Pair, Record, TICK};
-use crate::client::{Event, Sure};
+use crate::client::{Event, Status, Sure};
 
 const OURS: Ev = Ev::Shot { by: MINE };
 const THEIRS: Ev = Ev::Shot { by: OTHER };
@@ -67,6 +67,30 @@ fn what_was_predicted_is_taken_back_when_the_match_ends_first() {
     assert_eq!(heard(&mut pair), [(OURS, Sure::Cancelled)]);
     pair.pass(TICK);
     assert_eq!(heard(&mut pair), []);
+}
+
+#[test]
+fn a_rejected_input_is_told_once_and_takes_its_events_and_its_way_back() {
+    let mut pair = Pair::live();
+    let east = Vec2 { x: 1.0, y: 0.0 };
+    let start = pair.drawn(MINE).expect("a body");
+    let rejected = pair.send(east, &[OURS]);
+    let kept = pair.send(east, &[]);
+    heard(&mut pair);
+    pair.statuses();
+    let (inputs, commands) = (AckBits { highest: rejected, bits: 0 }, AckBits::NONE);
+    for _ in 0..2 {
+        pair.say(&ServerMsg::Rejected { inputs, commands });
+    }
+    assert_eq!(pair.statuses(), [Status::Rejected { inputs, commands }]);
+    assert_eq!(heard(&mut pair), [(OURS, Sure::Cancelled)]);
+    assert_eq!((pair.playing.net(&Default::default()).unacknowledged, pair.playing.net(&Default::default()).corrections), (1, 1));
+    pair.pass(TICK * 100);
+    let once = pair.drawn(MINE).expect("a body");
+    let twice = pair.send(east, &[]);
+    assert_eq!(twice, kept + 1);
+    let step = pair.drawn(MINE).expect("a body") - once;
+    assert!(((once - start) - step).length() < 0.1, "one step of {step:?} is left of {:?}", once - start);
 }
 
 #[test]
