@@ -62,9 +62,9 @@ impl Attached {
     pub fn worker(&self, role: Role, slot: u32) -> Option<Segment> {
         let kind = match role {
             Role::Frontend => SegmentKind::Frontend,
-            Role::Sim => SegmentKind::Sim,
+            Role::Sim | Role::Standby => SegmentKind::Sim,
             Role::Hook => SegmentKind::Hook,
-            Role::Supervisor | Role::Standby => return None,
+            Role::Supervisor => return None,
         };
         Segment::open(&self.name, SegmentSpec::worker(kind, slot), Access::ReadOnly).ok()
     }

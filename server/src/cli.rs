@@ -101,6 +101,9 @@ pub struct UpArgs {
     /// Size of the world's memory in MiB
     #[arg(long, value_name = "MIB")]
     pub arena_mib: Option<u32>,
+    /// Milliseconds without a sign of life after which a sim counts as hung
+    #[arg(long, value_name = "MS")]
+    pub hang_ms: Option<u32>,
     /// Run every tick twice and log where it came out otherwise: for finding what a game looks at beside its state
     #[arg(long)]
     pub check_determinism: bool,
@@ -149,6 +152,14 @@ pub enum MatchesAction {
         /// Tell the code of a private match, too
         #[arg(long)]
         code: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let a paused match go on: the tick that it was paused at is tried anew
+    Resume {
+        /// The match's name
+        name: String,
         /// How to print.
         #[command(flatten)]
         output: Output,
@@ -334,6 +345,7 @@ mod tests {
             "ringfort sessions kick arena ada",
             "ringfort sessions kick arena 4294967296 --id",
             "ringfort matches end arena --json --instance a",
+            "ringfort matches resume arena --json",
             "ringfort config --defaults",
             "ringfort new my-game --path ../ringfort",
             "ringfort token key --out tokens.key --hs256",

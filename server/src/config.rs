@@ -16,9 +16,9 @@ pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
 
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
-    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, IDLE_MINUTES_MAX, INBOX_MIB_MAX,
-    INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX, REWIND_MS_MAX, SIMS_MAX, SPECTATORS_MAX,
-    TICK_HZ_MAX,
+    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, HANG_MS_MAX, HANG_MS_MIN,
+    IDLE_MINUTES_MAX, INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX,
+    REWIND_MS_MAX, SIMS_MAX, SPECTATORS_MAX, TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -53,8 +53,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Number of front-end processes.
     pub frontends: u32,
-    /// Number of sim processes.
+    /// Number of sims at work; one more stands by.
     pub sims: u32,
+    /// Milliseconds without a heartbeat after which a sim counts as hung.
+    pub hang_ms: u32,
     /// Ticks a second; the game's own rate when absent.
     pub tick_hz: Option<u32>,
     /// Milliseconds that a player's view may lie back when a hit is decided by it.
@@ -259,6 +261,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7777)),
             frontends: 2,
             sims: 2,
+            hang_ms: 1000,
             tick_hz: None,
             rewind_ms: 250,
             check_determinism: false,
@@ -325,6 +328,7 @@ impl Config {
         self.sims = flags.sims.unwrap_or(self.sims);
         self.tick_hz = flags.tick_hz.or(self.tick_hz);
         self.arena_mib = flags.arena_mib.unwrap_or(self.arena_mib);
+        self.hang_ms = flags.hang_ms.unwrap_or(self.hang_ms);
         self.check_determinism |= flags.check_determinism;
         self.game.extend(collect_options(&flags.game_options));
     }
@@ -334,6 +338,7 @@ impl Config {
         check_instance(&self.instance)?;
         check_range("frontends", self.frontends, 1, FRONTENDS_MAX)?;
         check_range("sims", self.sims, 1, SIMS_MAX)?;
+        check_range("hang_ms", self.hang_ms, HANG_MS_MIN, HANG_MS_MAX)?;
         check_range("tick_hz", self.tick_hz.unwrap_or(1), 1, TICK_HZ_MAX)?;
         check_range("rewind_ms", self.rewind_ms, 0, REWIND_MS_MAX)?;
         check_range("arena_mib", self.arena_mib, ARENA_MIB_MIN, ARENA_MIB_MAX)?;

@@ -17,8 +17,12 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// Most front-end processes of an instance: each owns one socket slot.
 pub const FRONTENDS_MAX: u32 = SOCKET_SLOTS as u32;
+/// Most sims that an instance can be configured to have at work.
+pub const SIMS_MAX: u32 = SIM_SLOTS_MAX - STANDBY_SIMS;
+/// Sims beyond those at work, warmed and without matches: the first that is ready takes over from one that dies.
+pub const STANDBY_SIMS: u32 = 1;
 /// Most sim processes of an instance.
-pub const SIMS_MAX: u32 = 16;
+pub const SIM_SLOTS_MAX: u32 = 16;
 /// Fastest tick rate that can be configured.
 pub const TICK_HZ_MAX: u32 = ringfort_protocol::limits::MAX_TICK_HZ;
 /// Bytes that the synced columns of an entity, or the globals, may take together: a snapshot's, less header, verdicts, index and generation.
@@ -76,8 +80,24 @@ pub const CONTROL_IDLE_MS: u64 = 2_000;
 /// How long a command waits for the supervisor to answer.
 pub const CONTROL_REPLY_MS: u64 = 15_000;
 
-/// Longest sleep of the supervisor's loop: how late it notices that a match has opened or ended.
-pub const SUPERVISOR_TURN_MS: u64 = 50;
+/// Longest sleep of the supervisor's loop: how late it notices that a match has opened or ended, and how often it looks for hangs.
+pub const SUPERVISOR_TURN_MS: u64 = 20;
+/// Shortest time without a heartbeat after which a sim may be configured to count as hung.
+pub const HANG_MS_MIN: u32 = 100;
+/// Longest such time.
+pub const HANG_MS_MAX: u32 = 600_000;
+/// Ticks without a heartbeat that a sim has at least, however fast they are due.
+pub const HANG_TICKS_MIN: u64 = 4;
+/// Time without a heartbeat that a process has at least while it starts.
+pub const HANG_START_MS: u64 = 3_000;
+/// A hung process that has used the processor for less than this share of the time was stopped or blocked: no fault of its game.
+pub const HANG_CPU_SHARE: u64 = 10;
+/// Deaths of sims over the opening of a match, after which it is not tried again.
+pub const OPENING_DEATHS_MAX: u32 = 2;
+/// How often a sim looks for a match that is being handed over to it, if nobody wakes it.
+pub const HANDOVER_POLL_MS: u64 = 2;
+/// How often a sim that stands by touches memory that the worlds have taken meanwhile.
+pub const WARM_AGAIN_MS: u64 = 500;
 /// How long a worker may take from its start to claiming its segment while the instance starts.
 pub const WORKER_START_MS: u64 = 10_000;
 /// How long a match may take to open before whoever asked for it is told that it is not open yet.
@@ -109,7 +129,7 @@ pub const FRONTEND_PLACES: usize = 1;
 /// Place of sim 0 in the directory's process table; the others follow.
 pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize;
 /// Place of the hook process in the directory's process table.
-pub const HOOK_PLACE: usize = SIM_PLACES + SIMS_MAX as usize;
+pub const HOOK_PLACE: usize = SIM_PLACES + SIM_SLOTS_MAX as usize;
 const _: () = assert!(HOOK_PLACE < shared::MAX_WORKERS, "every process has a place");
 
 /// How often the hook process looks for new requests.

@@ -177,6 +177,9 @@ fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
             }
             Ok(EXIT_DONE)
         }
+        MatchesAction::Resume { name, output } => {
+            change_match(instance, &name, &Request::MatchesResume { name: name.clone() }, output)
+        }
         MatchesAction::End { name, output } => change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output),
     }
 }

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::Inbox;
-use ringfort_shm_state::layout::{Role, RootFlags, RootHead, WorkerEntry, WorkerState, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{PauseReason, Role, RootFlags, RootHead, WorkerEntry, WorkerState, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_COUNTERS;
 use ringfort_shm_state::process::{self, ProcessId};
 use ringfort_shm_state::segment::{Segment, unpadded};
@@ -78,8 +78,12 @@ pub struct MatchStatus {
     pub slot: usize,
     /// What clients ask for.
     pub name: String,
-    /// "opening", "running", "closing", "ended"; "failed" when its sim could not open it or take it over.
+    /// "opening", "running", "closing", "ended"; "failed" when its sim could not open it or take it over; "paused" when nobody steps it.
     pub state: &'static str,
+    /// Why it is paused: "faults" of the game, or unexplained "deaths" of its sims.
+    pub paused: Option<&'static str>,
+    /// Whether it runs alone in its process, because the last one died of it.
+    pub alone: bool,
     /// The newest committed tick.
     pub tick: u32,
     /// Ticks a second.
@@ -165,7 +169,8 @@ impl Status {
         let directory = Directory::new(&attached.directory);
         let entries: Vec<(Role, WorkerEntry)> =
             directory.workers().filter_map(|entry| Some((Role::from_u32(entry.role)?, entry))).collect();
-        let own = |(role, entry): &(Role, WorkerEntry)| Some(((role.name(), entry.slot), attached.worker(*role, entry.slot)?));
+        let own =
+            |(role, entry): &(Role, WorkerEntry)| Some(((segment_of(*role), entry.slot), attached.worker(*role, entry.slot)?));
         let pages: Pages = entries.iter().filter_map(own).collect();
         let matches: Vec<MatchStatus> =
             directory.zones().map(|(slot, entry)| match_status(&attached, &pages, slot, &entry)).collect();
@@ -210,10 +215,15 @@ fn listen(attached: &Attached) -> SocketAddr {
     SocketAddr::new(ip, attached.instance.listen_port as u16)
 }
 
+/// Whose segment a worker has: a sim that stands by is a sim.
+fn segment_of(role: Role) -> &'static str {
+    if role == Role::Standby { Role::Sim.name() } else { role.name() }
+}
+
 fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
     let id = ProcessId { pid: entry.pid, start_time: entry.start_time };
     let usage = if id.is_alive() { process::usage(entry.pid).unwrap_or_default() } else { process::Usage::default() };
-    let heartbeat = pages.get(&(role.name(), entry.slot)).map(|segment| WorkerPage::new(segment).heartbeat());
+    let heartbeat = pages.get(&(segment_of(role), entry.slot)).map(|segment| WorkerPage::new(segment).heartbeat());
     ProcessStatus {
         role: role.name(),
         slot: entry.slot,
@@ -257,6 +267,11 @@ fn match_status(attached: &Attached, pages: &Pages, slot: usize, entry: &ZoneEnt
         slot,
         name: unpadded(&entry.name),
         state: match_state(entry, failed, head.as_ref()),
+        paused: PauseReason::from_u32(entry.pause).map(|reason| match reason {
+            PauseReason::Faults => "faults",
+            PauseReason::Deaths => "deaths",
+        }),
+        alone: entry.alone != 0,
         tick: head.map_or(0, |head| head.tick),
         tick_hz: entry.tick_hz,
         owner_slot: entry.owner_sim,
@@ -283,6 +298,7 @@ fn match_state(entry: &ZoneEntry, failed: bool, head: Option<&RootHead>) -> &'st
     let flags = head.map(|head| head.flags);
     match flags {
         _ if entry.state == ZoneState::Closed as u32 => "ended",
+        _ if entry.state == ZoneState::Paused as u32 => "paused",
         _ if failed => "failed",
         None => "opening",
         Some(flags) if flags & RootFlags::ENDED != 0 => "ended",

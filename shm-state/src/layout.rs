@@ -282,6 +282,13 @@ pub enum ZoneState {
     Paused = 3,
 }
 
+impl ZoneEntry {
+    /// Whether the match goes on: it is stepped, or paused.
+    pub fn lives(&self) -> bool {
+        self.state == ZoneState::Open as u32 || self.state == ZoneState::Paused as u32
+    }
+}
+
 /// Why a zone is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -81,6 +81,16 @@ impl Memory {
         self.base.cast::<u8>().wrapping_add(offset).cast_mut()
     }
 
+    /// Brings a range into this process's page table, for writing, so that touching it later is no fault. No more than a wish: kernels
+    /// before 5.14 do not know it.
+    pub(crate) fn populate(&self, offset: usize, bytes: usize) {
+        let from = offset / PAGE_BYTES * PAGE_BYTES;
+        let bytes = (offset + bytes).min(self.bytes()) - from;
+        let start = self.raw(from, bytes);
+        // SAFETY: the range was checked to be of this mapping, and starts at a page as the mapping does; nothing in it is changed.
+        unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
+    }
+
     /// The address of a page, for the one process that owns it.
     ///
     /// The pointer is valid for `PAGE_BYTES` for as long as this memory lives. Whoever writes through it must own the page

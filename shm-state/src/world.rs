@@ -131,6 +131,17 @@ impl World {
         Self { memory: Memory::heap(at::bytes(extents)), extents }
     }
 
+    /// Brings a control block into this process's page table, for writing.
+    pub fn populate_control(&self, zone: usize) {
+        self.memory.populate(Self::control(zone), at::CONTROL_STRIDE);
+    }
+
+    /// Brings an extent into this process's page table, for writing.
+    pub fn populate_extent(&self, extent: usize) {
+        assert!(extent < self.extents, "extent of the arena");
+        self.memory.populate(at::arena(self.extents) + extent * EXTENT_BYTES, EXTENT_BYTES);
+    }
+
     pub(crate) fn page_ptr(&self, index: u32) -> *mut u8 {
         self.memory.page_ptr(at::arena(self.extents) + index as usize * PAGE_BYTES)
     }

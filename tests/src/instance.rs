@@ -20,6 +20,7 @@ listen = "127.0.0.1:0"
 arena_mib = 32
 inbox_mib = 8
 max_matches = 64
+hang_ms = 600000
 
 [game]
 capacity = 16

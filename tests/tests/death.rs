@@ -47,11 +47,17 @@ fn kill(process: &Value) {
     send_signal(pid_of(process), Signal::KILL);
 }
 
+/// The process in the slot of another: where a sim was, one stands by now.
+fn successor<'s>(status: &'s Value, before: &Value) -> Option<&'s Value> {
+    let role = before["role"].as_str().expect("a role");
+    let other = if role == "sim" { "standby" } else { role };
+    let now = [role, other].into_iter().flat_map(|role| processes(status, role));
+    now.into_iter().find(|process| process["slot"] == before["slot"])
+}
+
 /// Whether a process has been replaced by one that runs.
 fn is_replaced(status: &Value, before: &Value) -> bool {
-    let role = before["role"].as_str().expect("a role");
-    let now = processes(status, role).into_iter().find(|process| process["slot"] == before["slot"]);
-    now.is_some_and(|now| now["state"] == "running" && now["pid"] != before["pid"])
+    successor(status, before).is_some_and(|now| now["state"] == "running" && now["pid"] != before["pid"])
 }
 
 /// Ends the match and checks that it leaves nothing in memory.
@@ -94,7 +100,13 @@ fn a_killed_sim_is_replaced_and_its_match_goes_on() {
     let (old, new) = (match_named(&before, "match-1"), match_named(&after, "match-1"));
     assert_eq!(old["id"], new["id"]);
     assert!(new["tick"].as_u64() > old["tick"].as_u64() && new["epoch"].as_u64() > old["epoch"].as_u64());
-    assert_eq!((processes(&after, "sim")[0]["restarts"].as_u64(), new["sessions"].as_u64()), (Some(1), Some(2)));
+    let dead = processes(&before, "sim")[0];
+    assert_eq!(successor(&after, dead).and_then(|now| now["restarts"].as_u64()), Some(1));
+    assert_eq!(
+        (new["owner_slot"] != old["owner_slot"], new["sessions"].as_u64()),
+        (true, Some(2)),
+        "the one that stood by has it"
+    );
     check_end(&instance, &mut crowd);
 }
 
@@ -117,7 +129,8 @@ fn a_sim_that_is_killed_again_and_again_loses_nothing() {
         crowd.check_plays_on(&players);
     }
     let status = crowd.during(|| instance.status());
-    assert_eq!(processes(&status, "sim")[0]["restarts"], KILLS);
+    let restarts = ["sim", "standby"].into_iter().flat_map(|role| processes(&status, role));
+    assert_eq!(restarts.map(|process| process["restarts"].as_u64().expect("a number")).sum::<u64>(), KILLS as u64);
     for player in &players {
         assert_eq!(crowd.score(*player).map(|score| score.deaths), Some(1));
         assert_eq!(crowd.count_events(*player, |event| event.reliable), 1, "{:?}", crowd.player(*player).events);

@@ -103,7 +103,7 @@ impl Clients {
             JoinTarget::Any => self.any_zone(&joining),
             JoinTarget::Named(wanted) => {
                 let invited = joining.pass.only.as_ref() == Some(wanted);
-                self.open_zones().find(|(_, z)| is_named(z, wanted, invited)).ok_or(Code::NoSuchMatch)
+                self.zones_that_live().find(|(_, z)| is_named(z, wanted, invited)).ok_or(Code::NoSuchMatch)
             }
             JoinTarget::Code(code) => self.zone_of_code(conn, code)?,
         };
@@ -116,6 +116,9 @@ impl Clients {
         });
         match found {
             Err(Code::Refused) => self.refuse_join_saying(conn, joining.pass, Code::Refused, "the token is for another match"),
+            Ok((_, entry)) if entry.state == ZoneState::Paused as u32 => {
+                self.refuse_join_saying(conn, joining.pass, Code::Refused, "the match is paused");
+            }
             Ok((slot, entry)) => {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
@@ -175,6 +178,10 @@ impl Clients {
             }
         }
         Ok(found.ok_or(Code::NoSuchMatch))
+    }
+
+    fn zones_that_live(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {
+        Directory::new(&self.directory).zones().filter(|(_, z)| z.lives())
     }
 
     fn open_zones(&self) -> impl Iterator<Item = (usize, ZoneEntry)> {

@@ -7,7 +7,7 @@ use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_protocol::{SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionRow, ZoneState};
+use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionRow};
 use ringfort_shm_state::mirror::Refreshed;
 use ringfort_shm_state::segment::unpadded;
 
@@ -32,8 +32,7 @@ impl Clients {
         if generation == self.generation {
             return;
         }
-        let is_open =
-            |slot: usize, id: u64| directory.zone(slot).is_some_and(|z| z.incarnation == id && z.state == ZoneState::Open as u32);
+        let is_open = |slot: usize, id: u64| directory.zone(slot).is_some_and(|z| z.incarnation == id && z.lives());
         let over: Vec<usize> = self.zones.values().filter(|z| !is_open(z.slot, z.entry.incarnation)).map(|z| z.slot).collect();
         for slot in over {
             if let Some(mut link) = self.zones.remove(&slot) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{AskKind, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{AskKind, ZoneEntry};
 use ringfort_shm_state::mirror::{Mirror, Refreshed};
 use ringfort_shm_state::segment::{Segment, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
@@ -42,8 +42,8 @@ impl Outboxes {
 
     /// Tells the desk what waits in which match.
     pub(super) fn look(&mut self, world: &World, desk: &mut Desk, page: &WorkerPage<'_>) {
-        let open = |entry: &ZoneEntry| entry.state == ZoneState::Open as u32;
-        let live: HashMap<usize, ZoneEntry> = Directory::new(&self.directory).zones().filter(|(_, entry)| open(entry)).collect();
+        let live: HashMap<usize, ZoneEntry> =
+            Directory::new(&self.directory).zones().filter(|(_, entry)| entry.lives()).collect();
         self.zones.retain(|slot, seen| {
             let stays = live.get(slot).is_some_and(|entry| entry.incarnation == seen.match_id);
             if !stays {

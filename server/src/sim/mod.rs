@@ -15,6 +15,7 @@ pub mod judge;
 mod look_back_tests;
 #[cfg(test)]
 mod tests;
+mod warm;
 pub mod zone;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,10 @@ use tracing::{error, info, warn};
 use crate::clock::now_us;
 use crate::config::{Config, Hooks};
 use crate::game::Game;
-use crate::limits::{CATCH_UP_TICKS, LOOP_SLEEP_MAX_MS, SOCKET_SLOTS, STAGGER_SLOTS};
+use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, SOCKET_SLOTS, STAGGER_SLOTS};
 use crate::supervisor::spawn::{FD_PEER_WAKE, FD_WAKE, MissingDescriptor};
 use counters as count;
+use warm::Warmth;
 use zone::{Outcome, Zone};
 
 /// A sim could not begin.
@@ -69,6 +71,9 @@ struct Sim<G: Game> {
     /// Wake-ups of the front-ends, by slot.
     frontends: Vec<OwnedFd>,
     zones: BTreeMap<usize, Scheduled<G>>,
+    /// Matches that another sim is to hand over.
+    coming: BTreeMap<usize, ZoneEntry>,
+    warmth: Warmth,
     generation: u64,
     /// Zones that could not be opened: not tried again before the directory says something new of them.
     failed: BTreeMap<usize, u64>,
@@ -79,7 +84,10 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
     let open = |spec, access| Segment::open(instance, spec, access);
     let own = open(SegmentSpec::worker(SegmentKind::Sim, slot), Access::ReadWrite)?;
     let page = WorkerPage::new(&own);
+    page.set_ready(false);
+    page.set_stepping(None);
     page.claim();
+    page.beat(now_us());
     // What a predecessor could not start is tried again.
     (0..MAX_ZONES).for_each(|zone| page.set_failed(zone, 0));
     let mut sim = Sim::<G> {
@@ -93,9 +101,12 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
         wake: FD_WAKE.take()?,
         frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
         zones: BTreeMap::new(),
+        coming: BTreeMap::new(),
+        warmth: Warmth::default(),
         generation: 0,
         failed: BTreeMap::new(),
     };
+    sim.warm_up();
     info!("sim {slot} is ready");
     loop {
         sim.turn();
@@ -103,9 +114,23 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
 }
 
 impl<G: Game> Sim<G> {
+    /// Touches all that a takeover needs, so that it waits for no page.
+    fn warm_up(&mut self) {
+        let page = WorkerPage::new(&self.own);
+        let directory = Directory::new(&self.directory);
+        warm::touch_program();
+        self.warmth.touch(&self.world, directory, || page.beat(now_us()));
+        page.set_ready(true);
+    }
+
     fn turn(&mut self) {
         WorkerPage::new(&self.own).beat(now_us());
         self.follow_directory();
+        self.take_what_comes();
+        if self.zones.is_empty() && self.warmth.is_due(now_us()) {
+            let page = WorkerPage::new(&self.own);
+            self.warmth.touch(&self.world, Directory::new(&self.directory), || page.beat(now_us()));
+        }
         let frontends = self.run_due();
         self.kick(frontends);
         self.sleep();
@@ -121,15 +146,42 @@ impl<G: Game> Sim<G> {
         let wanted: BTreeMap<usize, ZoneEntry> = mine().filter(|(_, z)| z.state == ZoneState::Open as u32).collect();
         // One that ended in order has given its memory back before it is closed.
         mine().filter(|(_, z)| z.state == ZoneState::Closed as u32).for_each(|(slot, entry)| self.abandon(slot, &entry));
-        self.zones.retain(|slot, s| wanted.get(slot).is_some_and(|z| z.incarnation == s.zone.entry().incarnation));
+        let all = || Directory::new(&self.directory).zones().filter(|(_, z)| z.state == ZoneState::Open as u32);
+        self.coming = all().filter(|(slot, z)| z.next_sim == self.slot + 1 && !self.zones.contains_key(slot)).collect();
+        // One that was handed over is ours before the directory says so.
+        let is_mine = |slot: &usize, id: u64| {
+            let handed = || all().any(|(of, z)| of == *slot && z.incarnation == id && z.next_sim == self.slot + 1);
+            wanted.get(slot).is_some_and(|z| z.incarnation == id) || handed()
+        };
+        self.zones.retain(|slot, s| is_mine(slot, s.zone.entry().incarnation));
         self.failed.retain(|slot, id| wanted.get(slot).is_some_and(|z| z.incarnation == *id));
         for (slot, entry) in wanted {
+            if self.is_released(slot, &entry) {
+                continue;
+            }
             if !self.zones.contains_key(&slot) && !self.failed.contains_key(&slot) && !self.has_ended(slot, &entry) {
                 self.start(slot, entry);
             }
         }
         self.generation = generation;
         WorkerPage::new(&self.own).saw_generation(generation);
+    }
+
+    /// Starts the matches that their owners have handed over by now.
+    fn take_what_comes(&mut self) {
+        let released = |(slot, entry): (&usize, &ZoneEntry)| self.is_released(*slot, entry).then_some((*slot, *entry));
+        let released: Vec<(usize, ZoneEntry)> = self.coming.iter().filter_map(released).collect();
+        for (slot, entry) in released {
+            self.coming.remove(&slot);
+            if !self.failed.contains_key(&slot) && !self.has_ended(slot, &entry) {
+                self.start(slot, ZoneEntry { epoch: entry.next_epoch, ..entry });
+            }
+        }
+    }
+
+    /// Whether a match's owner has handed it over to the sim that the entry names as the next.
+    fn is_released(&self, slot: usize, entry: &ZoneEntry) -> bool {
+        entry.next_sim != 0 && self.world.published(slot).epoch == entry.next_epoch as u16
     }
 
     /// The match has published its end already, and waits for the supervisor to notice. A predecessor that was killed between
@@ -151,6 +203,7 @@ impl<G: Game> Sim<G> {
 
     fn start(&mut self, slot: usize, entry: ZoneEntry) {
         let page = WorkerPage::new(&self.own);
+        page.set_stepping(Some(slot));
         let resumes = self.world.newest(slot).is_ok_and(|root| root.head.incarnation == entry.incarnation);
         let name = unpadded(&entry.name);
         let now = now_us();
@@ -164,7 +217,9 @@ impl<G: Game> Sim<G> {
                 page.add(if resumes { count::ZONES_ADOPTED } else { count::ZONES_OPENED }, 1);
                 info!(zone = slot, "match {name} is {}", if resumes { "taken over" } else { "open" });
                 let period_us = 1_000_000 / u64::from(entry.tick_hz.max(1));
-                let due_us = first_due(now, period_us, slot);
+                // One that is taken over goes on in its own time; what it missed meanwhile is made up for as any late tick.
+                let next_us = zone.due_us().map(|due_us| due_us + period_us).filter(|due_us| *due_us <= now + period_us);
+                let due_us = next_us.unwrap_or_else(|| first_due(now, period_us, slot));
                 self.zones.insert(slot, Scheduled { zone, due_us, period_us });
             }
             Err(e) => {
@@ -182,6 +237,7 @@ impl<G: Game> Sim<G> {
                 self.failed.insert(slot, entry.incarnation);
             }
         }
+        WorkerPage::new(&self.own).set_stepping(None);
     }
 
     /// Runs every zone whose tick is due, late ones at most [`CATCH_UP_TICKS`] times. Returns the front-ends to be woken.
@@ -197,7 +253,9 @@ impl<G: Game> Sim<G> {
                     break;
                 }
                 let late = now - scheduled.due_us;
+                page.set_stepping(Some(*slot));
                 let outcome = scheduled.zone.step(&self.world, self.inbox.memory(), directory, scheduled.due_us, now_us);
+                page.set_stepping(None);
                 count::add(&page, std::mem::take(&mut scheduled.zone.counters));
                 if let Some(difference) = scheduled.zone.take_difference() {
                     tell_difference(&page, *slot, &scheduled.zone, &difference);
@@ -257,7 +315,8 @@ impl<G: Game> Sim<G> {
     fn sleep(&self) {
         let now = now_us();
         let next = self.zones.values().map(|s| s.due_us).min().unwrap_or(u64::MAX);
-        let us = next.saturating_sub(now).min(LOOP_SLEEP_MAX_MS * 1000);
+        let longest_ms = if self.coming.is_empty() { LOOP_SLEEP_MAX_MS } else { HANDOVER_POLL_MS };
+        let us = next.saturating_sub(now).min(longest_ms * 1000);
         if us == 0 {
             return;
         }

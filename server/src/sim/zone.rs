@@ -593,6 +593,11 @@ impl<G: Game> Zone<G> {
         self.head.took_us
     }
 
+    /// When the tick of the last commit was due; nothing before the second one.
+    pub fn due_us(&self) -> Option<u64> {
+        (self.head.tick > 1).then_some(self.head.due_us)
+    }
+
     fn reload_life(&mut self) {
         self.tick.life.row.set(self.bound.life());
         self.tick.life.follows.borrow_mut().clear();

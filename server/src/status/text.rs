@@ -89,8 +89,9 @@ fn match_row(entry: &MatchStatus) -> Vec<String> {
 }
 
 fn match_state(entry: &MatchStatus) -> String {
-    let marks = [(entry.locked, ", locked"), (entry.private, ", private")];
-    marks.iter().filter(|(is_so, _)| *is_so).fold(entry.state.to_owned(), |state, (_, mark)| state + mark)
+    let marks = [(entry.alone, ", alone"), (entry.locked, ", locked"), (entry.private, ", private")];
+    let paused = entry.paused.map(|why| format!(" ({why})")).unwrap_or_default();
+    marks.iter().filter(|(is_so, _)| *is_so).fold(format!("{}{paused}", entry.state), |state, (_, mark)| state + mark)
 }
 
 /// A game's or a player's text must not move the cursor of whoever reads it.

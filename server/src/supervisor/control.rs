@@ -52,6 +52,11 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Let a paused match go on.
+    MatchesResume {
+        /// Its name.
+        name: String,
+    },
     /// Put answers of the hook into the mailboxes of their matches.
     HookAnswers {
         /// The answers.

@@ -199,6 +199,9 @@ pub enum MatchError {
     /// There is no match of that name.
     #[error("there is no match \"{0}\"; `ringfort matches list` shows those that there are")]
     NoSuchMatch(String),
+    /// It runs.
+    #[error("match \"{0}\" is not paused; `ringfort matches list` shows which are")]
+    NotPaused(String),
     /// No slot is free.
     #[error("there are {max} matches, as many as `max_matches` allows; end one, or raise it and start the instance anew")]
     TooMany {

@@ -26,7 +26,7 @@ use super::errors::UpError;
 use super::rules::{OtherRules, Rules};
 use crate::config::{Config, check_match_name};
 use crate::fsck::check_world;
-use crate::limits::{FRONTENDS_MAX, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIMS_MAX};
+use crate::limits::{FRONTENDS_MAX, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIM_SLOTS_MAX};
 
 /// What an earlier run left, judged.
 #[derive(Default)]
@@ -276,7 +276,7 @@ fn check_entry(slot: usize, entry: &ZoneEntry, world: &World, inbox: &Segment, r
     if entry.state == ZoneState::Closed as u32 {
         return Ok(());
     }
-    if entry.state != ZoneState::Open as u32 {
+    if !entry.lives() {
         return Err(wrong("the state", entry.state.to_string()));
     }
     // A sim takes what it can't read for no options at all.
@@ -360,7 +360,7 @@ fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
     }
     for (kind, role, slots) in [
         (SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX),
-        (SegmentKind::Sim, Role::Sim, SIMS_MAX),
+        (SegmentKind::Sim, Role::Sim, SIM_SLOTS_MAX),
         (SegmentKind::Hook, Role::Hook, 1),
     ] {
         claims.extend((0..slots).filter_map(|slot| {

@@ -7,6 +7,7 @@
 pub mod control;
 pub(crate) mod errors;
 mod leftovers;
+mod pulse;
 mod results;
 pub(crate) mod rules;
 mod segments;
@@ -32,11 +33,12 @@ use crate::config::{Config, MatchConfig};
 use crate::limits::{FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
+use pulse::Polls;
 use rules::Rules;
 use segments::Segments;
 use signals::Signals;
 use sockets::Sockets;
-use workers::{Death, Workers};
+use workers::{Death, Hung, Workers};
 use zones::{Opening, Zones};
 
 /// The whole supervisor. Fields are dropped in this order: the workers are dead before their segments can be removed, and
@@ -49,6 +51,7 @@ struct Supervisor {
     signals: Signals,
     control: ControlServer,
     rules: Rules,
+    polls: Polls,
     config: Config,
     run_dir: RunDir,
     instance: InstanceEntry,
@@ -107,6 +110,9 @@ impl Supervisor {
         for death in &deaths {
             self.mourn(death);
         }
+        if self.polls.is_due(now) {
+            self.kill_hung();
+        }
         self.workers.start_due(&self.segments, &self.sockets, now);
         if self.workers.note_claims(&self.segments) {
             self.steer();
@@ -117,8 +123,25 @@ impl Supervisor {
 
     /// Follows every match a step further, and has the workers look if the directory has changed.
     fn follow_zones(&mut self) {
-        if self.zones.turn(&self.segments, &self.workers) {
+        let changed = self.zones.turn(&self.segments, &self.workers);
+        if changed | self.zones.settle_suspects(&self.segments, &self.workers.sims(&self.segments)) {
             self.workers.wake_all();
+        }
+        let zones = &self.zones;
+        self.workers.show_standby(&self.segments, |sim| zones.stands_by(sim));
+    }
+
+    /// Looks at the sims' heartbeats, and kills whose have stopped for too long.
+    fn kill_hung(&mut self) {
+        let (zones, configured) = (&self.zones, u64::from(self.config.hang_ms));
+        let hung = self.workers.take_pulses(&self.segments, |sim| zones.hang_ms(sim, configured));
+        for hung in hung {
+            let Hung { slot, pid, silent_ms, cpu_ms } = hung;
+            error!(
+                "sim {slot} (process {pid}) has given no sign of life for {silent_ms} ms and used the processor for {cpu_ms} ms of them; it is killed"
+            );
+            self.zones.sim_hangs(&self.segments, &hung);
+            self.workers.kill_sim(slot);
         }
     }
 
@@ -128,7 +151,10 @@ impl Supervisor {
         let (role, slot, ending) = (death.role, death.slot, death.ending);
         error!("{role} {slot} (process {}) {ending}; its log is {}", death.pid, log.display());
         match role {
-            Role::Sim => self.zones.sim_died(&self.segments, slot),
+            Role::Sim => {
+                self.zones.sim_died(&self.segments, slot, &self.workers.sims(&self.segments));
+                self.workers.wake_all();
+            }
             Role::Frontend => {
                 self.zones.frontend_died(&self.segments, slot, death.incarnation);
                 self.steer();
@@ -168,6 +194,15 @@ impl Supervisor {
                         Err(error) => self.control.reply(asker, &refused(&error), now),
                     }
                     self.follow_zones();
+                }
+                Request::MatchesResume { name } => {
+                    let resumed = self.zones.resume_paused(&name, &self.segments);
+                    let response = match resumed {
+                        Ok((_, id)) => done(format!("match \"{name}\" goes on"), Some(id)),
+                        Err(error) => refused(&error),
+                    };
+                    self.workers.wake_all();
+                    self.control.reply(asker, &response, now);
                 }
                 Request::HookAnswers { answers } => {
                     let posted = answers.iter().map(|answer| self.zones.answer(&self.segments, answer)).collect();
@@ -277,6 +312,7 @@ impl Supervisor {
                 Request::Down => askers.push(asker),
                 Request::MatchesCreate { .. }
                 | Request::MatchesEnd { .. }
+                | Request::MatchesResume { .. }
                 | Request::SessionsKick { .. }
                 | Request::HookAnswers { .. } => control.reply(asker, &gone, now),
             }

@@ -9,6 +9,7 @@ use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::world::World;
 
 use crate::config::Config;
+use crate::limits::STANDBY_SIMS;
 
 /// All segments of the instance. Only the directory is mapped for writing: the others have writers of their own.
 pub(super) struct Segments {
@@ -87,7 +88,7 @@ impl Segments {
             (0..count).map(|slot| files.own(SegmentSpec::worker(kind, slot))).collect()
         };
         let frontends = workers(SegmentKind::Frontend, config.frontends)?;
-        let sims = workers(SegmentKind::Sim, config.sims)?;
+        let sims = workers(SegmentKind::Sim, config.sims + STANDBY_SIMS)?;
         let hooks = workers(SegmentKind::Hook, config.hooks.is_some().into())?;
         Ok(Segments {
             directory_file: directory.read_only_file(instance, SegmentSpec::DIRECTORY)?,

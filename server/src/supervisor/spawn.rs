@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::cli::Role;
-use crate::limits::{WORKER_CONFIG_BYTES_MAX, WORKER_DESCRIPTORS_MAX};
+use crate::limits::{SIM_SLOTS_MAX, SOCKET_SLOTS, WORKER_CONFIG_BYTES_MAX, WORKER_DESCRIPTORS_MAX};
 
 /// The environment variable that carries the effective configuration as JSON.
 pub const CONFIG_VARIABLE: &str = "RINGFORT_WORKER";
@@ -37,8 +37,11 @@ pub const FD_WAKE: RawTarget = RawTarget(1);
 pub const FD_DIRECTORY: RawTarget = RawTarget(2);
 /// The segment `world`.
 pub const FD_WORLD: RawTarget = RawTarget(3);
-/// The first of the other workers' eventfds, see [`RawTarget::nth`].
+/// The first of the front-ends' eventfds, see [`RawTarget::nth`].
 pub const FD_PEER_WAKE: RawTarget = RawTarget(32);
+/// The first of the sims' eventfds, one a slot.
+pub const FD_SIM_WAKE: RawTarget = RawTarget(32 + SOCKET_SLOTS as u8);
+const _: () = assert!(32 + SOCKET_SLOTS + SIM_SLOTS_MAX as usize <= WORKER_DESCRIPTORS_MAX);
 
 const _: () = assert!(WORKER_DESCRIPTORS_MAX <= u64::BITS as usize, "TAKEN has a bit for each");
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
 use super::leftovers::Leftovers;
+use super::pulse::Polls;
 use super::results::Results;
 use super::rules::{Rules, mib_of};
 use super::segments::Segments;
@@ -88,6 +89,7 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
         signals,
         control,
         rules,
+        polls: Polls::new(Instant::now()),
         config,
         run_dir,
         instance,

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
-use ringfort_shm_state::layout::{WorkerEntry, WorkerState};
-use ringfort_shm_state::process::ProcessId;
+use ringfort_shm_state::layout::{Role as SharedRole, WorkerEntry, WorkerState};
+use ringfort_shm_state::process::{self, ProcessId};
 use ringfort_shm_state::segment::Segment;
 use ringfort_shm_state::worker::WorkerPage;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -18,15 +18,18 @@ use rustix::process::Signal;
 use tracing::{error, info, warn};
 use zerocopy::FromZeros;
 
+use super::pulse::Pulse;
 use super::segments::Segments;
 use super::sockets::Sockets;
-use super::spawn::{Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SOCKET, FD_WAKE, FD_WORLD, RawTarget, SpawnError, Worker, spawn};
+use super::spawn::{
+    Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SIM_WAKE, FD_SOCKET, FD_WAKE, FD_WORLD, RawTarget, SpawnError, Worker, spawn,
+};
 use super::{number, shared_role};
 use crate::cli::Role;
 use crate::config::Config;
 use crate::limits::{
-    FRONTEND_PLACES, FRONTENDS_MAX, HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIMS_MAX,
-    SOCKET_SLOTS,
+    FRONTEND_PLACES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS,
+    SIM_PLACES, SIM_SLOTS_MAX, SOCKET_SLOTS, STANDBY_SIMS,
 };
 
 /// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
@@ -34,6 +37,7 @@ pub(super) struct Workers {
     posts: Vec<Post>,
     /// Wake-ups of the front-ends, one a socket slot: sims inherit them all, whether someone listens or not.
     frontend_wakes: Vec<OwnedFd>,
+    /// Wake-ups of the sims, one a slot, likewise.
     sim_wakes: Vec<OwnedFd>,
     config_json: String,
 }
@@ -63,6 +67,26 @@ struct Post {
     quick_deaths: u32,
     /// When it is to be filled again.
     start_at: Option<Instant>,
+    pulse: Pulse,
+}
+
+/// The sims, when matches are granted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sims {
+    /// All slots.
+    pub(super) slots: Vec<u32>,
+    /// Those whose process has said that it is ready.
+    pub(super) ready: Vec<u32>,
+}
+
+/// A sim that gives no sign of life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hung {
+    pub(super) slot: u32,
+    pub(super) pid: u32,
+    pub(super) silent_ms: u64,
+    /// Processor time that it has used in that time.
+    pub(super) cpu_ms: u64,
 }
 
 /// A worker that was reaped.
@@ -82,15 +106,15 @@ impl Workers {
         let wake = || Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
         let posts = |role, slots: Range<u32>| slots.map(move |slot| Post::new(role, slot, incarnation(segments, role, slot)));
         let frontends = posts(Role::Frontend, 0..config.frontends);
-        let sims = posts(Role::Sim, 0..config.sims);
+        let sims = posts(Role::Sim, 0..config.sims + STANDBY_SIMS);
         let hooks = u32::from(config.hooks.is_some());
         let frontends_gone = posts(Role::Frontend, config.frontends..FRONTENDS_MAX);
-        let sims_gone = posts(Role::Sim, config.sims..SIMS_MAX);
+        let sims_gone = posts(Role::Sim, config.sims + STANDBY_SIMS..SIM_SLOTS_MAX);
         frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).for_each(|post| post.vacate(segments));
         Ok(Workers {
             posts: sims.chain(frontends).chain(posts(Role::Hook, 0..hooks)).collect(),
             frontend_wakes: (0..SOCKET_SLOTS).map(|_| wake()).collect::<io::Result<_>>()?,
-            sim_wakes: (0..config.sims).map(|_| wake()).collect::<io::Result<_>>()?,
+            sim_wakes: (0..SIM_SLOTS_MAX).map(|_| wake()).collect::<io::Result<_>>()?,
             config_json: config.worker_json(),
         })
     }
@@ -115,8 +139,9 @@ impl Workers {
         let mut deaths = Vec::new();
         for post in &mut self.posts {
             if let Some(death) = post.reap() {
+                let was_ready = post.role == Role::Sim && post.has_been_ready(segments);
                 post.publish(segments, WorkerState::Dead);
-                post.plan_restart(now);
+                post.plan_restart(now, was_ready);
                 deaths.push(death);
             }
         }
@@ -132,8 +157,57 @@ impl Workers {
             self.posts[at].entry.restarts += 1;
             if let Err(error) = self.start(at, segments, sockets) {
                 error!("{error}; it is tried again");
-                self.posts[at].plan_restart(now);
+                self.posts[at].plan_restart(now, false);
             }
+        }
+    }
+
+    /// Slots of all sims, whether a process fills them just now or not.
+    pub(super) fn sim_slots(&self) -> impl Iterator<Item = u32> {
+        self.posts.iter().filter(|post| post.role == Role::Sim).map(|post| post.slot)
+    }
+
+    /// The sims that could be given a match, and those that are sure to step it at once.
+    pub(super) fn sims(&self, segments: &Segments) -> Sims {
+        let ready = |post: &&Post| post.role == Role::Sim && post.process.is_some() && post.has_been_ready(segments);
+        Sims { slots: self.sim_slots().collect(), ready: self.posts.iter().filter(ready).map(|post| post.slot).collect() }
+    }
+
+    /// Says in the directory which sims are at work and which stand by.
+    pub(super) fn show_standby(&mut self, segments: &Segments, stands_by: impl Fn(u32) -> bool) {
+        for post in self.posts.iter_mut().filter(|post| post.role == Role::Sim && post.entry.incarnation > 0) {
+            let role = if stands_by(post.slot) { SharedRole::Standby } else { SharedRole::Sim } as u32;
+            if post.entry.role != role {
+                post.entry.role = role;
+                DirectoryWriter::new(&segments.directory).publish_worker(place(post.role, post.slot), &post.entry);
+            }
+        }
+    }
+
+    /// Counts a poll for every sim, by their heartbeats. `limit_ms` is how long each may be silent. Returns those that hang; they are to be
+    /// killed.
+    pub(super) fn take_pulses(&mut self, segments: &Segments, limit_ms: impl Fn(u32) -> u64) -> Vec<Hung> {
+        let mut hung = Vec::new();
+        for post in self.posts.iter_mut().filter(|post| post.role == Role::Sim) {
+            let Some(process) = &post.process else { continue };
+            let pid = process.pid.as_raw_pid() as u32;
+            let ready = post.has_been_ready(segments);
+            let limit_ms = limit_ms(post.slot).max(if ready { 0 } else { HANG_START_MS });
+            let beat = WorkerPage::new(&segments.sims[post.slot as usize]).heartbeat();
+            let cpu_ms = || process::usage(pid).map_or(0, |usage| usage.cpu_ms);
+            if let Some(cpu_ms) = post.pulse.poll(beat, limit_ms, cpu_ms) {
+                hung.push(Hung { slot: post.slot, pid, silent_ms: limit_ms, cpu_ms });
+            }
+        }
+        hung
+    }
+
+    /// Kills a sim whose process is this one.
+    pub(super) fn kill_sim(&self, slot: u32) {
+        let post = self.posts.iter().find(|post| post.role == Role::Sim && post.slot == slot);
+        if let Some(process) = post.and_then(|post| post.process.as_ref()) {
+            // An error says that it is dead already.
+            let _ = process.signal(Signal::KILL);
         }
     }
 
@@ -153,6 +227,8 @@ impl Workers {
                 descriptors.push((FD_WAKE, sim_wakes[slot].as_fd()));
                 let peers = frontend_wakes.iter().enumerate();
                 descriptors.extend(peers.map(|(n, wake)| (FD_PEER_WAKE.nth(n as u8), wake.as_fd())));
+                let sims = sim_wakes.iter().enumerate();
+                descriptors.extend(sims.map(|(n, wake)| (FD_SIM_WAKE.nth(n as u8), wake.as_fd())));
             }
             Role::Hook => {}
         }
@@ -164,6 +240,7 @@ impl Workers {
         let start_time = ProcessId::of(pid).map_or(0, |process| process.start_time);
         post.entry = WorkerEntry { pid, start_time, incarnation: post.entry.incarnation + 1, ..post.entry };
         post.process = Some(process);
+        post.pulse = Pulse::default();
         post.publish(segments, WorkerState::Starting);
         Ok(())
     }
@@ -264,7 +341,14 @@ impl Post {
     fn new(role: Role, slot: u32, incarnation: u32) -> Post {
         let entry =
             WorkerEntry { pid: 0, role: shared_role(role) as u32, start_time: 0, slot, restarts: 0, state: 0, incarnation };
-        Post { role, slot, process: None, entry, started: Instant::now(), quick_deaths: 0, start_at: None }
+        let (started, pulse) = (Instant::now(), Pulse::default());
+        Post { role, slot, process: None, entry, started, quick_deaths: 0, start_at: None, pulse }
+    }
+
+    /// Whether this process, a sim's, lives or lived to be ready.
+    fn has_been_ready(&self, segments: &Segments) -> bool {
+        let page = WorkerPage::new(self.segment(segments));
+        page.claimed_by().pid == self.entry.pid && page.is_ready()
     }
 
     fn segment<'s>(&self, segments: &'s Segments) -> &'s Segment {
@@ -307,7 +391,12 @@ impl Post {
         Some(Death { role: self.role, slot: self.slot, pid, incarnation, ending })
     }
 
-    fn plan_restart(&mut self, now: Instant) {
+    /// One that had come as far as to be ready is started again at once: what it died of after that is judged by its matches.
+    fn plan_restart(&mut self, now: Instant, was_ready: bool) {
+        if was_ready {
+            (self.quick_deaths, self.start_at) = (0, Some(now));
+            return;
+        }
         if now.saturating_duration_since(self.started) >= Duration::from_millis(QUICK_DEATH_MS) {
             self.quick_deaths = 0;
         }

@@ -4,6 +4,8 @@
 //! back, was published as closed, and every process that lives has seen that. Epochs go on from match to match in a slot,
 //! as the control block does.
 
+mod grants;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -26,7 +28,7 @@ use super::workers::{Workers, incarnation};
 use crate::cli::Role;
 use crate::clock::boot_us;
 use crate::config::{Config, MatchConfig, check_life, check_match_name};
-use crate::limits::{FRONTENDS_MAX, KICKS_WAITING_MAX};
+use crate::limits::{FRONTENDS_MAX, KICKS_WAITING_MAX, STANDBY_SIMS};
 
 /// The tick of a match's second root. From it on the mailbox is read in order: before, a sim skips what stands there,
 /// which was for an earlier match of the slot.
@@ -37,7 +39,10 @@ pub(super) struct Zones {
     live: BTreeMap<usize, Zone>,
     last_incarnation: u64,
     max: u32,
+    /// Sims that are to be at work.
     sims: u32,
+    /// Slots of sims, those that stand by included.
+    sim_slots: u32,
     inbox_bytes: u64,
     results: Results,
 }
@@ -57,6 +62,10 @@ struct Zone {
     obituaries: BTreeMap<u32, Obituary>,
     /// What is known of its results.
     waiting: WaitingResults,
+    /// Sims that have died while they opened it.
+    opening_deaths: u32,
+    /// The tick that it has to pass before it is a match like others, while it runs alone.
+    suspect_tick: u32,
 }
 
 /// Where a match stands.
@@ -110,6 +119,7 @@ impl Zones {
             last_incarnation: boot_us(),
             max: config.max_matches,
             sims: config.sims,
+            sim_slots: config.sims + STANDBY_SIMS,
             inbox_bytes: u64::from(config.inbox_mib) << 20,
             results,
         };
@@ -128,7 +138,8 @@ impl Zones {
     /// Goes on with a match of an earlier run.
     fn resume(&mut self, segments: &Segments, slot: usize, entry: ZoneEntry) {
         self.last_incarnation = self.last_incarnation.max(entry.incarnation);
-        let entry = ZoneEntry { owner_sim: self.idlest_sim(), epoch: next_epoch(segments, slot), ..entry };
+        let epoch = if entry.next_sim == 0 { next_epoch(segments, slot) } else { epoch_after_next(segments, slot) };
+        let entry = ZoneEntry { owner_sim: self.idlest_sim(), epoch, next_sim: 0, next_epoch: 0, alone: 0, ..entry };
         let mut zone = Zone::new(entry);
         zone.publish(slot, segments);
         let head = zone.newest(slot, segments);
@@ -139,7 +150,7 @@ impl Zones {
         } else {
             Stage::Opening
         };
-        zone.awaited = true;
+        zone.awaited = !zone.is_paused();
         let tick = head.map_or(0, |head| head.tick);
         info!(zone = slot, "match {} has id {}, tick {tick} and now sim {}", zone.name(), entry.incarnation, entry.owner_sim);
         self.live.insert(slot, zone);
@@ -273,7 +284,8 @@ impl Zones {
 
     /// Matches that no sim steps, although they are open: their names and sims.
     pub(super) fn not_taken_over(&self, segments: &Segments) -> Vec<(String, u32)> {
-        let idle = |(slot, zone): &(&usize, &Zone)| zone.stage == Stage::Open && !zone.is_claimed(**slot, segments);
+        let idle =
+            |(slot, zone): &(&usize, &Zone)| zone.stage == Stage::Open && !zone.is_paused() && !zone.is_claimed(**slot, segments);
         self.live.iter().filter(idle).map(|(_, zone)| (zone.name(), zone.entry.owner_sim)).collect()
     }
 
@@ -292,15 +304,6 @@ impl Zones {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live()) {
             let inbox_tail = zone.inbox_tail(*slot, segments);
             zone.obituaries.insert(frontend, Obituary { incarnation, inbox_tail });
-        }
-    }
-
-    /// Grants the dead sim's matches to its successor, which is not started yet.
-    pub(super) fn sim_died(&mut self, segments: &Segments, sim: u32) {
-        for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.is_live() && zone.entry.owner_sim == sim) {
-            zone.entry.epoch = next_epoch(segments, *slot);
-            zone.awaited = false;
-            zone.publish(*slot, segments);
         }
     }
 
@@ -373,11 +376,6 @@ impl Zones {
         taken.sort_unstable();
         first_fit(&taken, bytes, self.inbox_bytes)
     }
-
-    fn idlest_sim(&self) -> u32 {
-        let load = |sim: &u32| self.live.values().filter(|zone| zone.is_live() && zone.entry.owner_sim == *sim).count();
-        (0..self.sims).min_by_key(load).unwrap_or(0)
-    }
 }
 
 impl Zone {
@@ -391,6 +389,8 @@ impl Zone {
             awaited: false,
             obituaries: BTreeMap::new(),
             waiting: WaitingResults::default(),
+            opening_deaths: 0,
+            suspect_tick: 0,
         }
     }
 
@@ -421,7 +421,7 @@ impl Zone {
     fn turn(&mut self, slot: usize, segments: &Segments, workers: &Workers, results: &Results) -> bool {
         match self.stage {
             Stage::Opening => self.watch_opening(slot, segments, workers),
-            Stage::Open => self.watch(slot, segments, results),
+            Stage::Open => self.follow_owner(slot, segments) | self.watch(slot, segments, results),
             Stage::Closed { .. } => false,
         }
     }
@@ -452,7 +452,7 @@ impl Zone {
         {
             return false;
         }
-        if self.end_wanted && self.has_failed(slot, segments) {
+        if self.end_wanted && (self.is_paused() || self.has_failed(slot, segments)) {
             let has_results = self.newest(slot, segments).is_some_and(|head| head.results > 0);
             if has_results && !results.write(segments, slot, &self.entry, &mut self.waiting) {
                 return false;
@@ -541,6 +541,12 @@ fn random_code() -> Option<[u8; JOIN_CODE_BYTES]> {
 /// where a higher one is taken for a lower.
 fn next_epoch(segments: &Segments, slot: usize) -> u32 {
     segments.world.published(slot).epoch.wrapping_add(1).into()
+}
+
+/// The epoch of a slot's next grant when its last owner was told to hand it over with the one after its own, and may or may not have come to
+/// that: whoever waits for that epoch must not take this grant for it.
+fn epoch_after_next(segments: &Segments, slot: usize) -> u32 {
+    segments.world.published(slot).epoch.wrapping_add(2).into()
 }
 
 /// The first gap between sorted areas, of {offset, bytes} each, that has room.
