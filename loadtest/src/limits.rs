@@ -96,3 +96,18 @@ pub(crate) const WORKER_SILENCE: Duration = Duration::from_secs(30);
 
 /// How much longer than ramp and duration a worker may take in all.
 pub(crate) const WORKER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Clients of one chaos run, which are all in one process.
+pub(crate) const CHAOS_CLIENTS_MAX: usize = 2_000;
+
+/// Seconds of killing in one chaos run: its times are kept in 32 bits of microseconds, of which there are 4294 seconds.
+pub(crate) const CHAOS_SECONDS_MAX: f64 = 3_600.0;
+
+/// How long clients play before anything is killed, to know how it is normally.
+pub(crate) const CHAOS_CALM: Duration = Duration::from_secs(5);
+
+/// How long after a hit a client's silence is laid to it.
+pub(crate) const GAP_WINDOW: Duration = Duration::from_secs(2);
+
+/// How long after the last input it is waited, at most, for acknowledgements and events that are under way.
+pub(crate) const CHAOS_SETTLE: Duration = Duration::from_secs(20);

@@ -2,16 +2,20 @@
 //!
 //! Exit codes: 0 done; 1 a client failed or was disconnected, or a measurement could not be made; 2 usage.
 
-#![forbid(unsafe_code)]
+// Not forbidden: what `derive(Component)` writes for the game `tally` allows itself an unsafe impl.
+#![deny(unsafe_code)]
 
 mod bandwidth;
+mod chaos;
 mod children;
 mod costs;
 mod cpu;
 mod hostile;
 mod limits;
+mod random;
 mod run;
 mod schedule;
+mod tally;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -34,10 +38,21 @@ enum Command {
     Costs(costs::CostsArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
+    /// Kill sims of an instance while clients play, and tell whether anything was lost or applied twice
+    Chaos(chaos::ChaosArgs),
     /// Measure what players notice of attackers in their match
     Hostile(hostile::HostileArgs),
     /// Break one rule against a server, and tell what it does about it
     Attack(hostile::AttackArgs),
+    /// The whole command line of a server for the game that `chaos` plays: `tally up`, `tally status`, ..
+    Tally {
+        /// What Ringfort's command line takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Starts the instance of `chaos`, and clears it away
+    #[command(hide = true)]
+    ChaosHost(chaos::HostArgs),
     /// The attackers of `hostile`
     #[command(hide = true)]
     Mob(hostile::MobArgs),
@@ -53,6 +68,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = tally::if_asked() {
+        return code;
+    }
     let command = Cli::parse().command;
     if matches!(command, Command::Worker(_) | Command::Mob(_) | Command::EchoServer(_) | Command::EchoClient(_)) {
         children::exit_with_parent();
@@ -64,6 +82,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Costs(args) => exit(costs::run(args).map(|()| true)),
+        Command::Chaos(args) => exit(chaos::run(&args)),
+        Command::ChaosHost(args) => exit(chaos::run_host(&args).map(|()| true)),
+        // Whoever gave it as the first argument does not come here.
+        Command::Tally { .. } => ExitCode::from(2),
         Command::Hostile(args) => exit(hostile::run_hostile(&args).map(|()| true)),
         Command::Attack(args) => exit(hostile::run_attack(&args).map(|()| true)),
         Command::Mob(args) => exit(hostile::run_mob(&args).map(|()| true)),

@@ -4,7 +4,7 @@ extern crate self as ringfort;
 
 pub use ringfort_protocol as protocol;
 pub use ringfort_shm_state as shm_state;
-pub use run::main;
+pub use run::{main, main_with};
 
 pub mod test {
     //! A game stepped in its own unit tests: `use ringfort::test::TestWorld`.

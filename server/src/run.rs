@@ -1,5 +1,6 @@
 //! The whole command line of a game's server: parse, carry out, tell. A command that fails prints one sentence on stderr.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -71,7 +72,13 @@ enum RunError {
 
 /// The `main` of a game's server: `fn main() -> ExitCode { ringfort::main::<MyGame>() }`.
 pub fn main<G: Game>() -> ExitCode {
-    match dispatch::<G>(Cli::parse()) {
+    main_with::<G>(std::env::args_os())
+}
+
+/// [`main`] with these arguments, the program's name first, for a program that has commands of its own. It must call this also when
+/// the variable [`CONFIG_VARIABLE`] is set: a supervisor starts its workers as the same program.
+pub fn main_with<G: Game>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match dispatch::<G>(Cli::parse_from(arguments)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // A worker's log is what its supervisor points to, and it goes to stderr as well.

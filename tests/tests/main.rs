@@ -1,5 +1,6 @@
 //! Whole-system tests: real processes, real sockets, real kills.
 
+mod chaos;
 #[path = "../src/bin/club/game.rs"]
 mod club;
 mod death;

@@ -2,11 +2,11 @@
 //!
 //! It looks at a few entities only, because the generator shares the machine with the server it measures.
 
-use std::f32::consts::{PI, TAU};
-
 use ringfort::skirmish::{Cmd, Skirmish};
 use ringfort_client::View;
 use ringfort_protocol::{Entity, Press, Vec2};
+
+use crate::random::Random;
 
 /// The game that bots play, as its clients see it.
 pub(super) type Game = ringfort::game::Played<Skirmish>;
@@ -35,7 +35,7 @@ pub(super) struct Bot {
 impl Bot {
     /// The bot of client number `client`: the same seed makes the same moves in the same world.
     pub(super) fn new(seed: u64, client: usize) -> Bot {
-        let mut random = Random(seed ^ (client as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut random = Random::new(seed, client as u64);
         let heading = random.angle();
         Bot { random, heading, stroll: 0, inputs: 0, glance: client }
     }
@@ -80,22 +80,5 @@ impl Bot {
         }
         self.glance = if seen < GLANCES { 0 } else { self.glance + GLANCES };
         nearest
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): one word of state, and any seed will do.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 31)
-    }
-
-    fn angle(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32 * TAU - PI
     }
 }

@@ -18,7 +18,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use error::RunError;
-pub(crate) use partial::Partial;
+pub(crate) use partial::{Latency, Partial};
 pub(crate) use worker::{WorkerArgs, run as run_worker};
 
 use crate::children::Child;
@@ -176,7 +176,7 @@ fn write_json(path: &Path, text: &str) -> Result<(), RunError> {
 
 /// A flag's value that makes no sense. The sentence goes to the user as a usage error.
 #[derive(Debug, thiserror::Error)]
-enum FlagError {
+pub(crate) enum FlagError {
     /// Not a whole number within its bounds.
     #[error("a whole number from 1 to {max} is expected")]
     Count {
@@ -203,7 +203,7 @@ fn parse_count(text: &str, max: usize) -> Result<usize, FlagError> {
     text.parse().ok().filter(|count| (1..=max).contains(count)).ok_or(FlagError::Count { max })
 }
 
-fn parse_rate(text: &str) -> Result<f64, FlagError> {
+pub(crate) fn parse_rate(text: &str) -> Result<f64, FlagError> {
     let rate = parse_seconds(text)?;
     if rate > limits::RATE_HZ_MAX { Err(FlagError::Rate) } else { Ok(rate) }
 }

@@ -1,0 +1,95 @@
+//! The load generator's `chaos`: sims are killed while clients play, and whoever looks from outside misses nothing.
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use ringfort_tests::{LOOK_AGAIN, PATIENCE, programs};
+use serde_json::Value;
+
+/// What must be zero whatever was killed.
+const ZEROS: &[&str] = &[
+    "sessions_lost",
+    "inputs_missing",
+    "inputs_doubled",
+    "inputs_rejected",
+    "commands_missing",
+    "commands_doubled",
+    "events_missing",
+    "events_doubled",
+    "accounts_wrong",
+    "fsck_errors",
+    "refused",
+];
+
+fn chaos(instance: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(programs::loadtest());
+    command.args(["chaos", "--instance", instance]).args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn name(of: &str) -> String {
+    format!("chaos-{of}-{}", std::process::id())
+}
+
+/// What a run has left behind: files in shared memory, and its directory.
+fn leftovers(instance: &str) -> Vec<PathBuf> {
+    let prefix = format!("ringfort.{instance}.");
+    let is_its = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix));
+    let shared = fs::read_dir("/dev/shm").expect("there is shared memory").flatten().map(|file| file.path()).filter(is_its);
+    let directory = std::env::temp_dir().join(format!("ringfort-{instance}"));
+    shared.chain(Some(directory).filter(|directory| directory.exists())).collect()
+}
+
+#[test]
+fn sims_that_are_killed_again_and_again_lose_and_double_nothing() {
+    let instance = name("kills");
+    let arguments = ["--clients", "40", "--duration", "8", "--kill", "sim", "--every", "700", "--seed", "3", "--json", "-"];
+    let output = chaos(&instance, &arguments).output().expect("the load generator can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {said}"));
+    for zero in ZEROS {
+        assert_eq!(report[zero], 0, "{zero}: {report:#}\n{said}");
+    }
+    assert!(output.status.success() && report["ok"] == true, "{report:#}\n{said}");
+    assert!(report["kills"].as_u64() > Some(0) && report["stops"] == 0, "{report:#}");
+    assert!(report["inputs_acknowledged"].as_u64() > Some(0), "{report:#}");
+    for quantile in ["p50", "p99", "max", "normal_p50", "normal_p99", "normal_max"] {
+        assert!(report["gap_ms"]["kill"][quantile].as_f64() > Some(0.0), "{quantile}: {report:#}");
+    }
+    assert_eq!(leftovers(&instance), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_run_that_is_itself_killed_leaves_nothing_behind() {
+    let instance = name("killed");
+    let mut run =
+        chaos(&instance, &["--clients", "1"]).stderr(Stdio::piped()).spawn().expect("the load generator can be started");
+    // The first line of progress comes when the instance is up and the client plays.
+    run.stderr.take().expect("it is piped").read_exact(&mut [0]).expect("it shows its progress");
+    run.kill().expect("it runs");
+    run.wait().expect("it is ours");
+    let until = Instant::now() + PATIENCE;
+    while !leftovers(&instance).is_empty() {
+        assert!(Instant::now() < until, "{:?} is still there", leftovers(&instance));
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+#[test]
+fn other_roles_are_refused_in_one_sentence() {
+    let output = chaos(&name("refused"), &["--kill", "sim,frontend"]).output().expect("the load generator can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("only the role `sim` can be killed so far"), "{said}");
+}
+
+#[test]
+fn the_game_that_keeps_accounts_has_the_whole_command_line() {
+    let output = Command::new(programs::loadtest()).args(["tally", "config", "--defaults"]).output();
+    let output = output.expect("the load generator can be started");
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("max_matches"));
+}
