@@ -47,10 +47,14 @@ fn kill(process: &Value) {
     send_signal(pid_of(process), Signal::KILL);
 }
 
-/// The process in the slot of another: where a sim was, one stands by now.
+/// The process in the slot of another: where a sim was, one stands by now, and the other way round.
 fn successor<'s>(status: &'s Value, before: &Value) -> Option<&'s Value> {
     let role = before["role"].as_str().expect("a role");
-    let other = if role == "sim" { "standby" } else { role };
+    let other = match role {
+        "sim" => "standby",
+        "standby" => "sim",
+        role => role,
+    };
     let now = [role, other].into_iter().flat_map(|role| processes(status, role));
     now.into_iter().find(|process| process["slot"] == before["slot"])
 }
@@ -134,6 +138,34 @@ fn a_sim_that_is_killed_again_and_again_loses_nothing() {
     for player in &players {
         assert_eq!(crowd.score(*player).map(|score| score.deaths), Some(1));
         assert_eq!(crowd.count_events(*player, |event| event.reliable), 1, "{:?}", crowd.player(*player).events);
+    }
+    check_end(&instance, &mut crowd);
+}
+
+/// A stopped process is no dead one, and may go on at any moment: it is killed before anybody takes its match over.
+#[test]
+fn a_stopped_sim_is_killed_and_replaced_and_so_is_one_that_stands_by() {
+    let instance = Instance::start(&["--sims", "1", "--hang-ms", "300"]);
+    let mut crowd = Crowd::new(instance.address());
+    let players = ["ada", "bob"].map(|name| crowd.enter(name, JoinTarget::Any));
+    let mut track = Track::begin(&mut crowd, players[0]);
+    for victims in [&["sim"][..], &["standby"], &["standby", "sim"]] {
+        let before = crowd.during(|| {
+            instance.wait_for("one stands by", |status| {
+                processes(status, "standby").iter().any(|process| process["state"] == "running")
+            })
+        });
+        let stopped: Vec<&Value> = victims.iter().map(|role| processes(&before, role)[0]).collect();
+        stopped.iter().for_each(|process| send_signal(pid_of(process), Signal::STOP));
+        let tick = crowd.tick(players[0]);
+        crowd.until("time goes on", |crowd| {
+            track.check(crowd);
+            crowd.tick(players[0]) > tick + 10
+        });
+        crowd.check_plays_on(&players);
+        crowd.during(|| {
+            instance.wait_for("they are replaced", |status| stopped.iter().all(|process| is_replaced(status, process)))
+        });
     }
     check_end(&instance, &mut crowd);
 }
