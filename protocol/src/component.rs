@@ -199,6 +199,9 @@ impl Message for () {
     note = "write `#[derive(Timer, Clone, Copy)]` above an enum, or use `()` for none"
 )]
 pub trait TimerPayload: Copy + 'static {
+    /// Its variants, in the order of their tags.
+    fn variants() -> Vec<VariantSchema>;
+
     /// Appends tag and fields.
     fn encode(&self, to: &mut BitWriter);
 
@@ -211,6 +214,10 @@ pub trait TimerPayload: Copy + 'static {
 
 /// For a game without timers.
 impl TimerPayload for () {
+    fn variants() -> Vec<VariantSchema> {
+        Vec::new()
+    }
+
     fn encode(&self, _to: &mut BitWriter) {}
 
     fn decode(_from: &mut BitReader<'_>) -> Result<(), DecodeError> {

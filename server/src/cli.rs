@@ -72,6 +72,9 @@ pub enum Command {
     Config(ConfigArgs),
     /// Check the shared memory of an instance for damage
     Fsck(Output),
+    /// Say what this binary is; only the supervisor of an instance that is to be upgraded asks.
+    #[command(hide = true)]
+    Describe(Output),
     /// A process of the instance; only the supervisor starts it.
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -351,6 +354,7 @@ mod tests {
             "ringfort token key --out tokens.key --hs256",
             "ringfort token issue --name ada --match arena --minutes 5 --key tokens.key",
             "ringfort fsck --json",
+            "ringfort describe --json",
             "ringfort worker --role frontend --slot 1",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -25,6 +25,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 mod counters;
+pub mod describe;
 pub mod frontend;
 pub mod fsck;
 pub mod game;

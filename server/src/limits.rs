@@ -80,6 +80,11 @@ pub const CONTROL_IDLE_MS: u64 = 2_000;
 /// How long a command waits for the supervisor to answer.
 pub const CONTROL_REPLY_MS: u64 = 15_000;
 
+/// Most that a binary may say of itself, and that is asked of it at once.
+pub const DESCRIBE_BYTES_MAX: u64 = 4 << 20;
+/// How long a binary may take to say what it is.
+pub const DESCRIBE_MS: u64 = 5_000;
+
 /// Longest sleep of the supervisor's loop: how late it notices that a match has opened or ended, and how often it looks for hangs.
 pub const SUPERVISOR_TURN_MS: u64 = 20;
 /// Shortest time without a heartbeat after which a sim may be configured to count as hung.

@@ -20,6 +20,7 @@ use crate::cli::{
     collect_options,
 };
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
+use crate::describe;
 use crate::frontend::{self, FrontendError};
 use crate::game::Game;
 use crate::hook::{self, HookError};
@@ -50,6 +51,8 @@ enum RunError {
     Refused { sentence: String },
     #[error(transparent)]
     Show(#[from] ShowError),
+    #[error(transparent)]
+    Sizes(#[from] describe::SizesError),
     #[error(transparent)]
     New(#[from] crate::new::NewError),
     #[error(transparent)]
@@ -111,6 +114,11 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             Ok(EXIT_DONE)
         }
         Command::Fsck(output) => fsck::<G>(&named()?, output),
+        Command::Describe(_) => {
+            let sizes = describe::read_sizes(std::io::stdin().lock())?;
+            print(&format!("{}\n", json!(describe::describe::<G>(&sizes))));
+            Ok(EXIT_DONE)
+        }
         Command::Worker(worker) => run_worker::<G>(worker),
     }
 }

@@ -110,7 +110,7 @@ fn predicted(variants: &[Variant]) -> syn::Result<TokenStream> {
 }
 
 impl Variant {
-    fn schema(&self) -> TokenStream {
+    pub(crate) fn schema(&self) -> TokenStream {
         let Variant { reliable, predicted, .. } = self;
         let name = self.ident.unraw().to_string();
         let fields = self.fields.iter().map(|field| field.schema(&quote!(0)));

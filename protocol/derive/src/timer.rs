@@ -10,12 +10,17 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let ident = &input.ident;
     let (encode, decode) = (message::encode(&variants), message::decode(&variants));
     let sizes = variants.iter().map(|variant| variant.assert_size(&quote!(::ringfort::shm_state::limits::MAX_TIMER_BYTES)));
+    let schemas = variants.iter().map(Variant::schema);
     let bits = variants.iter().map(Variant::bits);
     Ok(quote! {
         #(#sizes)*
 
         #[automatically_derived]
         impl ::ringfort::protocol::TimerPayload for #ident {
+            fn variants() -> ::std::vec::Vec<::ringfort::protocol::schema::VariantSchema> {
+                ::std::vec![#(#schemas),*]
+            }
+
             #encode
             #decode
 

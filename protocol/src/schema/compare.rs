@@ -1,5 +1,7 @@
 //! Comparing two schemas: a hash that both ends compute alike, and the first difference in words.
 
+use std::fmt;
+
 use super::{Coding, ColumnSchema, FieldKind, FieldSchema, Schema, Sync, VariantSchema};
 use crate::bits::bits_for;
 
@@ -41,8 +43,8 @@ impl Fnv {
     fn fields(&mut self, fields: &[FieldSchema]) {
         for field in sent(fields) {
             self.text(&field.name);
-            self.text(&kind_name(field.kind));
-            self.text(&coding_name(field.coding));
+            self.text(&field.kind.to_string());
+            self.text(&field.coding.to_string());
         }
         self.text("");
     }
@@ -89,8 +91,8 @@ fn fields(of: &str, ours: &[FieldSchema], theirs: &[FieldSchema]) -> Option<Stri
         };
         let name = format!("{of}.{}", a.name);
         differ(of, "field ", &a.name, &b.name)
-            .or_else(|| differ(&name, "", &kind_name(a.kind), &kind_name(b.kind)))
-            .or_else(|| differ(&name, "", &coding_name(a.coding), &coding_name(b.coding)))
+            .or_else(|| differ(&name, "", &a.kind.to_string(), &b.kind.to_string()))
+            .or_else(|| differ(&name, "", &a.coding.to_string(), &b.coding.to_string()))
     })
 }
 
@@ -136,20 +138,24 @@ fn delivery(variant: &VariantSchema) -> &'static str {
     }
 }
 
-fn kind_name(kind: FieldKind) -> String {
-    match kind {
-        FieldKind::Enum { variants } => format!("enum of {variants}"),
-        FieldKind::Text { max } => format!("text of at most {max} bytes"),
-        FieldKind::Bytes { max } => format!("at most {max} bytes"),
-        kind => format!("{kind:?}").to_lowercase(),
+impl fmt::Display for FieldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldKind::Enum { variants } => write!(f, "enum of {variants}"),
+            FieldKind::Text { max } => write!(f, "text of at most {max} bytes"),
+            FieldKind::Bytes { max } => write!(f, "at most {max} bytes"),
+            kind => f.write_str(&format!("{kind:?}").to_lowercase()),
+        }
     }
 }
 
-fn coding_name(coding: Coding) -> String {
-    match coding {
-        Coding::Raw => "raw".to_owned(),
-        Coding::Range { min, max, step } => format!("{min}..={max} in steps of {step}"),
-        Coding::Max(max) => format!("at most {max} in {} bits", bits_for(max.saturating_add(1))),
-        Coding::Angle { bits } => format!("angle in {bits} bits"),
+impl fmt::Display for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Coding::Raw => f.write_str("raw"),
+            Coding::Range { min, max, step } => write!(f, "{min}..={max} in steps of {step}"),
+            Coding::Max(max) => write!(f, "at most {max} in {} bits", bits_for(max.saturating_add(1))),
+            Coding::Angle { bits } => write!(f, "angle in {bits} bits"),
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{LazyLock, Mutex};
 
 use ringfort_protocol::layout::{WireColumn, WireLayout};
 use ringfort_protocol::limits::MAX_PREDICTED;
-use ringfort_protocol::schema::{Schema, SchemaError, Sync, VariantSchema};
-use ringfort_protocol::{Input, Message};
+use ringfort_protocol::schema::{ColumnSchema, Schema, SchemaError, Sync, VariantSchema};
+use ringfort_protocol::{Input, Message, TimerPayload};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{
     EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRow, ZoneEntry, ZoneLife, ZoneMeta, hash_bytes,
@@ -17,6 +17,8 @@ use ringfort_shm_state::limits::{
     MAX_ENTITIES, MAX_EVENT_BYTES, MAX_INPUT_BYTES, MAX_KICKED, MAX_PREDICTED_EVENTS, MAX_REFUSALS, MAX_SESSIONS, WINDOW,
 };
 use ringfort_shm_state::table::{TableAt, Tables, TooManyPages};
+
+use serde::{Deserialize, Serialize};
 
 use super::Game;
 use super::check::RowCheck;
@@ -27,7 +29,8 @@ use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, SNAPSHOT_R
 const _: () = assert!(MAX_PREDICTED == MAX_PREDICTED_EVENTS, "a session's row has a word for each predicted event");
 
 /// The size of a match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ZoneLimits {
     /// Sessions that fit.
     pub capacity: u32,
@@ -126,6 +129,8 @@ pub struct Description {
     pub globals: Vec<TableAt>,
     /// Where the bytes of each column of blobs lie.
     pub blobs: Vec<Option<BlobsAt>>,
+    /// The rows that never leave the server and are no columns: seats, and timers.
+    pub unlisted: Vec<ColumnSchema>,
     /// Milliseconds of the past that the game wants to look back to.
     pub keep_ms: u32,
     /// Weight of each column's changes.
@@ -265,7 +270,8 @@ impl Description {
         }
         let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
         let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
-        let tables_hash = declare.tables.hash() ^ hash_bytes(format!("{names:?}{:?}", declare.unlisted).as_bytes());
+        let tables_hash =
+            declare.tables.hash() ^ hash_bytes(format!("{names:?}{:?}{:?}", declare.unlisted, G::Timer::variants()).as_bytes());
         Ok(Self {
             limits,
             wire,
@@ -273,6 +279,7 @@ impl Description {
             columns: at(&declare.columns),
             globals: at(&declare.globals),
             blobs: declare.columns.iter().map(|d| d.blobs).collect(),
+            unlisted: declare.unlisted,
             keep_ms: declare.keep_ms,
             priorities: declare.columns.iter().map(|d| d.priority).collect(),
             blended: declare.columns.iter().map(|d| d.blended).collect(),
@@ -289,6 +296,26 @@ impl Description {
     pub fn keeps_less(&self, hz: u32) -> Option<u32> {
         let window_ms = (WINDOW as u32 - 1) * 1000 / hz.max(1);
         (self.keep_ms > window_ms).then_some(window_ms)
+    }
+
+    /// Every table by its name, with its rows and the bytes of one: the engine's, then the game's, in the order in which they lie.
+    pub fn tables(&self) -> impl Iterator<Item = (&'static str, u32, u32)> {
+        let EngineTables { meta, entities, sessions, inputs, events, cues, outbox, life, refusals, kicked } = self.engine;
+        let engine = [
+            ("the engine's own row", meta),
+            ("the engine's entities", entities),
+            ("the engine's sessions", sessions),
+            ("the engine's inputs", inputs),
+            ("the engine's events", events),
+            ("the engine's cues", cues),
+            ("the engine's outbox", outbox.meta),
+            ("the engine's requests", outbox.rows),
+            ("the engine's life", life),
+            ("the engine's refusals", refusals),
+            ("the engine's kicked players", kicked),
+        ];
+        let game = self.places.iter().filter_map(|place| Some((place.name, place.at?)));
+        engine.into_iter().chain(game.collect::<Vec<_>>()).map(|(name, at)| (name, at.rows, at.row_bytes))
     }
 
     /// A game's schema, made once.

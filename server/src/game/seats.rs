@@ -37,7 +37,7 @@ pub struct Seats<T: Component> {
 impl<T: Component> StateField for Seats<T> {
     fn declare(to: &mut Declare, options: FieldOptions) {
         let rows = to.limits.sessions();
-        let at = to.unlisted(options, rows, size_of::<SeatRow<T>>(), format!("{} {:?}", T::NAME, T::fields()));
+        let at = to.unlisted(options, rows, size_of::<SeatRow<T>>(), (T::NAME, T::fields()));
         to.checks.extend(RowCheck::of::<T>(options.name, at, offset_of!(SeatRow<T>, value)));
     }
 

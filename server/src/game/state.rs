@@ -142,7 +142,7 @@ pub struct Declare {
     pub(super) globals: Vec<Declared>,
     pub(super) places: Vec<Place>,
     /// What the rows are that no schema describes: two processes that differ there must not share a zone either.
-    pub(super) unlisted: Vec<String>,
+    pub(super) unlisted: Vec<ColumnSchema>,
     /// The longest time that a field keeps.
     pub(super) keep_ms: u32,
     /// What is looked at before another process's match is taken over.
@@ -211,9 +211,15 @@ impl Declare {
         });
     }
 
-    /// Sets rows aside that are not part of the schema; `what` names their type and its fields.
-    pub(super) fn unlisted(&mut self, options: FieldOptions, rows: u32, row_bytes: usize, what: String) -> TableAt {
-        self.unlisted.push(what);
+    /// Sets rows of a type with a name aside that are not part of the schema, `fields` being those of its own.
+    pub(super) fn unlisted(
+        &mut self,
+        options: FieldOptions,
+        rows: u32,
+        row_bytes: usize,
+        of: (&str, Vec<FieldSchema>),
+    ) -> TableAt {
+        self.unlisted.push(column_schema(options, of.0, row_bytes, of.1));
         self.place(options.name, rows, row_bytes, None)
     }
 

@@ -59,7 +59,7 @@ impl<T: TimerPayload> StateField for Timers<T> {
         assert!(T::max_bytes() <= MAX_TIMER_BYTES, "a timer takes {} bytes, at most {MAX_TIMER_BYTES} fit", T::max_bytes());
         let rows = to.limits.max_timers();
         to.timers.push((options.name, TypeId::of::<T>()));
-        to.unlisted(options, rows, size_of::<TimerRow>(), "timers".to_owned());
+        to.unlisted(options, rows, size_of::<TimerRow>(), ("timers", Vec::new()));
     }
 
     fn bind(to: &mut Binder, _options: FieldOptions) -> Self {
