@@ -54,6 +54,12 @@ pub enum Command {
         #[command(subcommand)]
         action: SessionsAction,
     },
+    /// Show inputs and commands that were given up because the game failed on them
+    DeadLetters {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: DeadLettersAction,
+    },
     /// Make keys and tokens for players
     Token {
         /// What to make.
@@ -191,6 +197,29 @@ pub enum SessionsAction {
         /// Take it for an id, also if a player is called so
         #[arg(long)]
         id: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// What `dead-letters` does. It reads the instance's file, and the instance need not run.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DeadLettersAction {
+    /// List them, the oldest first
+    List {
+        /// Only those of the matches of this name
+        #[arg(long = "match", value_name = "MATCH")]
+        only: Option<String>,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show everything about one of them
+    Show {
+        /// Its number in the list
+        #[arg(value_name = "N")]
+        number: usize,
         /// How to print.
         #[command(flatten)]
         output: Output,
@@ -354,6 +383,8 @@ mod tests {
             "ringfort token key --out tokens.key --hs256",
             "ringfort token issue --name ada --match arena --minutes 5 --key tokens.key",
             "ringfort fsck --json",
+            "ringfort dead-letters list --match arena --json",
+            "ringfort dead-letters show 3 --instance a",
             "ringfort describe --json",
             "ringfort worker --role frontend --slot 1",
         ] {
@@ -367,6 +398,7 @@ mod tests {
             "ringfort",
             "ringfort nonsense",
             "ringfort config",
+            "ringfort dead-letters show",
             "ringfort token issue",
             "ringfort token issue --name ada --minutes 0",
             "ringfort down --instance Upper",

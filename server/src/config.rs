@@ -18,7 +18,7 @@ use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
     ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, HANG_MS_MAX, HANG_MS_MIN,
     IDLE_MINUTES_MAX, INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX,
-    REWIND_MS_MAX, SIMS_MAX, SPECTATORS_MAX, TICK_HZ_MAX,
+    REWIND_MS_MAX, SIM_MEMORY_MIB_MAX, SIM_MEMORY_MIB_MIN, SIMS_MAX, SPECTATORS_MAX, TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -65,6 +65,8 @@ pub struct Config {
     pub check_determinism: bool,
     /// Size of the arena in MiB.
     pub arena_mib: u32,
+    /// Memory that a sim process may take for itself, in MiB.
+    pub sim_memory_mib: u32,
     /// Size of the players' inboxes together in MiB.
     pub inbox_mib: u32,
     /// Most matches at one time.
@@ -266,6 +268,7 @@ impl Default for Config {
             rewind_ms: 250,
             check_determinism: false,
             arena_mib: 512,
+            sim_memory_mib: 1024,
             inbox_mib: 32,
             max_matches: 512,
             spectators: 0,
@@ -342,6 +345,7 @@ impl Config {
         check_range("tick_hz", self.tick_hz.unwrap_or(1), 1, TICK_HZ_MAX)?;
         check_range("rewind_ms", self.rewind_ms, 0, REWIND_MS_MAX)?;
         check_range("arena_mib", self.arena_mib, ARENA_MIB_MIN, ARENA_MIB_MAX)?;
+        check_range("sim_memory_mib", self.sim_memory_mib, SIM_MEMORY_MIB_MIN, SIM_MEMORY_MIB_MAX)?;
         check_range("max_matches", self.max_matches, 1, MATCHES_MAX)?;
         let inboxes_mib = (u64::from(self.max_matches) * MATCH_INBOX_BYTES_MIN).div_ceil(1 << 20) as u32;
         check_range("inbox_mib", self.inbox_mib, inboxes_mib, INBOX_MIB_MAX)?;

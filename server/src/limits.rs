@@ -169,6 +169,10 @@ pub const HOOK_RETRY_MIN_MS: u64 = 100;
 pub const HOOK_RETRY_MAX_MS: u64 = 5_000;
 /// Bytes of the file of results; with the next it becomes the old one, of which there is one.
 pub const RESULTS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of the file of dead letters; with the next it becomes the old one, of which there is one.
+pub const DEAD_LETTERS_BYTES_MAX: u64 = 64 << 20;
+/// How often the lock of a file of JSON lines is tried, a millisecond apart, before what was to be appended is given up.
+pub const JSONL_LOCK_TRIES: u32 = 100;
 /// Matches whose results wait to be written; beyond them they wait in their matches.
 pub const RESULT_JOBS_MAX: usize = 64;
 /// How long a stop waits for each match's results to be on disk.
@@ -236,6 +240,12 @@ pub const DEATHS_PER_TICK_MAX: u32 = 8;
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Ticks that a late zone runs back to back; then it skips ahead and counts what it skipped.
 pub const CATCH_UP_TICKS: u32 = 3;
+/// Stack on which a sim's handlers of signals run, as the game may have used its own up.
+pub const FAULT_STACK_BYTES: usize = 64 << 10;
+/// Least memory that a sim may be limited to, in MiB: its own code and the largest game's derived indices fit.
+pub const SIM_MEMORY_MIB_MIN: u32 = 64;
+/// Most memory that a sim may be limited to, in MiB.
+pub const SIM_MEMORY_MIB_MAX: u32 = 1 << 20;
 /// Slots into which the zones' ticks of one period are spread.
 pub const STAGGER_SLOTS: u64 = 20;
 /// How long a closed match stays readable, so that front-ends tell its players.

@@ -16,10 +16,11 @@ use serde_json::json;
 use crate::attach::{AttachError, Attached};
 use crate::auth::{self, IssueError, KeyError, Signing};
 use crate::cli::{
-    Cli, Command, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, SessionsAction, TokenAction, UpArgs, WorkerArgs,
-    collect_options,
+    Cli, Command, DeadLettersAction, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, SessionsAction, TokenAction, UpArgs,
+    WorkerArgs, collect_options,
 };
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
+use crate::dead_letters::{self, DeadLettersError};
 use crate::describe;
 use crate::frontend::{self, FrontendError};
 use crate::game::Game;
@@ -53,6 +54,8 @@ enum RunError {
     Show(#[from] ShowError),
     #[error(transparent)]
     Sizes(#[from] describe::SizesError),
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLettersError),
     #[error(transparent)]
     New(#[from] crate::new::NewError),
     #[error(transparent)]
@@ -104,6 +107,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Status(output) => status(&named()?, output),
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
+        Command::DeadLetters { action } => dead_letters(file, cli.instance.as_deref(), action),
         Command::Token { action } => token(file, cli.instance.as_deref(), action),
         Command::New { name, path } => {
             print(&crate::new::create(Path::new(""), &name, path.as_deref())?);
@@ -197,6 +201,17 @@ fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
         }
         MatchesAction::End { name, output } => change_match(instance, &name, &Request::MatchesEnd { name: name.clone() }, output),
     }
+}
+
+fn dead_letters(file: Option<&Path>, instance: Option<&str>, action: DeadLettersAction) -> Result<u8, RunError> {
+    let letters = dead_letters::read(&Config::load(file)?.hooks.dead_letters_file(&instance_name(instance, file)?))?;
+    match action {
+        DeadLettersAction::List { only, output: Output { json: true } } => print_json(&letters.of(only.as_deref())),
+        DeadLettersAction::List { only, output: Output { json: false } } => print(&letters.of(only.as_deref()).to_text()),
+        DeadLettersAction::Show { number, output: Output { json: true } } => print_json(letters.number(number)?),
+        DeadLettersAction::Show { number, output: Output { json: false } } => print(&letters.number(number)?.to_text()),
+    }
+    Ok(EXIT_DONE)
 }
 
 fn token(file: Option<&Path>, instance: Option<&str>, action: TokenAction) -> Result<u8, RunError> {

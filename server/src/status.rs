@@ -6,6 +6,8 @@
 mod show;
 mod text;
 
+pub(crate) use text::{duration, printable, table};
+
 pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, show};
 
 use std::collections::BTreeMap;

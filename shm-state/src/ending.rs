@@ -11,7 +11,7 @@ use zerocopy::FromZeros;
 
 impl<M: Words> World<M> {
     /// Puts the epoch that was granted into the published word, unless somebody was granted a later one.
-    pub(crate) fn claim(&self, zone: usize, granted: u16) -> Result<Published, AdoptError> {
+    pub fn claim(&self, zone: usize, granted: u16) -> Result<Published, AdoptError> {
         let mut seen = self.published(zone);
         loop {
             if seen.epoch != granted && granted.wrapping_sub(seen.epoch) > u16::MAX / 2 {

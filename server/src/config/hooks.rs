@@ -51,6 +51,11 @@ impl Hooks {
         self.results.clone().unwrap_or_else(|| state.join(instance).join("results.jsonl"))
     }
 
+    /// Where an instance's inputs and commands go that were given up: beside its results.
+    pub fn dead_letters_file(&self, instance: &str) -> PathBuf {
+        self.results_file(instance).with_file_name("dead-letters.jsonl")
+    }
+
     /// Takes paths as relative to the configuration file's directory.
     pub(super) fn resolve(&mut self, directory: &Path) {
         for path in [&mut self.token_file, &mut self.results].into_iter().flatten() {
@@ -143,5 +148,6 @@ mod tests {
         let mut hooks = Hooks { results: Some("results.jsonl".into()), ..Hooks::default() };
         hooks.resolve(Path::new("/etc/game"));
         assert_eq!(hooks.results_file("arena"), PathBuf::from("/etc/game/results.jsonl"));
+        assert_eq!(hooks.dead_letters_file("arena"), PathBuf::from("/etc/game/dead-letters.jsonl"));
     }
 }

@@ -32,6 +32,10 @@ crate::counters::words! {
     ANSWERS_IGNORED = "sim_answers_ignored",
     RESULTS_TAKEN = "sim_results_taken",
     TICKS_DIVERGED = "sim_ticks_diverged",
+    TICKS_RETRIED = "sim_ticks_retried",
+    TICKS_REJECTED = "sim_ticks_rejected",
+    INPUTS_REJECTED = "sim_inputs_rejected",
+    COMMANDS_REJECTED = "sim_commands_rejected",
 }
 
 /// Adds what a zone counted.
@@ -49,6 +53,10 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         event_overflows,
         ticks_starved,
         ticks_diverged,
+        ticks_retried,
+        ticks_rejected,
+        inputs_rejected,
+        commands_rejected,
         inbox_damage,
         asks_refused,
         asks_answered,
@@ -70,6 +78,10 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         (EVENT_OVERFLOWS, event_overflows),
         (TICKS_STARVED, ticks_starved),
         (TICKS_DIVERGED, ticks_diverged),
+        (TICKS_RETRIED, ticks_retried),
+        (TICKS_REJECTED, ticks_rejected),
+        (INPUTS_REJECTED, inputs_rejected),
+        (COMMANDS_REJECTED, commands_rejected),
         (INBOX_DAMAGE, inbox_damage),
         (ASKS_REFUSED, asks_refused),
         (ASKS_ANSWERED, asks_answered),

@@ -126,6 +126,35 @@ impl Arrivals {
     }
 }
 
+/// Whether an input was not given up. Of one far below the highest that was, nobody knows, and no honest client sends it.
+fn may_be_applied(row: &SessionInput, sequence: u32) -> bool {
+    AckBits { highest: row.rejected, bits: row.rejected_bits }.insert(sequence) == Inserted::New
+}
+
+/// Notes an input as given up; `false` when it was applied before, or given up, or nobody knows.
+pub fn give_up(row: &mut SessionInput, sequence: u32) -> bool {
+    let is_new = sequence != 0 && AckBits { highest: row.highest, bits: row.bits }.insert(sequence) == Inserted::New;
+    let mut rejected = AckBits { highest: row.rejected, bits: row.rejected_bits };
+    let noted = is_new && rejected.insert(sequence) == Inserted::New;
+    (row.rejected, row.rejected_bits) = (rejected.highest, rejected.bits);
+    noted
+}
+
+/// Takes the input that waits, as its sequence.
+pub fn take_waiting(row: &mut SessionInput) -> Option<u32> {
+    let waited = std::mem::take(&mut row.queued);
+    (row.waiting, row.waiting_view) = ([0; MAX_INPUT_BYTES], 0);
+    (waited != 0).then_some(waited)
+}
+
+/// Notes a command as given up.
+pub fn give_up_command(row: &mut SessionInput, number: u32) {
+    let mut rejected = AckBits { highest: row.rejected_command, bits: row.rejected_command_bits };
+    // Commands come in order: it is above all before it.
+    rejected.insert(number);
+    (row.rejected_command, row.rejected_command_bits) = (rejected.highest, rejected.bits);
+}
+
 /// One session's turn.
 struct Apply<'p, G: Game> {
     who: SessionId,
@@ -180,6 +209,10 @@ impl<G: Game> Apply<'_, G> {
         };
         let Given { bytes, view } = given;
         let mut acks = AckBits { highest: self.row.highest, bits: self.row.bits };
+        if !may_be_applied(&self.row, sequence) {
+            self.refused += 1;
+            return;
+        }
         let input = <G::Input as Input>::from_wire(&bytes[..self.bytes]);
         let (Ok(input), Inserted::New) = (input, acks.insert(sequence)) else {
             self.refused += 1;

@@ -9,8 +9,10 @@ mod adoption;
 pub(crate) mod bench;
 pub mod counters;
 mod events;
+pub mod fault;
 mod inputs;
 pub mod judge;
+pub mod letters;
 #[cfg(test)]
 mod look_back_tests;
 #[cfg(test)]
@@ -20,6 +22,7 @@ pub mod zone;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use ringfort_shm_state::directory::Directory;
@@ -46,6 +49,11 @@ pub enum SimError {
     /// A segment is not there or not ours.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// Deaths of the game could not be told from others.
+    #[error(
+        "the handlers of faults or the limit `sim_memory_mib` cannot be set ({0}); look at the limits of the process that starts this"
+    )]
+    Faults(#[source] std::io::Error),
     /// The supervisor did not pass a descriptor.
     #[error(transparent)]
     Descriptor(#[from] MissingDescriptor),
@@ -66,6 +74,8 @@ struct Sim<G: Game> {
     inbox: Segment,
     own: Segment,
     hooks: Hooks,
+    /// Where inputs and commands go that are given up.
+    letters: PathBuf,
     check_determinism: bool,
     wake: OwnedFd,
     /// Wake-ups of the front-ends, by slot.
@@ -90,13 +100,16 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
     page.beat(now_us());
     // What a predecessor could not start is tried again.
     (0..MAX_ZONES).for_each(|zone| page.set_failed(zone, 0));
+    let world = Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?));
+    fault::install(&world).and_then(|()| fault::limit_memory(config.sim_memory_mib)).map_err(SimError::Faults)?;
     let mut sim = Sim::<G> {
         slot,
-        world: Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?)),
+        world,
         directory: open(SegmentSpec::DIRECTORY, Access::ReadOnly)?,
         inbox: open(SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadOnly)?,
         own,
         hooks: config.hooks.clone(),
+        letters: config.hooks.dead_letters_file(instance),
         check_determinism: config.check_determinism,
         wake: FD_WAKE.take()?,
         frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
@@ -212,6 +225,7 @@ impl<G: Game> Sim<G> {
             Ok(mut zone) => {
                 zone.skip_mail(Directory::new(&self.directory));
                 zone.check_determinism(self.check_determinism);
+                zone.keep_dead_letters(self.letters.clone());
                 page.reset_histograms(slot, entry.incarnation);
                 page.set_failed(slot, 0);
                 page.add(if resumes { count::ZONES_ADOPTED } else { count::ZONES_OPENED }, 1);

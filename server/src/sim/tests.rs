@@ -11,6 +11,7 @@ use super::zone::{Outcome, Zone};
 use crate::prelude::*;
 
 mod credit;
+mod poison;
 
 /// What a session's inputs have come to.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq)]
@@ -99,6 +100,7 @@ impl Game for Counting {
         match order {
             Order::Close => t.close(),
             Order::Add { n } => {
+                poison::applied(*n);
                 let e = self.seats[who].entity;
                 self.tally[e].commands += n;
             }
@@ -113,11 +115,13 @@ impl Game for Counting {
     }
 
     fn step(&mut self, t: &Tick<Self>) {
+        poison::step_begins(t.now());
         for p in t.players().filter(|p| p.arrival == Arrival::OnTime) {
             let e = self.seats[p.session].entity;
             let tally = &mut self.tally[e];
             tally.count += 1;
             tally.sum += p.input.value;
+            poison::applied(p.input.value);
             if p.input.value % 2 == 1 {
                 t.send(To::All, Tell::Odd { of: e });
             }
@@ -373,6 +377,7 @@ fn a_full_arena_puts_ticks_off_and_loses_nothing() {
             bench.flush();
         }
         starved += u32::from(bench.step(&mut zone) == Outcome::Starved);
+        assert_eq!(bench.judged().next.deaths, 0, "to be put off is no death");
     }
     assert!(starved > 0, "the arena was meant to be too small");
     let before = bench.tally(&row).count;

@@ -6,6 +6,8 @@
 mod index;
 mod life;
 mod outside;
+mod reject;
+mod retry;
 mod twice;
 
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use ringfort_protocol::{Message, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::{Inbox, Record};
 use ringfort_shm_state::layout::{
-    AttemptEntry, EventRow, MailKind, RecordKind, RootFlags, RootHead, SessionFlags, SessionRow, ZoneEntry,
+    EventRow, MailKind, PauseReason, RecordKind, RootFlags, RootHead, SessionFlags, SessionRow, ZoneEntry,
 };
 use ringfort_shm_state::limits::MAILBOX_RECORDS;
 use ringfort_shm_state::memory::Memory;
@@ -24,10 +26,12 @@ use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::world::{RootError, World};
 use zerocopy::FromZeros;
 
+use super::fault;
 use super::inputs::Arrivals;
 use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{LINGER_MS, RECORDS_PER_TICK, REFUSALS_PER_TICK};
 use index::Index;
+use retry::Retry;
 
 /// What a zone did, for the sim's counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +60,14 @@ pub struct ZoneCounters {
     pub ticks_starved: u64,
     /// Ticks that came out otherwise when they ran again.
     pub ticks_diverged: u64,
+    /// Ticks that passed when they were run again with the same records.
+    pub ticks_retried: u64,
+    /// Ticks that were committed without their inputs and commands, as the game had failed on them twice.
+    pub ticks_rejected: u64,
+    /// Inputs given up with them.
+    pub inputs_rejected: u64,
+    /// Commands given up with them.
+    pub commands_rejected: u64,
     /// Damage found in the inbox.
     pub inbox_damage: u64,
     /// Requests to the outside that the game made and the outbox had no room for, or that broke a rule.
@@ -99,6 +111,20 @@ pub enum OpenError {
     Inbox {
         /// The match.
         id: u64,
+    },
+    /// Its owners have died of it too often.
+    #[error(
+        "match {id} is not stepped, as {}; `ringfort matches resume NAME` lets it go on",
+        match reason {
+            PauseReason::Faults => "the game has failed on one tick three times",
+            PauseReason::Deaths => "too many sims have died on one tick and nobody knows of what",
+        }
+    )]
+    Paused {
+        /// The match.
+        id: u64,
+        /// Why.
+        reason: PauseReason,
     },
     /// The opening was not committed.
     #[error(transparent)]
@@ -153,6 +179,8 @@ pub struct Zone<G: Game> {
     /// Front-ends whose joins were answered or whose sessions ended in this tick.
     touched_frontends: u64,
     is: Rc<Description>,
+    /// Which attempt at its tick the next one is.
+    retry: Retry,
     /// Every tick runs twice.
     twice: bool,
     /// What the last tick that came out in two ways differed in, until somebody takes it.
@@ -178,12 +206,18 @@ impl<G: Game> Zone<G> {
             return Err(OpenError::OtherBuild { id, found: entry.tables_hash, expected: description.tables_hash });
         }
         let inbox = Inbox::new(inbox_memory, slot, entry.inbox_offset, entry.inbox_bytes).ok_or(OpenError::Inbox { id })?;
-        let resumes = match world.newest(slot) {
-            Ok(root) => root.head.incarnation == id,
-            Err(RootError::Nothing { .. }) => false,
+        // Nobody else publishes from here on.
+        world.claim(slot, entry.epoch as u16)?;
+        let left = match world.newest(slot) {
+            Ok(root) => Some(root.head).filter(|head| head.incarnation == id),
+            Err(RootError::Nothing { .. }) => None,
             // A damaged root must not be taken for none: the match would begin anew under its players.
             Err(error) => return Err(OpenError::Adopt(error.into())),
         };
+        let resumes = left.is_some();
+        let opening = || RootHead { net_cursor: inbox.opening(inbox_memory), ..RootHead::new_zeroed() };
+        let retry = Retry::begin(world, slot, &entry, left.unwrap_or_else(opening))?;
+        let _running = fault::begin(slot, &retry.attempt);
         let (bound, head) = if resumes {
             Bound::<G>::adopt::<OpenError>(world, slot, id, entry.epoch as u16, &description)?
         } else {
@@ -210,6 +244,7 @@ impl<G: Game> Zone<G> {
             bits: BitWriter::default(),
             touched_frontends: 0,
             is: description,
+            retry,
             twice: false,
             difference: None,
             counters: ZoneCounters::default(),
@@ -229,7 +264,9 @@ impl<G: Game> Zone<G> {
         self.begin_tick(1);
         self.bound.game.open(&self.tick);
         self.finish_tick();
-        self.commit(now_us, now_us, now_us).map(drop)
+        self.commit(now_us, now_us, now_us)?;
+        self.retry.passed();
+        Ok(())
     }
 
     fn begin_tick(&mut self, tick: u32) {
@@ -278,30 +315,23 @@ impl<G: Game> Zone<G> {
             return self.end();
         }
         let before = (self.net_cursor, self.mail_cursor);
-        let tail = self.inbox.tail(inbox_memory);
-        let mail_tail = directory.mail_tail(self.slot);
-        let tick = self.head.tick + 1;
-        let attempt = AttemptEntry {
-            incarnation: self.entry.incarnation,
-            tick,
-            attempt: 1,
-            deaths: 0,
-            resumes: self.entry.resumes,
-            net_cursor: tail,
-            sys_cursor: 0,
-            mail_cursor: mail_tail,
-        };
-        world.publish_attempt(self.slot, &attempt);
-        let (counters, records) = (self.counters, Records { inbox_memory, directory, tail, mail_tail });
+        let records = self.begin_attempt(world, inbox_memory, directory);
+        let _running = fault::begin(self.slot, &self.retry.attempt);
+        let counters = self.counters;
         self.run_tick(records);
         if self.twice {
             self.run_again(records, before, counters);
         }
         match self.commit(due_us, started, now()) {
-            Ok(frontends) => Outcome::Committed { frontends },
+            Ok(frontends) => {
+                self.count_attempt();
+                self.retry.passed();
+                Outcome::Committed { frontends }
+            }
             Err(CommitError::Fenced { .. }) => Outcome::Fenced,
             Err(CommitError::ArenaFull { .. }) => {
                 self.counters.ticks_starved += 1;
+                self.retry.put_off(world, self.slot);
                 let results_taken = self.results() == 0;
                 self.undo(before);
                 // An end needs no memory, and gives some back.
@@ -314,6 +344,10 @@ impl<G: Game> Zone<G> {
     /// All of a tick but its commit.
     fn run_tick(&mut self, records: Records<'_>) {
         self.begin_tick(self.head.tick + 1);
+        self.retry.rejected = (0, 0);
+        if self.retry.rejects() {
+            self.reject_waiting();
+        }
         self.drain_mail(records.directory, records.mail_tail);
         self.drain_inbox(records.inbox_memory, records.tail);
         if self.bound.meta().closed_at == 0 {
@@ -414,6 +448,8 @@ impl<G: Game> Zone<G> {
         let (id, command) = (row.id, row.command);
         let number = payload.get(..8).map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")));
         match (kind, number) {
+            (RecordKind::Input, _) if self.retry.rejects() => self.reject_input(slot, header.sequence),
+            (RecordKind::Command, _) if self.retry.rejects() => self.reject_command(slot, header.sequence),
             (RecordKind::Input, _) => {
                 if !self.arrivals.push(slot, header.sequence, payload) {
                     self.counters.inputs_refused += 1;

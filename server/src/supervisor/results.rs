@@ -6,10 +6,8 @@
 //! and `id`, when the supervisor is killed between the two.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,13 +16,14 @@ use ringfort_shm_state::layout::{AskKind, RootHead, Verdict, ZoneEntry};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
 use serde_json::json;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::rules::Rules;
 use super::segments::Segments;
 use crate::config::Config;
 use crate::fsck::Describe;
 use crate::game::Ask;
+use crate::jsonl::append;
 use crate::limits::{RESULT_JOBS_MAX, RESULT_LOOK_MS, RESULT_STOP_MS, RESULTS_BYTES_MAX};
 
 /// Where results go that no hook takes, and when.
@@ -188,49 +187,4 @@ fn lines(name: &str, match_id: u64, results: &[Ask]) -> String {
         json!({ "match": name, "match_id": match_id, "id": number, "topic": topic, "body": body, "unix_s": unix_s }).to_string()
     };
     results.iter().map(|result| line(result) + "\n").collect()
-}
-
-/// Appends lines to the file, all or none, and sees them on disk. One that would grow beyond the bound becomes the old one first.
-fn append(path: &Path, lines: &str, bytes_max: u64) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
-    let mut open = File::options();
-    open.append(true).create(true).mode(0o600);
-    let mut file = open.open(path)?;
-    let mut before = file.metadata()?.len();
-    if before > 0 && before + lines.len() as u64 > bytes_max {
-        let mut old = path.as_os_str().to_owned();
-        old.push(".1");
-        let old = PathBuf::from(old);
-        if old.exists() {
-            warn!("{} is full and takes the place of the older results in {}", path.display(), old.display());
-        }
-        std::fs::rename(path, old)?;
-        file = open.open(path)?;
-        before = 0;
-    }
-    file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
-        // Half a line would spoil the next.
-        let _ = file.set_len(before);
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_is_made_with_its_directory_and_its_size_is_bounded() {
-        let directory = std::env::temp_dir().join(format!("ringfort-results-{}", std::process::id()));
-        let path = directory.join("arena").join("results.jsonl");
-        let text = |name: &str| std::fs::read_to_string(directory.join("arena").join(name)).unwrap_or_default();
-        for n in 0..3 {
-            append(&path, &format!("{n}234567\n"), 20).unwrap();
-        }
-        assert_eq!((text("results.jsonl.1"), text("results.jsonl")), ("0234567\n1234567\n".into(), "2234567\n".into()));
-        append(&path, "longer than the bound is\n", 20).unwrap();
-        assert_eq!((text("results.jsonl.1").as_str(), text("results.jsonl").len()), ("2234567\n", 25));
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
 }

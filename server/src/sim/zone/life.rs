@@ -105,7 +105,7 @@ impl<G: Game> Zone<G> {
     }
 
     /// Whether a join is of the client of a row. The nonce alone does not say so: it is the client's, and a token's name outweighs it.
-    fn is_same_client(&self, slot: u32, join: &JoinRecord) -> bool {
+    pub(super) fn is_same_client(&self, slot: u32, join: &JoinRecord) -> bool {
         let watches = |row: &SessionRow| row.flags & SessionFlags::SPECTATOR != 0;
         self.bound.sessions.get(slot).is_some_and(|row| row.name == join.name && watches(row) == (join.spectate != 0))
     }

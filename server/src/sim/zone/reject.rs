@@ -1,0 +1,150 @@
+//! A tick without its inputs and commands: what the game has failed on twice is written to a file, then noted in its sessions' rows.
+//!
+//! **Invariant**: an input is applied or given up, never both. That it is given up is committed with the tick. The same records are
+//! looked at before the tick, for the file, and in it, so both come to the same.
+
+use std::collections::BTreeMap;
+
+use ringfort_protocol::Input;
+use ringfort_protocol::view::VIEW_BYTES;
+use ringfort_shm_state::inbox::Record;
+use ringfort_shm_state::layout::{JoinRecord, RecordKind, SessionFlags, SessionInput, SessionRow};
+use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::segment::unpadded;
+use zerocopy::FromBytes;
+
+use super::Zone;
+use crate::game::Game;
+use crate::limits::{RECORDS_PER_TICK, REFUSALS_PER_TICK};
+use crate::sim::inputs::{give_up, give_up_command, take_waiting};
+use crate::sim::letters::{self, Kind, Letter};
+
+impl<G: Game> Zone<G> {
+    /// Writes what the tick will give up to the file of dead letters, once. Returns where the tick's records end.
+    pub(super) fn write_letters(&mut self, memory: &Memory, tail: u64) -> u64 {
+        if let Some(written) = self.retry.written {
+            return written;
+        }
+        let mut letters = Vec::new();
+        let tail = self.collect(memory, tail, &mut letters);
+        letters::write(self.retry.letters.as_deref(), self.slot, &letters);
+        self.retry.written = Some(tail);
+        tail
+    }
+
+    /// Goes through the records as the tick will. It ends at the first join that the tick might leave for the next one, as
+    /// behind it there would be records that are written to the file and not given up.
+    fn collect(&self, memory: &Memory, tail: u64, letters: &mut Vec<Letter>) -> u64 {
+        let mut rows: BTreeMap<u32, (SessionRow, SessionInput)> = BTreeMap::new();
+        for (slot, session) in self.bound.sessions.iter() {
+            let Some(mut row) = self.bound.inputs.get(slot).copied() else { continue };
+            let (waiting, view) = (row.waiting, row.waiting_view);
+            if let Some(sequence) = take_waiting(&mut row).filter(|sequence| give_up(&mut row, *sequence)) {
+                let bytes = &waiting[..<G::Input as Input>::wire_bytes()];
+                letters.push(self.letter(session, Kind::Input, sequence, bytes, Some(view)));
+            }
+            rows.insert(slot, (*session, row));
+        }
+        let (mut cursor, mut joins, mut record) = (self.net_cursor, 0, Record::empty());
+        for _ in 0..RECORDS_PER_TICK {
+            let before = cursor;
+            if !self.inbox.next_into(memory, &mut cursor, tail, &mut record).unwrap_or(false) {
+                break;
+            }
+            let header = &record.header;
+            if header.incarnation != self.entry.incarnation as u32 {
+                continue;
+            }
+            if record.kind == Some(RecordKind::Join) {
+                joins += 1;
+                if joins > REFUSALS_PER_TICK {
+                    return before;
+                }
+                // What an older attachment sent is ignored from here on.
+                if let Some((session, _)) = self.attached_anew(record.payload()).and_then(|slot| rows.get_mut(&slot)) {
+                    session.attachment += 1;
+                }
+                continue;
+            }
+            let slot = header.session as u32;
+            let Some((session, row)) = rows.get_mut(&slot) else { continue };
+            let counts = session.id == header.session && header.attachment == session.attachment;
+            if !counts || session.flags & SessionFlags::SPECTATOR != 0 {
+                continue;
+            }
+            match record.kind {
+                Some(RecordKind::Leave) if record.payload().len() >= size_of::<u64>() => drop(rows.remove(&slot)),
+                Some(RecordKind::Input) if give_up(row, header.sequence) => {
+                    let (bytes, view) = match record.payload().split_last_chunk::<VIEW_BYTES>() {
+                        Some((bytes, view)) => (bytes, Some(u32::from_le_bytes(*view))),
+                        None => (record.payload(), None),
+                    };
+                    letters.push(self.letter(session, Kind::Input, header.sequence, bytes, view));
+                }
+                Some(RecordKind::Command) if header.sequence == session.command.wrapping_add(1) => {
+                    session.command = header.sequence;
+                    letters.push(self.letter(session, Kind::Command, header.sequence, record.payload(), None));
+                }
+                _ => {}
+            }
+        }
+        tail
+    }
+
+    /// The slot of the session that a join is a repetition of.
+    fn attached_anew(&self, join: &[u8]) -> Option<u32> {
+        let join = JoinRecord::read_from_bytes(join).ok()?;
+        let slot = *self.index.by_nonce.get(&join.nonce)?;
+        self.is_same_client(slot, &join).then_some(slot)
+    }
+
+    fn letter(&self, session: &SessionRow, kind: Kind, sequence: u32, bytes: &[u8], view: Option<u32>) -> Letter {
+        Letter {
+            at: letters::unix_ms(),
+            match_id: self.entry.incarnation,
+            name: unpadded(&self.entry.name),
+            tick: self.retry.attempt.tick,
+            session: session.id,
+            player: unpadded(&session.name),
+            kind,
+            sequence,
+            bytes: letters::hex(bytes),
+            view,
+            reason: self.retry.why.clone(),
+            zone: self.slot,
+        }
+    }
+
+    /// Gives up the inputs that waited in the sessions' rows.
+    pub(super) fn reject_waiting(&mut self) {
+        let waiting: Vec<u32> = self.bound.inputs.iter().filter(|(_, row)| row.queued != 0).map(|(slot, _)| slot).collect();
+        for slot in waiting {
+            let Some(row) = self.bound.inputs.get_mut(slot) else { continue };
+            let noted = take_waiting(row).is_some_and(|sequence| give_up(row, sequence));
+            self.retry.rejected.0 += u64::from(noted);
+        }
+    }
+
+    /// Gives an input up instead of applying it.
+    pub(super) fn reject_input(&mut self, slot: u32, sequence: u32) {
+        let noted = self.bound.inputs.get_mut(slot).is_some_and(|row| give_up(row, sequence));
+        self.retry.rejected.0 += u64::from(noted);
+        self.counters.inputs_refused += u64::from(!noted);
+    }
+
+    /// Gives a command up instead of applying it; those behind it are applied later.
+    pub(super) fn reject_command(&mut self, slot: u32, number: u32) {
+        let Some(session) = self.bound.sessions.get(slot).filter(|row| number == row.command.wrapping_add(1)).map(|row| row.id)
+        else {
+            self.counters.commands_refused += 1;
+            return;
+        };
+        if let Some(row) = self.bound.sessions.get_mut(slot).filter(|row| row.id == session) {
+            row.command = number;
+        }
+        if let Some(row) = self.bound.inputs.get_mut(slot) {
+            give_up_command(row, number);
+        }
+        self.retry.rejected.1 += 1;
+    }
+}

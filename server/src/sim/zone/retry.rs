@@ -1,0 +1,121 @@
+//! Which attempt at its tick a zone makes: as the records come, or once more over what an earlier owner has died of.
+//!
+//! The attempt is published before the game's code runs, in a takeover before anything else, so that a death can be told from a fault.
+
+use std::path::PathBuf;
+
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, RootHead, ZoneEntry};
+use ringfort_shm_state::memory::Memory;
+use ringfort_shm_state::segment::unpadded;
+use ringfort_shm_state::world::World;
+use tracing::warn;
+
+use super::{OpenError, Records, Zone};
+use crate::game::Game;
+use crate::limits::ATTEMPTS_MAX;
+use crate::sim::{fault, judge};
+
+/// The attempt that the next tick is.
+pub(super) struct Retry {
+    /// As it is published.
+    pub(super) attempt: AttemptEntry,
+    /// What the attempt before it has failed of; empty when none has.
+    pub(super) why: String,
+    /// Where what is given up is written to.
+    pub(super) letters: Option<PathBuf>,
+    /// The end of the records of a tick without inputs, once these are written to the file.
+    pub(super) written: Option<u64>,
+    /// Inputs and commands that the tick under way has given up.
+    pub(super) rejected: (u64, u64),
+}
+
+impl Retry {
+    /// Judges what the last owner left and publishes the attempt. `committed` is the match's newest root, or where it begins.
+    pub(super) fn begin(world: &World, slot: usize, entry: &ZoneEntry, committed: RootHead) -> Result<Self, OpenError> {
+        let recorded = world.fault(slot);
+        let judged = judge::judge(entry, committed.tick, world.attempt(slot), recorded);
+        if let Some(reason) = judged.pause {
+            return Err(OpenError::Paused { id: entry.incarnation, reason });
+        }
+        let mut attempt = judged.next;
+        if !judged.exact() {
+            // A takeover alone takes no records in.
+            (attempt.net_cursor, attempt.mail_cursor) = (committed.net_cursor, committed.mail_cursor);
+        }
+        world.publish_attempt(slot, &attempt);
+        let why = if judged.exact() { why(entry, &attempt, recorded) } else { String::new() };
+        if judged.exact() {
+            let how = if judged.rejects() { "without its inputs and commands" } else { "once more, with the same records" };
+            warn!(zone = slot, "match {}: tick {} is run {how}, as the game failed: {why}", unpadded(&entry.name), attempt.tick);
+        }
+        Ok(Self { attempt, why, letters: None, written: None, rejected: (0, 0) })
+    }
+
+    /// Whether the tick goes without its inputs and commands.
+    pub(super) fn rejects(&self) -> bool {
+        self.attempt.attempt >= ATTEMPTS_MAX
+    }
+
+    /// The tick is committed: the next one is tried for the first time.
+    pub(super) fn passed(&mut self) {
+        let AttemptEntry { tick, .. } = self.attempt;
+        self.attempt = AttemptEntry { tick: tick + 1, attempt: 1, deaths: 0, ..self.attempt };
+        self.written = None;
+    }
+
+    /// The tick was rolled back and will be run again by this process, or by one that it is handed to. That is no death: nothing is
+    /// under way, unless somebody has died over this tick before.
+    pub(super) fn put_off(&self, world: &World, slot: usize) {
+        if self.attempt.attempt == 1 && self.attempt.deaths == 0 {
+            world.publish_attempt(slot, &AttemptEntry { tick: self.attempt.tick - 1, ..self.attempt });
+        }
+    }
+}
+
+/// What the last attempt at a tick has failed of.
+fn why(entry: &ZoneEntry, attempt: &AttemptEntry, recorded: Option<FaultEntry>) -> String {
+    let of_tick = |key: u64| key >> 32 == u64::from(attempt.tick);
+    let recorded = recorded.filter(|fault| of_tick(fault.key) && fault.incarnation == entry.incarnation);
+    let hung = if entry.hang_tick == attempt.tick { entry.hang_attempt } else { 0 };
+    match recorded {
+        Some(fault) if (fault.key & 0xff) as u32 >= hung => fault::describe(&fault),
+        _ => "hang".to_owned(),
+    }
+}
+
+impl<G: Game> Zone<G> {
+    /// Writes what is given up after this to a file.
+    pub fn keep_dead_letters(&mut self, file: PathBuf) {
+        self.retry.letters = Some(file);
+    }
+
+    /// The number of the attempt that the next tick is.
+    pub fn attempt(&self) -> u32 {
+        self.retry.attempt.attempt
+    }
+
+    /// Says which records the tick takes in, and that it is about to.
+    pub(super) fn begin_attempt<'m>(&mut self, world: &World, inbox_memory: &'m Memory, directory: Directory<'m>) -> Records<'m> {
+        let attempt = &mut self.retry.attempt;
+        if attempt.attempt == 1 {
+            attempt.net_cursor = self.inbox.tail(inbox_memory);
+            attempt.mail_cursor = directory.mail_tail(self.slot);
+        }
+        world.publish_attempt(self.slot, attempt);
+        let (mut tail, mail_tail) = (attempt.net_cursor, attempt.mail_cursor);
+        if self.retry.rejects() {
+            tail = self.write_letters(inbox_memory, tail);
+        }
+        Records { inbox_memory, directory, tail, mail_tail }
+    }
+
+    /// Of a tick that is committed.
+    pub(super) fn count_attempt(&mut self) {
+        self.counters.ticks_retried += u64::from(self.retry.attempt.attempt == 2);
+        self.counters.ticks_rejected += u64::from(self.retry.rejects());
+        let (inputs, commands) = std::mem::take(&mut self.retry.rejected);
+        self.counters.inputs_rejected += inputs;
+        self.counters.commands_rejected += commands;
+    }
+}
