@@ -1,5 +1,7 @@
 //! Whole-system tests: real processes, real sockets, real kills.
 
+#[path = "../src/bin/bomb/game.rs"]
+mod bomb;
 mod chaos;
 #[path = "../src/bin/club/game.rs"]
 mod club;
@@ -9,9 +11,11 @@ mod hostile;
 mod loadtest;
 mod matches;
 mod play;
+mod poison;
 mod refused;
 mod resume;
 mod shared_memory;
+mod squad;
 mod stop;
 mod tokens;
 mod walk;

@@ -1,0 +1,245 @@
+//! A game that panics, crashes, hangs and takes all memory: the match goes on for everybody, and whoever sent the cause is told.
+
+use std::path::PathBuf;
+
+use ringfort_client::Status;
+use ringfort_protocol::Message;
+use ringfort_protocol::component::Input;
+use ringfort_tests::{Instance, match_named, processes};
+use serde_json::Value;
+
+use crate::bomb::bombs::{Bomb, explosions};
+use crate::bomb::{Ask, When};
+use crate::squad::Squad;
+
+/// Two matches in one sim, and one that stands by.
+const FLAGS: [&str; 6] = ["--sims", "1", "--frontends", "1", "--matches", "2"];
+/// Hangs are found soon. What waits for the processor for as long would be taken for hung, so only the tests of hangs have it.
+const SOON: [&str; 2] = ["--hang-ms", "500"];
+/// What kills a process by a fault that it notes itself.
+const FAULTS: [Bomb; 6] = [Bomb::Panic, Bomb::Segfault, Bomb::Abort, Bomb::Illegal, Bomb::Arithmetic, Bomb::Overflow];
+/// Attempts at a tick that brings its own end before what came for it is given up.
+const ATTEMPTS: usize = 2;
+/// Deaths that nothing explains before a match is paused.
+const UNEXPLAINED: usize = 8;
+/// The one who throws, two others of its match, and one of another match in the same sim.
+const SENDER: usize = 0;
+const ALL: [usize; 4] = [SENDER, 1, 2, NEIGHBOUR];
+const NEIGHBOUR: usize = 3;
+
+fn start(flags: &[&str]) -> (Instance, Squad) {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_bomb"));
+    let instance = Instance::of(program, "", |_| (), &[&FLAGS, flags].concat());
+    let squad = Squad::enter(&instance, &["match-1", "match-1", "match-1", "match-2"]);
+    (instance, squad)
+}
+
+fn gone_off(instance: &Instance, bomb: Bomb) -> usize {
+    explosions(instance.directory(), bomb)
+}
+
+fn letters(instance: &Instance) -> Vec<Value> {
+    instance.json(&["dead-letters", "list"])["letters"].as_array().expect("a list of letters").clone()
+}
+
+/// The letters of what a session sent under this number.
+fn letters_of(instance: &Instance, squad: &Squad, kind: &str, sequence: u32) -> Vec<Value> {
+    let session = squad.session(SENDER).id().0;
+    let is_it = |letter: &Value| letter["session"] == session && letter["kind"] == kind && letter["sequence"] == sequence;
+    letters(instance).into_iter().filter(is_it).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks that all are in the match that they joined, and that the other match has noticed nothing but the takeover.
+fn check_nobody_lost(squad: &Squad) {
+    for who in ALL {
+        let is_step = |status: &&Status| !matches!(status, Status::Rejected { .. });
+        let steps: Vec<&Status> = squad.player(who).statuses.iter().filter(is_step).collect();
+        assert!(matches!(steps[..], [Status::Connecting, Status::Joined { .. }, Status::Live]), "player {who}: {steps:?}");
+    }
+    let neighbour = squad.player(NEIGHBOUR);
+    assert!(neighbour.rejected.is_empty() && neighbour.rejected_commands.is_empty(), "{:?}", neighbour.statuses);
+}
+
+/// Throws what goes off at every attempt, and checks that nobody suffers from it for long.
+fn check_poison(instance: &Instance, squad: &mut Squad, bomb: Bomb) {
+    let before = gone_off(instance, bomb);
+    let sequence = squad.throw(SENDER, bomb, When::Always);
+    squad.until("the sender is told", |squad| squad.player(SENDER).rejected.contains(&sequence));
+    squad.check_plays_on(&ALL);
+    assert_eq!(gone_off(instance, bomb) - before, ATTEMPTS, "{bomb:?}: it comes, and is tried once more");
+    check_nobody_lost(squad);
+    assert_eq!(squad.touched(SENDER), 0, "{bomb:?}: a tick that failed left something behind");
+    let mut bytes = Vec::new();
+    squad.player(SENDER).sent[&sequence].to_wire(&mut bytes);
+    let letters = letters_of(instance, squad, "input", sequence);
+    assert_eq!(letters.len(), 1, "{bomb:?}: {letters:?}");
+    assert_eq!((&letters[0]["bytes"], &letters[0]["match"]), (&Value::from(hex(&bytes)), &Value::from("match-1")));
+}
+
+/// Checks that the front-end has told each as often as somebody was told, that both matches count right, and that the memory is intact.
+fn check_account(instance: &Instance, squad: &mut Squad) {
+    squad.check_tallies();
+    let player = |who: usize| squad.player(who).rejected.len() + squad.player(who).rejected_commands.len();
+    let told: usize = ALL.into_iter().map(player).sum();
+    assert_eq!(instance.counter("fe_rejected_told"), told as u64);
+    let neighbours: Vec<Value> = letters(instance).into_iter().filter(|letter| letter["match"] == "match-2").collect();
+    assert!(neighbours.is_empty(), "{neighbours:?}");
+    instance.check_memory();
+}
+
+#[test]
+fn an_input_that_crashes_the_game_is_given_up_and_everybody_plays_on() {
+    let (instance, mut squad) = start(&[]);
+    for bomb in FAULTS {
+        check_poison(&instance, &mut squad, bomb);
+    }
+    check_account(&instance, &mut squad);
+}
+
+#[test]
+fn an_input_that_makes_the_game_loop_for_ever_is_given_up() {
+    let (instance, mut squad) = start(&SOON);
+    check_poison(&instance, &mut squad, Bomb::Loop);
+    check_account(&instance, &mut squad);
+}
+
+#[test]
+fn an_input_that_allocates_without_end_is_given_up() {
+    let (instance, mut squad) = start(&[]);
+    check_poison(&instance, &mut squad, Bomb::Allocate);
+    check_account(&instance, &mut squad);
+}
+
+/// Throws what goes off a single time, and checks that nothing at all is lost.
+fn check_once(flags: &[&str], bombs: &[Bomb]) {
+    let (instance, mut squad) = start(flags);
+    for (before, bomb) in bombs.iter().enumerate() {
+        let sequence = squad.throw(SENDER, *bomb, When::Once);
+        squad.until("it is applied", |squad| squad.acknowledged(SENDER, sequence));
+        squad.check_plays_on(&ALL);
+        assert_eq!((gone_off(&instance, *bomb), squad.touched(SENDER)), (1, before as u32 + 1), "{bomb:?}");
+        check_nobody_lost(&squad);
+    }
+    assert_eq!(ALL.map(|who| squad.player(who).rejected.len()), [0; 4]);
+    check_account(&instance, &mut squad);
+    assert_eq!(letters(&instance), Vec::<Value>::new());
+}
+
+#[test]
+fn a_crash_that_does_not_come_again_costs_nobody_anything() {
+    check_once(&[], &[&FAULTS[..], &[Bomb::Allocate, Bomb::Exit]].concat());
+}
+
+#[test]
+fn a_hang_that_does_not_come_again_costs_nobody_anything() {
+    check_once(&SOON, &[Bomb::Loop, Bomb::Park]);
+}
+
+#[test]
+fn a_command_that_crashes_the_game_is_given_up_and_those_around_it_count() {
+    let (instance, mut squad) = start(&[]);
+    squad.ask(SENDER, Ask::Count);
+    squad.until("the first is counted", |squad| squad.tally(SENDER).is_some_and(|tally| tally.commands == 1));
+    let poison = Ask::Blow { bomb: Bomb::Panic as u8, when: When::Always as u8 };
+    squad.ask(SENDER, poison);
+    squad.until("it goes off", |_| gone_off(&instance, Bomb::Panic) > 0);
+    squad.ask(SENDER, Ask::Count);
+    squad.until("the sender is told", |squad| squad.player(SENDER).rejected_commands.contains(&2));
+    squad.until("the third is counted", |squad| squad.tally(SENDER).is_some_and(|tally| tally.commands == 2));
+    squad.ask(SENDER, Ask::Count);
+    squad.until("the fourth is counted", |squad| squad.tally(SENDER).is_some_and(|tally| tally.commands == 3));
+    squad.until("all events are here", |squad| squad.player(SENDER).events.len() >= 3);
+    squad.check_plays_on(&ALL);
+    assert_eq!((squad.player(SENDER).events.len(), squad.player(SENDER).rejected_commands.len()), (3, 1));
+    assert_eq!((gone_off(&instance, Bomb::Panic), squad.touched(SENDER)), (ATTEMPTS, 0));
+    let mut bytes = Vec::new();
+    poison.to_wire(&mut bytes);
+    let letters = letters_of(&instance, &squad, "command", 2);
+    assert_eq!(letters.iter().map(|letter| &letter["bytes"]).collect::<Vec<_>>(), [&Value::from(hex(&bytes))]);
+    check_nobody_lost(&squad);
+    check_account(&instance, &mut squad);
+}
+
+#[test]
+fn a_game_that_leaks_is_taken_over_whenever_its_memory_is_used_up_and_nothing_is_given_up() {
+    let (instance, mut squad) = start(&[]);
+    let before = squad.during(|| instance.status());
+    squad.throw(SENDER, Bomb::Leak, When::Armed);
+    let owner = |status: &Value| match_named(status, "match-1")["epoch"].as_u64();
+    squad
+        .during(|| instance.wait_for("it was taken over twice", |status| owner(status) >= owner(&before).map(|epoch| epoch + 2)));
+    squad.check_plays_on(&ALL);
+    check_nobody_lost(&squad);
+    assert_eq!(ALL.map(|who| squad.player(who).rejected.len()), [0; 4]);
+    squad.during(|| instance.done(&["matches", "end", "match-1"]));
+}
+
+/// The match as `status` and `matches list` show it.
+fn paused(instance: &Instance, reason: &str) -> Value {
+    let is_paused = |status: &Value| match_named(status, "match-1")["state"] == "paused";
+    let status = instance.wait_for("the match is paused", is_paused);
+    let shown = match_named(&status, "match-1").clone();
+    assert_eq!(shown["paused"], reason, "{shown}");
+    let text = instance.done(&["matches", "list"]);
+    assert!(text.lines().any(|line| line.contains("match-1") && line.contains("paused")), "{text}");
+    shown
+}
+
+/// Ends the paused match; its players are told.
+fn check_paused_match_ends(instance: &Instance, squad: &mut Squad) {
+    for who in [SENDER, 1, 2] {
+        assert!(squad.session(who).is_joined() && !squad.session(who).is_ended(), "player {who} has lost its session");
+    }
+    squad.check_plays_on(&[NEIGHBOUR]);
+    squad.during(|| instance.done(&["matches", "end", "match-1"]));
+    squad.until("its players are told", |squad| {
+        [SENDER, 1, 2].iter().all(|who| squad.player(*who).statuses.contains(&Status::MatchOver))
+    });
+    squad.during(|| instance.wait_for("it is gone", |status| match_named(status, "match-1").is_null()));
+    squad.check_plays_on(&[NEIGHBOUR]);
+    instance.check_memory();
+}
+
+#[test]
+fn a_match_whose_state_crashes_every_tick_is_paused_and_stays_so_until_it_is_ended() {
+    let (instance, mut squad) = start(&[]);
+    squad.throw(SENDER, Bomb::Panic, When::Armed);
+    let first = squad.during(|| paused(&instance, "faults"));
+    assert_eq!(gone_off(&instance, Bomb::Panic), ATTEMPTS + 1, "as it comes, once more, and without inputs");
+    squad.during(|| instance.done(&["matches", "resume", "match-1"]));
+    squad.until("it is tried anew", |_| gone_off(&instance, Bomb::Panic) > ATTEMPTS + 1);
+    let second = squad.during(|| paused(&instance, "faults"));
+    assert_eq!(gone_off(&instance, Bomb::Panic), 2 * (ATTEMPTS + 1));
+    assert_eq!((&first["tick"], &first["sessions"]), (&second["tick"], &second["sessions"]));
+    let refused = instance.run(&["matches", "resume", "match-2"]);
+    assert!(!refused.status.success(), "a match that is not paused");
+    check_paused_match_ends(&instance, &mut squad);
+}
+
+#[test]
+fn deaths_that_nothing_explains_give_nothing_up_and_pause_the_match_after_eight() {
+    for (bomb, flags) in [(Bomb::Exit, &[][..]), (Bomb::Park, &SOON[..])] {
+        let (instance, mut squad) = start(flags);
+        squad.throw(SENDER, bomb, When::Always);
+        squad.during(|| paused(&instance, "deaths"));
+        assert_eq!(gone_off(&instance, bomb), UNEXPLAINED, "{bomb:?}");
+        assert_eq!((letters(&instance), instance.counter("fe_rejected_told")), (Vec::new(), 0));
+        check_paused_match_ends(&instance, &mut squad);
+    }
+}
+
+#[test]
+fn the_process_that_is_left_is_as_many_as_were_wanted() {
+    let (instance, mut squad) = start(&[]);
+    check_poison(&instance, &mut squad, Bomb::Segfault);
+    let both = |status: &Value| {
+        let running = |role: &str| processes(status, role).iter().filter(|process| process["state"] == "running").count();
+        (running("sim"), running("standby")) == (1, 1)
+    };
+    squad.during(|| instance.wait_for("one sim works and one stands by", both));
+    check_account(&instance, &mut squad);
+}
