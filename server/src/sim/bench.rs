@@ -80,6 +80,11 @@ impl<G: Game> Bench<G> {
         zone.step(&self.world, self.inbox.memory(), Directory::new(&self.directory), now, || now)
     }
 
+    /// Lets the time of so many ticks go by without one.
+    pub(crate) fn wait(&mut self, ticks: u32) {
+        self.now += u64::from(ticks) * 100_000;
+    }
+
     pub(crate) fn push(&mut self, kind: RecordKind, session: u64, sequence: u32, payload: &[u8]) {
         self.push_attached(kind, session, 1, sequence, payload);
     }

@@ -21,6 +21,8 @@ pub struct Arrivals {
     applied: Vec<Applied>,
     /// Inputs that were refused because their sessions had sent more than time allows, until somebody takes the figure.
     pub over_credit: u64,
+    /// Ticks of time since the last commit: more than one when the match stood still, because its sim had died or was late.
+    pub ticks: u32,
 }
 
 /// Inputs of a session that were applied in one tick.
@@ -98,6 +100,7 @@ impl Arrivals {
         // A session's inputs keep the order of the inbox; a stable sort would do that too, but allocates.
         self.list.sort_unstable_by_key(|a| (a.slot, a.order));
         let bytes = <G::Input as Input>::wire_bytes();
+        let credit = self.ticks.max(1).saturating_mul(INPUT_CREDIT_PER_TICK);
         let (mut at, mut refused) = (0, 0);
         for (slot, session) in sessions.iter() {
             while self.list.get(at).is_some_and(|a| a.slot < slot) {
@@ -110,7 +113,7 @@ impl Arrivals {
             let Some(row) = inputs.get(slot).copied() else { continue };
             let mut apply =
                 Apply::<G> { who: SessionId(session.id), row, bytes, newest, players, refused: 0, over_credit: 0, applied: 0 };
-            apply.session(&self.list[first..at]);
+            apply.session(&self.list[first..at], credit);
             refused += apply.refused;
             self.over_credit += apply.over_credit;
             if apply.applied != 0 {
@@ -169,8 +172,8 @@ struct Apply<'p, G: Game> {
 }
 
 impl<G: Game> Apply<'_, G> {
-    fn session(&mut self, arrived: &[Arrived]) {
-        self.row.credit = (self.row.credit + INPUT_CREDIT_PER_TICK).min(INPUT_CREDIT_MAX);
+    fn session(&mut self, arrived: &[Arrived], credit: u32) {
+        self.row.credit = self.row.credit.saturating_add(credit).min(INPUT_CREDIT_MAX);
         let skip = arrived.len().saturating_sub(INPUTS_PER_TICK);
         self.refused += skip as u64;
         let mut pending = 0;
@@ -202,7 +205,8 @@ impl<G: Game> Apply<'_, G> {
     }
 
     fn apply(&mut self, sequence: u32, given: &Given) {
-        // Over any time a session has as many inputs applied as there were ticks, and a burst: whoever sends more gains nothing.
+        // Over any time a session has as many inputs applied as it has ticks, those included that a dead sim left out, and a burst: whoever
+        // sends more gains nothing.
         let Some(credit) = self.row.credit.checked_sub(INPUT_COST) else {
             self.over_credit += 1;
             return;

@@ -318,6 +318,7 @@ impl<G: Game> Zone<G> {
         let records = self.begin_attempt(world, inbox_memory, directory);
         let _running = fault::begin(self.slot, &self.retry.attempt);
         let counters = self.counters;
+        self.arrivals.ticks = self.ticks_until(due_us);
         self.run_tick(records);
         if self.twice {
             self.run_again(records, before, counters);
@@ -479,6 +480,13 @@ impl<G: Game> Zone<G> {
             Ok(command) => self.bound.game.command(&self.tick, SessionId(id), &command),
             Err(_) => self.counters.commands_refused += 1,
         }
+    }
+
+    /// Ticks of time from the last commit's to one that is due then, rounded to the nearest.
+    fn ticks_until(&self, due_us: u64) -> u32 {
+        let hz = u64::from(self.tick.hz());
+        let ticks = self.due_us().map_or(1, |last| (due_us.saturating_sub(last).saturating_mul(hz) + 500_000) / 1_000_000);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     fn run_game(&mut self) {

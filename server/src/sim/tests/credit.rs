@@ -118,3 +118,23 @@ fn an_honest_client_loses_no_input_to_a_fast_clock_jitter_bursts_and_takeovers()
         assert!((1..newest).all(|n| taken.contains(&n)), "seed {seed}: the bursts were within a datagram's reach");
     }
 }
+
+/// A second of inputs waits while nobody steps the match: they are no more than time allows, again and again.
+#[test]
+fn a_match_that_stood_still_refuses_no_input_of_that_time() {
+    const STILL: u32 = 10;
+    let mut play = Play::new();
+    let mut sent = 0;
+    for _ in 0..50 {
+        play.bench.wait(STILL - 1);
+        for _ in 0..STILL {
+            sent += 1;
+            play.bench.input(play.row.id, sent, 1);
+        }
+        play = play.restart();
+        play.step();
+    }
+    play.step();
+    assert_eq!(play.bench.tally(&play.row).count, sent);
+    assert_eq!(play.zone.counters.inputs_over_credit + play.zone.counters.inputs_refused, 0);
+}
