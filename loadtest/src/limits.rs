@@ -45,6 +45,12 @@ pub(crate) const LATE_MS_MAX: f64 = 10.0;
 /// Most inputs a second and client: the highest tick rate that a server can be configured to.
 pub(crate) const RATE_HZ_MAX: f64 = 240.0;
 
+/// Pairs of runs that two builds may be compared by.
+pub(crate) const PAIRS_MAX: u64 = 1_000;
+
+/// Times that a comparison's pairs are drawn again, to know how far its median may be off.
+pub(crate) const RESAMPLES: usize = 10_000;
+
 /// Packets that an attacker keeps, to send them again.
 pub(crate) const PACKETS_KEPT: usize = 64;
 

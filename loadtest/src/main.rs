@@ -36,6 +36,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure the server's processor time per client and tick, beside tokio quinn and a bare quinn-proto loop
     Costs(costs::CostsArgs),
+    /// Compare the processor time of two builds of the server, in interleaved pairs
+    Compare(costs::CompareArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
     /// Kill sims of an instance while clients play, and tell whether anything was lost or applied twice
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
             bandwidth::run(&args);
             ExitCode::SUCCESS
         }
+        Command::Compare(args) => exit(costs::run_compare(&args).map(|()| true)),
         Command::Costs(args) => exit(costs::run(args).map(|()| true)),
         Command::Chaos(args) => exit(chaos::run(&args)),
         Command::ChaosHost(args) => exit(chaos::run_host(&args).map(|()| true)),

@@ -6,6 +6,7 @@
 //! are connected and the load has settled.
 
 mod bare_loop;
+mod compare;
 mod echo_client;
 mod echo_server;
 mod error;
@@ -18,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use compare::{CompareArgs, run as run_compare};
 pub(crate) use echo_client::{EchoClientArgs, run as run_echo_client};
 pub(crate) use echo_server::{Answer, EchoServerArgs, serve as run_echo_server};
 pub(crate) use error::CostsError;
@@ -67,6 +69,15 @@ pub(crate) struct CostsArgs {
     /// The server's program; by default the one beside this program.
     #[arg(long)]
     ringfort: Option<PathBuf>,
+    /// The load generator's program, if it is not this one.
+    #[arg(skip)]
+    generator: Option<PathBuf>,
+    /// Inputs a second and client, if they are not as many as ticks.
+    #[arg(skip)]
+    rate: Option<u32>,
+    /// Whether the supervisor counts, too.
+    #[arg(skip)]
+    supervisor: bool,
     /// Write the figures to this file as JSON; `-` is the standard output.
     #[arg(long)]
     json: Option<PathBuf>,

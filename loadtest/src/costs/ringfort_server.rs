@@ -73,6 +73,13 @@ impl RingfortServer {
         cpu::descendants(self.supervisor.pid()).map_err(died)
     }
 
+    /// The processes whose time is measured: front-ends and sims, and the supervisor if that counts, too.
+    pub(super) fn counted(&self, supervisor: bool) -> Result<Vec<u32>, CostsError> {
+        let mut pids = self.workers()?;
+        pids.extend(supervisor.then(|| self.supervisor.pid()));
+        Ok(pids)
+    }
+
     /// Asks the instance to end, waits for it and removes its log. After a failure the log stays.
     pub(crate) fn stop(mut self) {
         self.end();

@@ -92,11 +92,14 @@ fn measure_echo(stack: &str, args: &CostsArgs, down_bytes: usize) -> Result<Samp
 
 fn measure_ringfort(args: &CostsArgs) -> Result<Sample, CostsError> {
     let server = RingfortServer::start(args)?;
-    let mut command = ourselves("worker")?;
-    command.args(["--server", &server.address().to_string(), "--clients", &args.clients.to_string()]);
-    command.args(["--rate", &args.hz.to_string(), "--duration", &args.load_seconds().to_string()]);
+    let mut command = match &args.generator {
+        Some(generator) => Command::new(generator),
+        None => Command::new(std::env::current_exe().map_err(CostsError::Socket)?),
+    };
+    command.args(["worker", "--server", &server.address().to_string(), "--clients", &args.clients.to_string()]);
+    command.args(["--rate", &args.rate.unwrap_or(args.hz).to_string(), "--duration", &args.load_seconds().to_string()]);
     let (load, role) = (spawn(command)?, "load generator");
-    let used = used_in_window(args, &load, role, || server.workers())?;
+    let used = used_in_window(args, &load, role, || server.counted(args.supervisor))?;
     let partial: Partial = last_line(args, &load, role)?;
     for (reason, count) in &partial.reasons {
         eprintln!("{count} x {reason}");

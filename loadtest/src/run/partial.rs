@@ -64,7 +64,9 @@ impl<'de> Deserialize<'de> for Latency {
 }
 
 /// The figures of one generator process, or of several added up.
+/// What an older generator does not tell is zero.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Partial {
     /// Clients that it was to connect.
     pub(crate) requested: usize,

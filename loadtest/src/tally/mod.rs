@@ -5,7 +5,6 @@
 //! sees are together the exact set of what was applied, and count, sum and squares must agree with it. Events are numbered, too.
 
 use std::env;
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use ringfort::prelude::*;
@@ -13,6 +12,8 @@ use ringfort::supervisor::spawn::CONFIG_VARIABLE;
 
 /// The command of this program that is the game's whole command line.
 pub(crate) const COMMAND: &str = "tally";
+/// The command by which a supervisor asks a program what its game is.
+const DESCRIBE: &str = "describe";
 /// Input numbers that one word of an account has bits for.
 pub(crate) const BLOCK: u32 = u64::BITS;
 /// Ticks between two numbered events of a session.
@@ -164,16 +165,14 @@ impl Game for Tally {
     }
 }
 
-/// The game's command line, when this process is asked for it: by the command's name, or by a supervisor of the game that starts a worker.
+/// The game's command line, when this process is asked for it: by the command's name, or by a supervisor of the game that starts a worker
+/// or wants to know what an upgrade would bring.
 pub(crate) fn if_asked() -> Option<ExitCode> {
-    let mut arguments = env::args_os();
-    let program = arguments.next().unwrap_or_else(|| OsString::from(COMMAND));
-    let is_worker = env::var_os(CONFIG_VARIABLE).is_some();
-    let is_asked = env::args_os().nth(1).is_some_and(|command| command == COMMAND);
-    if is_asked {
-        arguments.next();
-    }
-    (is_worker || is_asked).then(|| ringfort::main_with::<Tally>(std::iter::once(program).chain(arguments)))
+    let command = env::args_os().nth(1);
+    let is_asked = command.as_ref().is_some_and(|command| command == COMMAND);
+    let is_ours = is_asked || command.is_some_and(|command| command == DESCRIBE) || env::var_os(CONFIG_VARIABLE).is_some();
+    let (program, rest) = (env::args_os().take(1), env::args_os().skip(if is_asked { 2 } else { 1 }));
+    is_ours.then(|| ringfort::main_with::<Tally>(program.chain(rest)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,200 @@
+//! `compare`: whether a build of the server costs more than another, by pairs of runs in random order.
+//!
+//! All processes of the instance count: front-ends, sims, those that stand by, the supervisor. A machine's speed drifts by more than
+//! what is looked for, so only the ratio within a pair counts; the median of the ratios is told with its 95 % interval, which is drawn from
+//! the pairs themselves (the percentile bootstrap: Efron 1979).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::subject::{Sample, Subject, measure};
+use super::{Answer, CostsArgs, CostsError};
+use crate::limits::{PAIRS_MAX, RESAMPLES};
+use crate::random::Random;
+
+/// What is compared, and how long.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// The `ringfort` program to compare with
+    #[arg(long, value_name = "BINARY")]
+    before: PathBuf,
+    /// The `ringfort` program that may have become slower
+    #[arg(long, value_name = "BINARY")]
+    after: PathBuf,
+    /// Load generator for `before`, of the same sources, if the wire has changed since [default: this program]
+    #[arg(long, value_name = "BINARY")]
+    before_generator: Option<PathBuf>,
+    /// Pairs of runs
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=PAIRS_MAX))]
+    pairs: u64,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    clients: usize,
+    /// Inputs a second and client
+    #[arg(long, value_name = "HZ", default_value_t = 20)]
+    rate: u32,
+    /// Ticks a second
+    #[arg(long, value_name = "HZ", default_value_t = 20)]
+    tick_hz: u32,
+    /// Seconds of each measured window
+    #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
+    seconds: f64,
+    /// Seconds between the last connect and the window
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    settle: f64,
+    /// Players in one match
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    players: usize,
+    /// What the order within the pairs is drawn from
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    seed: u64,
+    /// Write the figures to this file as JSON; `-` is the standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// One run of each build, in microseconds of processor time per client and tick.
+struct Pair {
+    before: Sample,
+    after: Sample,
+}
+
+/// Measures all pairs and tells.
+pub(crate) fn run(args: &CompareArgs) -> Result<(), CostsError> {
+    let mut random = Random::new(args.seed, 0);
+    let mut pairs = Vec::new();
+    for number in 1..=args.pairs {
+        let before_first = random.below(2) == 0;
+        let run = |is_before| measure(Subject::Ringfort, &args.costs(is_before), 0);
+        let (first, second) = (run(before_first)?, run(!before_first)?);
+        let pair = if before_first { Pair { before: first, after: second } } else { Pair { before: second, after: first } };
+        eprintln!(
+            "pair {number}: {:6.1} and {:6.1} us per client and tick, ratio {:.3}{}",
+            pair.before.us_per_client_tick,
+            pair.after.us_per_client_tick,
+            pair.ratio(),
+            if pair.kept_up() { "" } else { "  (did not keep up)" },
+        );
+        pairs.push(pair);
+    }
+    tell(args, &pairs, &mut random)
+}
+
+fn tell(args: &CompareArgs, pairs: &[Pair], random: &mut Random) -> Result<(), CostsError> {
+    let ratios: Vec<f64> = pairs.iter().map(Pair::ratio).collect();
+    let (ratio, (low, high)) = (median(&ratios), interval(&ratios, random));
+    let [before, after] = [|pair: &Pair| pair.before.us_per_client_tick, |pair: &Pair| pair.after.us_per_client_tick]
+        .map(|us| median(&pairs.iter().map(us).collect::<Vec<f64>>()));
+    let kept_up = pairs.iter().all(Pair::kept_up);
+    let json = json!({
+        "pairs": pairs.len(),
+        "clients": args.clients,
+        "rate_hz": args.rate,
+        "tick_hz": args.tick_hz,
+        "window_s": args.seconds,
+        "before_us": before,
+        "after_us": after,
+        "ratio": { "median": ratio, "low95": low, "high95": high },
+        "ratios": ratios,
+        "kept_up": kept_up,
+    });
+    if args.json.as_deref() != Some(Path::new("-")) {
+        println!(
+            "{} pairs of {} s, {} clients x {} Hz at {} Hz",
+            pairs.len(),
+            args.seconds,
+            args.clients,
+            args.rate,
+            args.tick_hz
+        );
+        println!("us per client and tick   {before:.1} before, {after:.1} after (medians)");
+        println!("ratio after / before     {ratio:.3}, 95 % interval {low:.3} .. {high:.3}");
+        if !kept_up {
+            println!("A server did not deliver a snapshot per client and tick: its cost is that of doing less.");
+        }
+    }
+    match &args.json {
+        Some(path) => write(path, &json),
+        None => Ok(()),
+    }
+}
+
+fn write(path: &Path, json: &Value) -> Result<(), CostsError> {
+    let text = format!("{json:#}\n");
+    if path == Path::new("-") {
+        print!("{text}");
+        return Ok(());
+    }
+    fs::write(path, text).map_err(|source| CostsError::Write { path: path.into(), source })
+}
+
+impl Pair {
+    fn ratio(&self) -> f64 {
+        self.after.us_per_client_tick / self.before.us_per_client_tick
+    }
+
+    fn kept_up(&self) -> bool {
+        self.before.kept_up() && self.after.kept_up()
+    }
+}
+
+impl CompareArgs {
+    fn costs(&self, before: bool) -> CostsArgs {
+        CostsArgs {
+            clients: self.clients,
+            hz: self.tick_hz,
+            rounds: 1,
+            seconds: self.seconds,
+            settle: self.settle,
+            players: self.players,
+            answer: Answer::Tick,
+            down_bytes: None,
+            baselines_only: false,
+            quick: false,
+            ringfort: Some(if before { self.before.clone() } else { self.after.clone() }),
+            generator: self.before_generator.clone().filter(|_| before),
+            rate: Some(self.rate),
+            supervisor: true,
+            json: None,
+        }
+    }
+}
+
+/// The middle, or between the middle two.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    (at(sorted.len().saturating_sub(1) / 2) + at(sorted.len() / 2)) / 2.0
+}
+
+/// Within which the median of as many values, drawn from these with replacement, lies in 95 of 100 cases.
+fn interval(values: &[f64], random: &mut Random) -> (f64, f64) {
+    let mut draw = || median(&values.iter().map(|_| values[random.below(values.len())]).collect::<Vec<f64>>());
+    let mut medians: Vec<f64> = (0..RESAMPLES).map(|_| draw()).collect();
+    medians.sort_by(f64::total_cmp);
+    (medians[RESAMPLES / 40], medians[RESAMPLES - 1 - RESAMPLES / 40])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_holds_the_median_and_narrows_with_the_values() {
+        let of = |count: usize| -> Vec<f64> { (0..count).map(|at| 1.0 + (at % 11) as f64 / 100.0).collect() };
+        let mut random = Random::new(1, 0);
+        let widths = [11, 1100].map(|count| {
+            let values = of(count);
+            let (low, high) = interval(&values, &mut random);
+            let median = median(&values);
+            assert_eq!(median, 1.05);
+            assert!(low <= median && median <= high, "{low} .. {high}");
+            high - low
+        });
+        assert!(widths[0] > 0.03 && widths[1] < 0.02, "{widths:?}");
+        assert_eq!(interval(&[1.5], &mut random), (1.5, 1.5));
+    }
+}
