@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use ringfort_protocol::AckBits;
 use ringfort_shm_state::blobs::{self, BlobId, BlobsAt};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::entities;
 use ringfort_shm_state::fsck::{self, Problem, Report};
-use ringfort_shm_state::layout::{RootFlags, SessionRow, ZoneEntry, ZoneMeta};
+use ringfort_shm_state::layout::{RootFlags, SessionInput, SessionRow, ZoneEntry, ZoneMeta};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
@@ -60,6 +61,13 @@ fn check_match(zone: usize, entry: &ZoneEntry, is: &Description, mirror: &Mirror
     }
     if let Some((counted, found, bodies)) = is.engine.outbox.check(mirror) {
         report.add(Problem::Asks { zone, counted, found, bodies });
+    }
+    for (row, input) in mirror.iter::<SessionInput>(is.engine.inputs) {
+        let applied = AckBits { highest: input.highest, bits: input.bits };
+        let given_up = AckBits { highest: input.rejected, bits: input.rejected_bits };
+        if let Some(sequence) = given_up.iter().find(|sequence| applied.contains(*sequence)) {
+            report.add(Problem::GivenUp { zone, row, sequence });
+        }
     }
     let counted = mirror.get::<ZoneMeta>(&is.engine.meta, 0).map_or(0, |meta| meta.sessions);
     let in_place = |(slot, row): &(u32, SessionRow)| row.id as u32 == *slot;

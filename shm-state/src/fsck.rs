@@ -95,6 +95,16 @@ pub enum Problem {
         /// What there is.
         found: u32,
     },
+    /// A session's row has an input both as applied and as given up.
+    #[error("zone slot {zone}: input {sequence} of session row {row} is both applied and given up")]
+    GivenUp {
+        /// The zone slot.
+        zone: usize,
+        /// The session's row.
+        row: u32,
+        /// The input.
+        sequence: u32,
+    },
     /// The bodies of a zone's requests to the outside contradict each other.
     #[error("zone slot {zone}: outbox: {problem}")]
     Outbox {

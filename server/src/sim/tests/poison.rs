@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ringfort_protocol::AckBits;
-use ringfort_shm_state::layout::{FaultEntry, FaultKind, fault_key};
+use ringfort_shm_state::fsck::{Problem, Report};
+use ringfort_shm_state::layout::{FaultEntry, FaultKind, RootHead, SessionInput, fault_key};
+use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::segment::padded;
+use ringfort_shm_state::table::Table;
 
 use super::*;
-use crate::limits::{ATTEMPTS_MAX, DEATHS_PER_TICK_MAX};
+use crate::game::{Description, ZoneLimits};
+use crate::limits::{ATTEMPTS_MAX, DEATHS_PER_TICK_MAX, REFUSALS_PER_TICK};
 use crate::sim::judge::{Judgement, judge};
 use crate::sim::letters::{Kind, Letter};
 use crate::sim::zone::OpenError;
@@ -86,6 +90,17 @@ impl Bench<Counting> {
         let mut add = Vec::new();
         ringfort_protocol::Message::to_wire(&Order::Add { n }, &mut add);
         self.push(RecordKind::Command, session, number, &add);
+    }
+
+    /// What `ringfort fsck` says of the match.
+    fn fsck(&self) -> Report {
+        crate::fsck::check_world(&self.world, &[(ZONE, self.entry)], |capacity, _| {
+            Description::of::<Counting>(ZoneLimits::of::<Counting>(capacity))
+        })
+    }
+
+    fn check_match(&self) {
+        assert_eq!(self.fsck().problems, []);
     }
 
     fn rejected(&self, row: &SessionRow) -> AckBits {
@@ -211,7 +226,7 @@ fn the_third_attempt_gives_inputs_and_commands_up_and_keeps_all_else() {
     bench.step(&mut zone);
     assert_eq!((bench.tally(&a).sum, bench.acked(&a).iter().collect::<Vec<_>>()), (20, vec![2]));
     assert_eq!((bench.tally(&b).sum, bench.tally(&b).commands), (10, 8));
-    bench.check();
+    bench.check_match();
 }
 
 #[test]
@@ -275,6 +290,76 @@ fn a_fault_in_a_takeover_is_tried_again_without_records() {
     assert_eq!((bench.tally(&row).count, zone.attempt()), (0, 1));
     bench.step(&mut zone);
     assert_eq!(bench.tally(&row).sum, 5);
+}
+
+#[test]
+fn what_is_behind_more_joins_than_a_tick_refuses_is_given_up_in_a_tick_of_its_own() {
+    let joins = REFUSALS_PER_TICK as u8 + 8;
+    let mut bench = Bench::<Counting>::new(100, 256);
+    let mut zone = bench.start();
+    bench.join(200);
+    bench.flush();
+    bench.step(&mut zone);
+    let row = bench.sessions()[&200];
+    poison(&[666]);
+    bench.input(row.id, 1, 5);
+    (1..=joins).for_each(|nonce| bench.join(nonce));
+    bench.input(row.id, 2, 666);
+    bench.input(row.id, 3, 7);
+    bench.flush();
+    zone = bench.survive(zone);
+    assert_eq!(
+        (bench.sessions().len(), bench.rejected(&row).iter().collect::<Vec<_>>()),
+        (REFUSALS_PER_TICK as usize + 1, vec![1])
+    );
+    zone = bench.survive(zone);
+    assert_eq!((bench.sessions().len(), bench.rejected(&row).iter().collect::<Vec<_>>()), (joins as usize + 1, vec![3, 2, 1]));
+    bench.input(row.id, 4, 9);
+    bench.flush();
+    bench.step(&mut zone);
+    assert_eq!(bench.tally(&row).sum, 9);
+    bench.check_match();
+}
+
+#[test]
+fn what_an_older_attachment_sent_is_neither_applied_nor_given_up() {
+    let (mut bench, zone, row) = one_player();
+    bench.input(row.id, 1, 5);
+    bench.join(1);
+    bench.input(row.id, 2, 6);
+    bench.command(row.id, 1, 7);
+    bench.push(RecordKind::Leave, row.id, 0, &1u64.to_ne_bytes());
+    bench.flush();
+    FAILING.set(2);
+    bench.die(zone, true);
+    let zone = bench.start();
+    bench.die(zone, true);
+    let mut zone = bench.start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dead-letters.jsonl");
+    zone.keep_dead_letters(file.clone());
+    bench.step(&mut zone);
+    assert_eq!(letters(&file).iter().map(|letter| (letter.kind, letter.sequence)).collect::<Vec<_>>(), [(Kind::Input, 1)]);
+    assert_eq!((bench.rejected(&row).iter().collect::<Vec<_>>(), bench.sessions()[&1].command), (vec![1], 0));
+}
+
+#[test]
+fn fsck_finds_an_input_that_is_both_applied_and_given_up() {
+    let (mut bench, zone, row) = one_player();
+    drop(zone);
+    bench.entry.epoch += 1;
+    let is = bench.description();
+    let (pages, head) = Pages::adopt(Rc::clone(&bench.world), ZONE, 77, bench.entry.epoch as u16, is.pages).unwrap();
+    let pages = Rc::new(pages);
+    // SAFETY: the only table of these pages, of the type that the engine has there.
+    let mut inputs: Table<SessionInput> = unsafe { Table::bind(&pages, is.engine.inputs) };
+    let both = SessionInput { highest: 4, bits: 0b001, rejected: 3, rejected_bits: 0b010, ..SessionInput::new_zeroed() };
+    assert!(inputs.insert(row.id as u32, both));
+    let head = RootHead { sessions: 1, tick: head.tick + 1, ..head };
+    // SAFETY: no reference into the pages is alive.
+    unsafe { pages.commit(head) }.unwrap();
+    let report = bench.fsck();
+    assert_eq!(report.problems, [Problem::GivenUp { zone: ZONE, row: row.id as u32, sequence: 3 }]);
 }
 
 #[test]
@@ -357,6 +442,6 @@ fn over_any_faults_deaths_and_resends_an_input_is_applied_once_or_given_up() {
         assert_eq!(waits(&acked, &given_up, sent), Vec::<u32>::new(), "seed {seed}: nothing is left over");
         assert!(given_up.iter().any(|n| n % 11 == 7) && acked.len() > 60, "seed {seed}: {given_up:?}");
         assert_eq!(bench.tally(&row).count as usize, acked.len(), "seed {seed}");
-        bench.check();
+        bench.check_match();
     }
 }
