@@ -226,14 +226,16 @@ pub const RECORDS_PER_TICK: usize = 65_536;
 /// Joins that a zone refuses in one tick; the next join waits, with what is behind it, so that a front-end that has missed a tick still
 /// finds what each was told.
 pub const REFUSALS_PER_TICK: u64 = shared::MAX_REFUSALS as u64 / 2;
-/// Inputs of one session that are applied in one tick; older ones of a longer burst are dropped and never acknowledged.
-pub const INPUTS_PER_TICK: usize = 16;
+/// Inputs of one session that are applied in one tick, and taken between two commits; older ones of a longer burst are dropped and never
+/// acknowledged. As many as a session may have saved up, so that those of a second in which its match hung are not lost.
+pub const INPUTS_PER_TICK: usize = 32;
 /// What one applied input costs its session. The unit is a fraction of an input, so that a tick can bring a little more than one.
 pub const INPUT_COST: u32 = 32;
 /// What each tick brings a session: 3 % more than an input costs, so that a client whose clock is fast never loses one.
 pub const INPUT_CREDIT_PER_TICK: u32 = 33;
 /// The most that a session saves up: twice the inputs of one datagram, as all of them may come at once after a loss.
 pub const INPUT_CREDIT_MAX: u32 = 2 * ringfort_protocol::limits::MAX_INPUTS as u32 * INPUT_COST;
+const _: () = assert!(INPUTS_PER_TICK as u32 * INPUT_COST <= INPUT_CREDIT_MAX);
 /// Owners that may die on one tick without a fault of the game being known; then the zone is paused.
 pub const DEATHS_PER_TICK_MAX: u32 = 8;
 /// Attempts at a tick: as it comes, once more with the very same records, and without its inputs and commands. Then the zone is paused.

@@ -127,8 +127,7 @@ impl Supervisor {
         if changed | self.zones.settle_suspects(&self.segments, &self.workers.sims(&self.segments)) {
             self.workers.wake_all();
         }
-        let zones = &self.zones;
-        self.workers.show_standby(&self.segments, |sim| zones.stands_by(sim));
+        self.workers.show_standby(&self.segments, &self.zones.standing_by());
     }
 
     /// Looks at the sims' heartbeats, and kills whose have stopped for too long.

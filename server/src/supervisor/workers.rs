@@ -174,9 +174,9 @@ impl Workers {
     }
 
     /// Says in the directory which sims are at work and which stand by.
-    pub(super) fn show_standby(&mut self, segments: &Segments, stands_by: impl Fn(u32) -> bool) {
+    pub(super) fn show_standby(&mut self, segments: &Segments, standing_by: &[u32]) {
         for post in self.posts.iter_mut().filter(|post| post.role == Role::Sim && post.entry.incarnation > 0) {
-            let role = if stands_by(post.slot) { SharedRole::Standby } else { SharedRole::Sim } as u32;
+            let role = if standing_by.contains(&post.slot) { SharedRole::Standby } else { SharedRole::Sim } as u32;
             if post.entry.role != role {
                 post.entry.role = role;
                 DirectoryWriter::new(&segments.directory).publish_worker(place(post.role, post.slot), &post.entry);

@@ -33,11 +33,17 @@ impl Zones {
         self.live.values().any(|zone| zone.is_stepped() && zone.entry.alone != 0 && zone.heir() == sim)
     }
 
-    /// Whether a slot stands by: it has no match, and as many others are or could be at work as there are to be.
-    pub(in super::super) fn stands_by(&self, sim: u32) -> bool {
-        let at_work = (0..self.sim_slots).filter(|sim| self.load(*sim) > 0).count();
-        let idle_before = (0..sim).filter(|sim| self.load(*sim) == 0).count();
-        self.load(sim) == 0 && at_work + idle_before >= self.sims as usize
+    /// Slots that stand by: they have no match, and as many others are or could be at work as there are to be.
+    pub(in super::super) fn standing_by(&self) -> Vec<u32> {
+        let mut loads = vec![0; self.sim_slots as usize];
+        for zone in self.live.values().filter(|zone| zone.is_stepped()) {
+            if let Some(load) = loads.get_mut(zone.heir() as usize) {
+                *load += 1;
+            }
+        }
+        let at_work = loads.iter().filter(|load| **load > 0).count();
+        let idle = (0..self.sim_slots).filter(|sim| loads[*sim as usize] == 0);
+        idle.skip((self.sims as usize).saturating_sub(at_work)).collect()
     }
 
     /// How long a sim may be silent.
@@ -126,9 +132,9 @@ impl Zones {
         info!(zone = slot, "match {} is granted to sim {sim}{}", zone.name(), if alone { ", alone" } else { "" });
     }
 
-    /// Has a match's sim hand it over to another between two ticks.
+    /// Has a match's sim hand it over to another between two ticks, if it is in a state to do so.
     pub(in super::super) fn begin_move(&mut self, slot: usize, to: u32, segments: &Segments) {
-        let Some(zone) = self.live.get_mut(&slot).filter(|zone| zone.can_move()) else { return };
+        let Some(zone) = self.live.get_mut(&slot).filter(|zone| zone.can_move(slot, segments)) else { return };
         if zone.entry.owner_sim != to {
             (zone.entry.next_sim, zone.entry.next_epoch) = (to + 1, next_epoch(segments, slot));
             zone.publish(slot, segments);
@@ -140,7 +146,7 @@ impl Zones {
     /// stands by from then on. Returns whether the directory has changed.
     pub(in super::super) fn settle_suspects(&mut self, segments: &Segments, sims: &Sims) -> bool {
         let passed = |(slot, zone): (&usize, &Zone)| {
-            let head = (zone.entry.alone != 0 && zone.can_move()).then(|| zone.newest(*slot, segments)).flatten();
+            let head = (zone.entry.alone != 0 && zone.can_move(*slot, segments)).then(|| zone.newest(*slot, segments)).flatten();
             head.is_some_and(|head| head.tick >= zone.suspect_tick).then_some(*slot)
         };
         let passed: Vec<usize> = self.live.iter().filter_map(passed).collect();
@@ -190,8 +196,13 @@ impl Zone {
         self.entry.next_sim.checked_sub(1).unwrap_or(self.entry.owner_sim)
     }
 
-    /// Whether it can be handed over now.
-    pub(super) fn can_move(&self) -> bool {
+    /// Whether it can be handed over now: its sim steps it. One that has yet to claim it would put the very epoch into the published word
+    /// that the next one is to wait for.
+    pub(super) fn can_move(&self, slot: usize, segments: &Segments) -> bool {
+        self.is_settled() && self.is_claimed(slot, segments) && !self.has_failed(slot, segments)
+    }
+
+    fn is_settled(&self) -> bool {
         self.stage == Stage::Open && !self.is_paused() && self.entry.next_sim == 0
     }
 
@@ -242,9 +253,9 @@ mod tests {
     fn who_is_told_to_hand_over_keeps_what_it_has_until_it_does() {
         let mut zone = Zone::new(ZoneEntry { owner_sim: 1, state: ZoneState::Open as u32, ..zerocopy::FromZeros::new_zeroed() });
         zone.stage = Stage::Open;
-        assert!(zone.can_move() && zone.heir() == 1);
+        assert!(zone.is_settled() && zone.heir() == 1);
         zone.entry.next_sim = 3;
-        assert!(!zone.can_move() && zone.heir() == 2 && zone.entry.owner_sim == 1);
+        assert!(!zone.is_settled() && zone.heir() == 2 && zone.entry.owner_sim == 1);
         zone.entry.state = ZoneState::Paused as u32;
         assert!(!zone.is_stepped());
     }
