@@ -177,6 +177,12 @@ impl<G: Game> Bound<G> {
         unsafe { self.pages.commit(head) }
     }
 
+    /// Hands the zone over to who was granted the next epoch.
+    pub(crate) fn release(self, next_epoch: u16) -> Result<(), CommitError> {
+        // SAFETY: as in `end`; this is the last that is done with the tables.
+        unsafe { self.pages.release(next_epoch) }
+    }
+
     /// Publishes the end and gives the memory back.
     pub(crate) fn end(&mut self, head: RootHead) -> Result<RootHead, CommitError> {
         // SAFETY: as in `commit`; the zone is dropped by its sim after this, and nothing steps it any more.

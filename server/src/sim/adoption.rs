@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringfort_shm_state::layout::RootHead;
+use ringfort_shm_state::layout::{AttemptEntry, RootHead};
 use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::table::{Table, TableAt};
 use zerocopy::FromZeros;
@@ -117,4 +117,38 @@ fn an_earlier_tick_with_a_byte_that_means_nothing_is_not_looked_back_to() {
     let found = LOOKED_BACK.take();
     assert!(found.iter().flatten().flatten().all(|mood| *mood < 2), "{found:?}");
     assert!(found[0].is_some() && found[1].is_none() && found[2].is_some(), "{found:?}");
+}
+
+#[test]
+fn a_match_that_is_handed_over_goes_on_with_all_that_it_had_and_its_last_owner_has_nothing() {
+    let mut bench = Bench::<Moody>::new(4, 64);
+    let mut zone = bench.start();
+    bench.join(1);
+    bench.flush();
+    bench.step(&mut zone);
+    let before = (bench.sessions().len(), bench.world.newest(ZONE).unwrap().head);
+    let next = bench.entry.epoch + 1;
+    assert!(zone.may_be_released());
+    zone.release(next as u16).unwrap();
+    assert_eq!(bench.world.published(ZONE).epoch, next as u16);
+    bench.entry.epoch = next;
+    let mut zone = taken_over(&mut bench).expect("it was released for this epoch");
+    assert_eq!((bench.sessions().len(), bench.world.newest(ZONE).unwrap().head), before, "nothing was committed meanwhile");
+    bench.step(&mut zone);
+    assert_eq!(bench.world.newest(ZONE).unwrap().head.tick, before.1.tick + 1);
+    bench.check();
+}
+
+#[test]
+fn a_match_whose_last_owner_has_died_is_not_handed_over_before_that_tick_has_passed() {
+    let mut bench = Bench::<Moody>::new(4, 64);
+    let mut zone = bench.start();
+    bench.step(&mut zone);
+    let tick = bench.world.newest(ZONE).unwrap().head.tick;
+    let died = AttemptEntry { incarnation: bench.entry.incarnation, tick: tick + 1, attempt: 1, ..AttemptEntry::new_zeroed() };
+    bench.world.publish_attempt(ZONE, &died);
+    let mut zone = bench.restart(zone);
+    assert!(!zone.may_be_released());
+    bench.step(&mut zone);
+    assert!(zone.may_be_released(), "it has passed the tick");
 }

@@ -36,6 +36,7 @@ crate::counters::words! {
     TICKS_REJECTED = "sim_ticks_rejected",
     INPUTS_REJECTED = "sim_inputs_rejected",
     COMMANDS_REJECTED = "sim_commands_rejected",
+    ZONES_RELEASED = "sim_zones_released",
 }
 
 /// Adds what a zone counted.

@@ -10,6 +10,7 @@ pub(crate) mod bench;
 pub mod counters;
 mod events;
 pub mod fault;
+mod handover;
 mod inputs;
 pub mod judge;
 pub mod letters;
@@ -37,9 +38,10 @@ use tracing::{error, info, warn};
 use crate::clock::now_us;
 use crate::config::{Config, Hooks};
 use crate::game::Game;
-use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, SOCKET_SLOTS, STAGGER_SLOTS};
-use crate::supervisor::spawn::{FD_PEER_WAKE, FD_WAKE, MissingDescriptor};
+use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, SIM_SLOTS_MAX, SOCKET_SLOTS, STAGGER_SLOTS};
+use crate::supervisor::spawn::{FD_PEER_WAKE, FD_SIM_WAKE, FD_WAKE, MissingDescriptor};
 use counters as count;
+use handover::Leaving;
 use warm::Warmth;
 use zone::{Outcome, Zone};
 
@@ -81,6 +83,10 @@ struct Sim<G: Game> {
     /// Wake-ups of the front-ends, by slot.
     frontends: Vec<OwnedFd>,
     zones: BTreeMap<usize, Scheduled<G>>,
+    /// Wake-ups of the sims, by slot.
+    sims: Vec<OwnedFd>,
+    /// Matches that are to be handed over to another sim.
+    leaving: BTreeMap<usize, Leaving>,
     /// Matches that another sim is to hand over.
     coming: BTreeMap<usize, ZoneEntry>,
     warmth: Warmth,
@@ -114,6 +120,8 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
         wake: FD_WAKE.take()?,
         frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
         zones: BTreeMap::new(),
+        sims: (0..SIM_SLOTS_MAX as u8).map(|n| FD_SIM_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
+        leaving: BTreeMap::new(),
         coming: BTreeMap::new(),
         warmth: Warmth::default(),
         generation: 0,
@@ -146,6 +154,7 @@ impl<G: Game> Sim<G> {
         }
         let frontends = self.run_due();
         self.kick(frontends);
+        self.hand_over();
         self.sleep();
     }
 
@@ -168,6 +177,7 @@ impl<G: Game> Sim<G> {
         };
         self.zones.retain(|slot, s| is_mine(slot, s.zone.entry().incarnation));
         self.failed.retain(|slot, id| wanted.get(slot).is_some_and(|z| z.incarnation == *id));
+        self.note_leaving(wanted.iter());
         for (slot, entry) in wanted {
             if self.is_released(slot, &entry) {
                 continue;

@@ -632,6 +632,18 @@ impl<G: Game> Zone<G> {
         }
     }
 
+    /// Whether it can be handed over between this tick and the next: not before a tick has passed that an owner has died on.
+    pub fn may_be_released(&self) -> bool {
+        (self.retry.attempt.attempt, self.retry.attempt.deaths) == (1, 0)
+    }
+
+    /// Hands the match over to who was granted the next epoch. All that is not committed is forgotten.
+    pub fn release(mut self, next_epoch: u16) -> Result<(), CommitError> {
+        // What was lent of earlier ticks goes back before the pages are another's.
+        self.tick.pasts.close();
+        self.bound.release(next_epoch)
+    }
+
     /// Time that the last committed tick took, in microseconds.
     pub fn took_us(&self) -> u32 {
         self.head.took_us
