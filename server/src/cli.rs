@@ -60,6 +60,33 @@ pub enum Command {
         #[command(subcommand)]
         action: DeadLettersAction,
     },
+    /// Show which sim has which match, or move one
+    Zones {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: ZonesAction,
+    },
+    /// Change how many sims are at work
+    Sims {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: SimsAction,
+    },
+    /// Move everything away from a process, and start it anew
+    Drain {
+        /// Which kind of process.
+        #[command(subcommand)]
+        what: DrainWhat,
+    },
+    /// Have the sims of a running instance go on as processes of another binary of the same game; nobody is disconnected
+    Upgrade {
+        /// The binary; its game may have other rules, but the same fields, messages and tick rate
+        #[arg(long, value_name = "PATH")]
+        binary: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Make keys and tokens for players
     Token {
         /// What to make.
@@ -226,6 +253,52 @@ pub enum DeadLettersAction {
     },
 }
 
+/// What `zones` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ZonesAction {
+    /// List the matches by the sims that have them
+    List(Output),
+    /// Have a match handed over to another sim, between two ticks
+    Move {
+        /// The match's name
+        #[arg(value_name = "MATCH")]
+        of: String,
+        /// The sim's slot, as `status` shows it
+        #[arg(long, value_name = "SLOT")]
+        to: u32,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// What `sims` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SimsAction {
+    /// Have N sims at work, beside the one that stands by, and spread the matches over them
+    Scale {
+        /// How many
+        #[arg(value_name = "N")]
+        sims: u32,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// What `drain` empties.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DrainWhat {
+    /// Move all matches away from a sim, then replace its process by a new one
+    Sim {
+        /// Its slot, as `status` shows it
+        slot: u32,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 /// What `token` does.
 #[derive(Debug, Clone, Subcommand)]
 pub enum TokenAction {
@@ -378,6 +451,11 @@ mod tests {
             "ringfort sessions kick arena 4294967296 --id",
             "ringfort matches end arena --json --instance a",
             "ringfort matches resume arena --json",
+            "ringfort zones list --json",
+            "ringfort zones move arena --to 2 --json",
+            "ringfort sims scale 4 --json",
+            "ringfort drain sim 1",
+            "ringfort upgrade --binary ./server --json",
             "ringfort config --defaults",
             "ringfort new my-game --path ../ringfort",
             "ringfort token key --out tokens.key --hs256",

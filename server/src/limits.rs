@@ -80,6 +80,14 @@ pub const CONTROL_IDLE_MS: u64 = 2_000;
 /// How long a command waits for the supervisor to answer.
 pub const CONTROL_REPLY_MS: u64 = 15_000;
 
+/// How long a match may take to be handed over by its sim.
+pub const MOVE_MS: u64 = 5_000;
+/// How long the process of a sim may take to be ready for a match.
+pub const SIM_READY_MS: u64 = 10_000;
+/// How long planned work on the sims may take altogether.
+pub const OPERATION_MS: u64 = 300_000;
+/// How long a command for such work waits for the supervisor to answer.
+pub const OPERATION_REPLY_MS: u64 = OPERATION_MS + CONTROL_REPLY_MS;
 /// Most that a binary may say of itself, and that is asked of it at once.
 pub const DESCRIBE_BYTES_MAX: u64 = 4 << 20;
 /// How long a binary may take to say what it is.

@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::attach::{AttachError, Attached};
 use crate::auth::{self, IssueError, KeyError, Signing};
 use crate::cli::{
-    Cli, Command, DeadLettersAction, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, SessionsAction, TokenAction, UpArgs,
-    WorkerArgs, collect_options,
+    Cli, Command, DeadLettersAction, DrainWhat, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, SessionsAction, SimsAction,
+    TokenAction, UpArgs, WorkerArgs, ZonesAction, collect_options,
 };
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::dead_letters::{self, DeadLettersError};
@@ -108,6 +108,14 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
         Command::DeadLetters { action } => dead_letters(file, cli.instance.as_deref(), action),
+        Command::Zones { action } => zones(&named()?, action),
+        Command::Sims { action: SimsAction::Scale { sims, output } } => operate(&named()?, &Request::SimsScale { sims }, output),
+        Command::Drain { what: DrainWhat::Sim { slot, output } } => operate(&named()?, &Request::DrainSim { sim: slot }, output),
+        Command::Upgrade { binary, output } => {
+            // The supervisor has a working directory of its own.
+            let binary = std::path::absolute(&binary).unwrap_or(binary);
+            operate(&named()?, &Request::Upgrade { binary }, output)
+        }
         Command::Token { action } => token(file, cli.instance.as_deref(), action),
         Command::New { name, path } => {
             print(&crate::new::create(Path::new(""), &name, path.as_deref())?);
@@ -265,6 +273,32 @@ fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
     if output.json {
         let (session, name) = (session.session, session.name);
         print_json(&json!({ "id": id, "name": of, "session": session, "player": name, "sentence": sentence }));
+    } else {
+        print(&format!("{sentence}\n"));
+    }
+    Ok(EXIT_DONE)
+}
+
+fn zones(instance: &str, action: ZonesAction) -> Result<u8, RunError> {
+    match action {
+        ZonesAction::List(output) => {
+            let zones = status::zones(instance)?;
+            if output.json {
+                print_json(&json!({ "instance": instance, "zones": zones }));
+            } else {
+                print(&status::zones_to_text(&zones));
+            }
+            Ok(EXIT_DONE)
+        }
+        ZonesAction::Move { of, to, output } => operate(instance, &Request::ZonesMove { name: of, to }, output),
+    }
+}
+
+/// Planned work on the sims, which is answered when it is done.
+fn operate(instance: &str, request: &Request, output: Output) -> Result<u8, RunError> {
+    let (sentence, id) = ask(instance, request)?;
+    if output.json {
+        print_json(&json!({ "id": id, "sentence": sentence }));
     } else {
         print(&format!("{sentence}\n"));
     }

@@ -5,10 +5,12 @@
 
 mod show;
 mod text;
+mod zones;
 
 pub(crate) use text::{duration, printable, table};
 
 pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, show};
+pub use zones::{ZoneShown, zones, zones_to_text};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

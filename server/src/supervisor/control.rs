@@ -16,7 +16,7 @@ use rustix::fs::Timespec;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Options;
-use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_IDLE_MS, CONTROL_LINE_BYTES_MAX, CONTROL_REPLY_MS};
+use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_IDLE_MS, CONTROL_LINE_BYTES_MAX, CONTROL_REPLY_MS, OPERATION_REPLY_MS};
 
 /// What a command asks of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,11 +57,46 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Have a match handed over to another sim.
+    ZonesMove {
+        /// Its name.
+        name: String,
+        /// The sim's slot.
+        to: u32,
+    },
+    /// Have so many sims at work.
+    SimsScale {
+        /// How many.
+        sims: u32,
+    },
+    /// Move all matches away from a sim and replace its process.
+    DrainSim {
+        /// Its slot.
+        sim: u32,
+    },
+    /// Replace the sims by processes of another binary.
+    Upgrade {
+        /// Where it is.
+        binary: PathBuf,
+    },
     /// Put answers of the hook into the mailboxes of their matches.
     HookAnswers {
         /// The answers.
         answers: Vec<HookAnswer>,
     },
+}
+
+impl Request {
+    /// How long whoever asks waits for the answer.
+    pub fn patience(&self) -> Duration {
+        let ms = match self {
+            Request::ZonesMove { .. } | Request::SimsScale { .. } | Request::DrainSim { .. } | Request::Upgrade { .. } => {
+                OPERATION_REPLY_MS
+            }
+            _ => CONTROL_REPLY_MS,
+        };
+        Duration::from_millis(ms)
+    }
 }
 
 /// What the hook says of a request.
@@ -386,9 +421,9 @@ pub enum ControlError {
     },
 }
 
-/// Sends one request to the supervisor at `path` and waits for its answer, up to [`CONTROL_REPLY_MS`].
+/// Sends one request to the supervisor at `path` and waits for its answer, as long as that may take.
 pub fn request(instance: &str, path: &Path, request: &Request) -> Result<Response, ControlError> {
-    request_within(instance, path, request, Duration::from_millis(CONTROL_REPLY_MS))
+    request_within(instance, path, request, request.patience())
 }
 
 /// [`request`] with a time-out of the caller's choice, for connecting, sending and each read.

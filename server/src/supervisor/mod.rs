@@ -4,9 +4,11 @@
 //! front-ends and sims, says in the directory who steps which match, and starts again what dies. One thread, one loop; it takes no
 //! shared lock.
 
+mod binary;
 pub mod control;
 pub(crate) mod errors;
 mod leftovers;
+mod moves;
 mod pulse;
 mod results;
 pub(crate) mod rules;
@@ -33,6 +35,7 @@ use crate::config::{Config, MatchConfig};
 use crate::limits::{FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
+use moves::{MoveError, Operations, Works};
 use pulse::Polls;
 use rules::Rules;
 use segments::Segments;
@@ -61,6 +64,8 @@ struct Supervisor {
     ending: Vec<Asked>,
     /// Commands that are answered when their match has been told to end a session.
     kicking: Vec<Asked>,
+    /// Planned work on the sims.
+    operations: Operations,
     _lock: InstanceLock,
 }
 
@@ -148,7 +153,11 @@ impl Supervisor {
     fn mourn(&mut self, death: &Death) {
         let log = self.run_dir.worker_log(death.role, death.slot);
         let (role, slot, ending) = (death.role, death.slot, death.ending);
-        error!("{role} {slot} (process {}) {ending}; its log is {}", death.pid, log.display());
+        if death.planned {
+            info!("{role} {slot} (process {}) gives way to a new one", death.pid);
+        } else {
+            error!("{role} {slot} (process {}) {ending}; its log is {}", death.pid, log.display());
+        }
         match role {
             Role::Sim => {
                 self.zones.sim_died(&self.segments, slot, &self.workers.sims(&self.segments));
@@ -203,6 +212,11 @@ impl Supervisor {
                     self.workers.wake_all();
                     self.control.reply(asker, &response, now);
                 }
+                Request::ZonesMove { .. } | Request::SimsScale { .. } | Request::DrainSim { .. } | Request::Upgrade { .. } => {
+                    if let Err(error) = self.begin(asker, request, now) {
+                        self.control.reply(asker, &Response::Error { sentence: error.to_string() }, now);
+                    }
+                }
                 Request::HookAnswers { answers } => {
                     let posted = answers.iter().map(|answer| self.zones.answer(&self.segments, answer)).collect();
                     self.control.reply(asker, &Response::Posted { posted }, now);
@@ -219,10 +233,39 @@ impl Supervisor {
                 }
             }
         }
+        self.operate(now);
         self.answer_created(now);
         self.answer_ending(now);
         self.answer_kicking(now);
         stopping
+    }
+
+    /// Begins planned work on the sims.
+    fn begin(&mut self, asker: ConnToken, request: Request, now: Instant) -> Result<(), MoveError> {
+        let Supervisor { zones, workers, segments, operations, rules, .. } = self;
+        let mut works = Works { zones, workers, segments };
+        match request {
+            Request::ZonesMove { name, to } => operations.begin_move(asker, &name, to, &mut works, now),
+            Request::SimsScale { sims } => operations.begin_scale(asker, sims, &mut works, now),
+            Request::DrainSim { sim } => operations.begin_drain(asker, sim, &mut works, now),
+            Request::Upgrade { binary } => {
+                let runs = (rules.describe_binary)(&works.zones.sizes());
+                operations.begin_upgrade(asker, &binary, runs, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on with planned work on the sims, and answers for what is done.
+    fn operate(&mut self, now: Instant) {
+        let Supervisor { zones, workers, segments, operations, .. } = self;
+        for (asker, answer) in operations.turn(Works { zones, workers, segments }, now) {
+            let response = match answer {
+                Ok((sentence, id)) => done(sentence, id),
+                Err(error) => Response::Error { sentence: error.to_string() },
+            };
+            self.control.reply(asker, &response, now);
+        }
     }
 
     fn create(&mut self, asker: ConnToken, wanted: &MatchConfig, now: Instant) {
@@ -297,19 +340,24 @@ impl Supervisor {
         self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
         self.workers.stop(Role::Hook, &self.segments, Duration::from_millis(HOOK_STOP_MS));
         self.zones.write_all_results(&self.segments);
-        let Supervisor { workers, segments, mut control, creating, ending, kicking, config, _lock, .. } = self;
+        let Supervisor { workers, segments, mut control, creating, ending, kicking, operations, config, _lock, .. } = self;
         drop(workers);
         segments.remove();
         info!("instance \"{}\" has stopped", config.instance);
         let now = Instant::now();
         let gone = Response::Error { sentence: format!("instance \"{}\" has stopped", config.instance) };
-        for asked in creating.into_iter().chain(ending).chain(kicking) {
-            control.reply(asked.asker, &gone, now);
+        let askers_gone = creating.into_iter().chain(ending).chain(kicking).map(|asked| asked.asker);
+        for asker in askers_gone.chain(operations.askers()) {
+            control.reply(asker, &gone, now);
         }
         for (asker, request) in control.poll(now) {
             match request {
                 Request::Down => askers.push(asker),
-                Request::MatchesCreate { .. }
+                Request::ZonesMove { .. }
+                | Request::SimsScale { .. }
+                | Request::DrainSim { .. }
+                | Request::Upgrade { .. }
+                | Request::MatchesCreate { .. }
                 | Request::MatchesEnd { .. }
                 | Request::MatchesResume { .. }
                 | Request::SessionsKick { .. }

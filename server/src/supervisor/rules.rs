@@ -13,6 +13,7 @@ use ringfort_shm_state::segment::unpadded;
 
 use super::errors::MatchError;
 use crate::config::{Config, OptionValue, Options, check_options};
+use crate::describe::{Described, describe};
 use crate::fsck::Describe;
 use crate::game::{Description, DescriptionError, Game, OptionDoc, OptionKind, ZoneLimits};
 use crate::limits::{ARENA_MIB_MIN, CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER};
@@ -33,6 +34,8 @@ pub(crate) struct Rules {
     options: &'static [OptionDoc],
     /// Works a match of a given capacity out.
     pub(super) describe: Describe,
+    /// Says what this binary is, with matches of these sizes.
+    pub(super) describe_binary: fn(&[ZoneLimits]) -> Described,
 }
 
 /// Another game, or another build or tick rate of it, than that of an earlier run.
@@ -117,6 +120,7 @@ impl Rules {
             rewind_ms: config.rewind_ms,
             capacity: G::CAPACITY,
             options: G::OPTIONS,
+            describe_binary: describe::<G>,
             describe: |capacity, spectators| Description::of::<G>(ZoneLimits::of::<G>(capacity).with_spectators(spectators)),
         }
     }

@@ -103,6 +103,22 @@ impl Segments {
         })
     }
 
+    /// Makes the segment of one more sim.
+    pub(super) fn add_sim(&mut self, slot: u32) -> Result<(), SegmentError> {
+        let segment = self.files.own(SegmentSpec::worker(SegmentKind::Sim, slot))?;
+        self.sims.push(segment);
+        Ok(())
+    }
+
+    /// Removes the segment of the last sim, whose process has ended.
+    pub(super) fn remove_sim(&mut self, slot: u32) {
+        let path = SegmentSpec::worker(SegmentKind::Sim, slot).path(&self.files.instance);
+        self.sims.truncate(slot as usize);
+        self.files.paths.retain(|other| *other != path);
+        // One that is gone already is what we want.
+        let _ = std::fs::remove_file(path);
+    }
+
     /// Whether an earlier run is gone on with.
     pub(super) fn resumed(&self) -> bool {
         self.files.resumes

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use super::binary::Binary;
 use crate::cli::Role;
 use crate::limits::{SIM_SLOTS_MAX, SOCKET_SLOTS, WORKER_CONFIG_BYTES_MAX, WORKER_DESCRIPTORS_MAX};
 
@@ -121,10 +122,11 @@ pub enum SpawnError {
     },
 }
 
-/// Starts a worker with these descriptors, each at its target.
-pub fn spawn(
+/// Starts a worker of a binary, this one if none is given, with these descriptors, each at its target.
+pub(super) fn spawn(
     role: Role,
     slot: u32,
+    binary: Option<&Binary>,
     config_json: &str,
     descriptors: &[(RawTarget, BorrowedFd<'_>)],
 ) -> Result<Worker, SpawnError> {
@@ -132,7 +134,7 @@ pub fn spawn(
         return Err(SpawnError::ConfigTooLong(config_json.len()));
     }
     // Not the path: the binary may have been replaced meanwhile, and workers must be of the supervisor's version.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = binary.map_or_else(|| Command::new("/proc/self/exe"), Binary::command);
     command.arg0("ringfort").args(["worker", "--role", role.name(), "--slot", &slot.to_string()]);
     command.env(CONFIG_VARIABLE, config_json);
     spawn_command(role, slot, command, descriptors)
@@ -377,6 +379,6 @@ mod tests {
         let missing = spawn_command(Role::Sim, 0, Command::new("/nonexistent/program"), &[]);
         assert!(matches!(missing, Err(SpawnError::Exec { role: Role::Sim, .. })));
         let long = "x".repeat(WORKER_CONFIG_BYTES_MAX + 1);
-        assert!(matches!(spawn(Role::Sim, 0, &long, &[]), Err(SpawnError::ConfigTooLong(_))));
+        assert!(matches!(spawn(Role::Sim, 0, None, &long, &[]), Err(SpawnError::ConfigTooLong(_))));
     }
 }

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
 use super::leftovers::Leftovers;
+use super::moves::Operations;
 use super::pulse::Polls;
 use super::results::Results;
 use super::rules::{Rules, mib_of};
@@ -96,6 +97,7 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
         creating: Vec::new(),
         ending: Vec::new(),
         kicking: Vec::new(),
+        operations: Operations::default(),
         _lock: lock,
     })
 }

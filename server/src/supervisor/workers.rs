@@ -3,9 +3,11 @@
 //! **Invariant**: a process is in the directory's table before it can need to find itself there, and a successor is started
 //! only after its predecessor was reaped. A worker is started again as long as the instance runs, if ever more slowly.
 
+use std::cmp::Ordering;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
@@ -18,6 +20,8 @@ use rustix::process::Signal;
 use tracing::{error, info, warn};
 use zerocopy::FromZeros;
 
+use super::binary::Binary;
+use super::moves::MoveError;
 use super::pulse::Pulse;
 use super::segments::Segments;
 use super::sockets::Sockets;
@@ -40,6 +44,17 @@ pub(super) struct Workers {
     /// Wake-ups of the sims, one a slot, likewise.
     sim_wakes: Vec<OwnedFd>,
     config_json: String,
+}
+
+/// What became of a process that was started in the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// It is not ready yet.
+    Waiting,
+    /// It is ready.
+    Ready,
+    /// It died before it was ready.
+    Failed,
 }
 
 /// The incarnation of the process that was started last in a place, in this run or an earlier one; 0 when none was.
@@ -68,6 +83,12 @@ struct Post {
     /// When it is to be filled again.
     start_at: Option<Instant>,
     pulse: Pulse,
+    /// What its next process executes; this program when there is none.
+    binary: Option<Rc<Binary>>,
+    /// Its process was told to end, so that another takes its place.
+    giving_way: bool,
+    /// Its next start follows no death.
+    uncounted: bool,
 }
 
 /// The sims, when matches are granted.
@@ -97,6 +118,8 @@ pub(super) struct Death {
     pub(super) pid: u32,
     pub(super) incarnation: u32,
     pub(super) ending: Ending,
+    /// It was told to end.
+    pub(super) planned: bool,
 }
 
 impl Workers {
@@ -154,7 +177,8 @@ impl Workers {
             if self.posts[at].start_at.is_none_or(|due| due > now) {
                 continue;
             }
-            self.posts[at].entry.restarts += 1;
+            let counts = !std::mem::take(&mut self.posts[at].uncounted);
+            self.posts[at].entry.restarts += u32::from(counts);
             if let Err(error) = self.start(at, segments, sockets) {
                 error!("{error}; it is tried again");
                 self.posts[at].plan_restart(now, false);
@@ -211,6 +235,74 @@ impl Workers {
         }
     }
 
+    fn sim(&self, slot: u32) -> Option<&Post> {
+        self.posts.iter().find(|post| post.role == Role::Sim && post.slot == slot)
+    }
+
+    fn sim_mut(&mut self, slot: u32) -> Option<&mut Post> {
+        self.posts.iter_mut().find(|post| post.role == Role::Sim && post.slot == slot)
+    }
+
+    /// Whether there is such a sim.
+    pub(super) fn check_sim(&self, slot: u32) -> Result<(), MoveError> {
+        let last = self.sim_slots().max().unwrap_or(0);
+        self.sim(slot).map(drop).ok_or(MoveError::NoSuchSlot { slot, last })
+    }
+
+    /// What a sim's next process executes, if not this program.
+    pub(super) fn binary_of(&self, slot: u32) -> Option<Rc<Binary>> {
+        self.sim(slot)?.binary.clone()
+    }
+
+    /// Whether a sim executes a binary.
+    pub(super) fn runs(&self, slot: u32, binary: &Rc<Binary>) -> bool {
+        self.sim(slot).and_then(|post| post.binary.as_ref()).is_some_and(|of| Rc::ptr_eq(of, binary))
+    }
+
+    /// Ends a sim's process, which has no match, for a new one of a binary. Returns the new one's incarnation.
+    pub(super) fn replace_sim(&mut self, slot: u32, binary: Option<Rc<Binary>>) -> u32 {
+        let Some(post) = self.sim_mut(slot) else { return 0 };
+        post.binary = binary;
+        if let Some(process) = &post.process {
+            post.giving_way = true;
+            // An error says that it is dead already. It holds no lock, and its last commit is whole.
+            let _ = process.signal(Signal::KILL);
+        }
+        post.entry.incarnation + 1
+    }
+
+    /// What became of the process with an incarnation.
+    pub(super) fn replacement(&self, slot: u32, incarnation: u32, segments: &Segments) -> Replacement {
+        let Some(post) = self.sim(slot) else { return Replacement::Failed };
+        match post.entry.incarnation.cmp(&incarnation) {
+            Ordering::Less => Replacement::Waiting,
+            Ordering::Equal if post.process.is_some() && post.has_been_ready(segments) => Replacement::Ready,
+            Ordering::Equal if post.process.is_some() => Replacement::Waiting,
+            // What died after it was ready is started again at once, and is no worse for that.
+            Ordering::Equal | Ordering::Greater if post.quick_deaths == 0 => Replacement::Ready,
+            Ordering::Equal | Ordering::Greater => Replacement::Failed,
+        }
+    }
+
+    /// One more sim, started at the next turn. Returns the incarnation that it will have.
+    pub(super) fn add_sim(&mut self, slot: u32, segments: &Segments, now: Instant) -> u32 {
+        let mut post = Post::new(Role::Sim, slot, incarnation(segments, Role::Sim, slot));
+        (post.binary, post.start_at) = (self.binary_of(0), Some(now));
+        post.uncounted = true;
+        let awaited = post.entry.incarnation + 1;
+        self.posts.push(post);
+        awaited
+    }
+
+    /// Ends a sim's process, which has no match, for good.
+    pub(super) fn end_sim(&mut self, slot: u32, segments: &Segments) {
+        if let Some(at) = self.posts.iter().position(|post| post.role == Role::Sim && post.slot == slot) {
+            let mut post = self.posts.remove(at);
+            post.kill();
+            post.vacate(segments);
+        }
+    }
+
     fn start(&mut self, at: usize, segments: &Segments, sockets: &Sockets) -> Result<(), SpawnError> {
         let Workers { posts, frontend_wakes, sim_wakes, config_json } = self;
         let post = &mut posts[at];
@@ -232,7 +324,7 @@ impl Workers {
             }
             Role::Hook => {}
         }
-        let process = spawn(post.role, post.slot, config_json, &descriptors)?;
+        let process = spawn(post.role, post.slot, post.binary.as_deref(), config_json, &descriptors)?;
         post.started = Instant::now();
         post.start_at = None;
         let pid = process.pid.as_raw_pid() as u32;
@@ -342,7 +434,20 @@ impl Post {
         let entry =
             WorkerEntry { pid: 0, role: shared_role(role) as u32, start_time: 0, slot, restarts: 0, state: 0, incarnation };
         let (started, pulse) = (Instant::now(), Pulse::default());
-        Post { role, slot, process: None, entry, started, quick_deaths: 0, start_at: None, pulse }
+        let (process, start_at, binary) = (None, None, None);
+        Post {
+            role,
+            slot,
+            process,
+            entry,
+            started,
+            quick_deaths: 0,
+            start_at,
+            pulse,
+            binary,
+            giving_way: false,
+            uncounted: false,
+        }
     }
 
     /// Whether this process, a sim's, lives or lived to be ready.
@@ -388,7 +493,9 @@ impl Post {
         };
         self.process = None;
         let WorkerEntry { pid, incarnation, .. } = self.entry;
-        Some(Death { role: self.role, slot: self.slot, pid, incarnation, ending })
+        let planned = std::mem::take(&mut self.giving_way);
+        self.uncounted |= planned;
+        Some(Death { role: self.role, slot: self.slot, pid, incarnation, ending, planned })
     }
 
     /// One that had come as far as to be ready is started again at once: what it died of after that is judged by its matches.

@@ -5,8 +5,9 @@
 //! as the control block does.
 
 mod grants;
+mod planned;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -43,6 +44,8 @@ pub(super) struct Zones {
     sims: u32,
     /// Slots of sims, those that stand by included.
     sim_slots: u32,
+    /// Sims that are given no match, because they are to be empty.
+    leaving: BTreeSet<u32>,
     inbox_bytes: u64,
     results: Results,
 }
@@ -120,6 +123,7 @@ impl Zones {
             max: config.max_matches,
             sims: config.sims,
             sim_slots: config.sims + STANDBY_SIMS,
+            leaving: BTreeSet::new(),
             inbox_bytes: u64::from(config.inbox_mib) << 20,
             results,
         };

@@ -18,18 +18,19 @@ use crate::sim::judge::{Judgement, judge};
 impl Zones {
     /// The sim for a new match, or for one that is let go on: the idlest of those at work, or one more if fewer are at work than should be.
     pub(super) fn idlest_sim(&self) -> u32 {
-        let at_work = (0..self.sim_slots).filter(|sim| self.load(*sim) > 0).count();
-        let may = |sim: &u32| !self.has_suspect(*sim) && (self.load(*sim) > 0 || at_work < self.sims as usize);
+        let open = |sim: &u32| !self.leaving.contains(sim) && !self.has_suspect(*sim);
+        let at_work = (0..self.sim_slots).filter(|sim| self.load(*sim) > 0 && !self.leaving.contains(sim)).count();
+        let may = |sim: &u32| open(sim) && (self.load(*sim) > 0 || at_work < self.sims as usize);
         (0..self.sim_slots).filter(may).min_by_key(|sim| self.load(*sim)).unwrap_or(0)
     }
 
     /// Matches that a sim steps, or will.
-    fn load(&self, sim: u32) -> usize {
+    pub(super) fn load(&self, sim: u32) -> usize {
         self.live.values().filter(|zone| zone.is_stepped() && zone.heir() == sim).count()
     }
 
     /// Whether a sim has a match that nobody else is to share a process with.
-    fn has_suspect(&self, sim: u32) -> bool {
+    pub(super) fn has_suspect(&self, sim: u32) -> bool {
         self.live.values().any(|zone| zone.is_stepped() && zone.entry.alone != 0 && zone.heir() == sim)
     }
 
@@ -102,6 +103,7 @@ impl Zones {
             }
         }
         let taker = self.taker(sim, sims);
+        self.redirect(sim, sims, segments);
         others.iter().for_each(|slot| self.grant(*slot, taker.unwrap_or(sim), false, segments));
         for slot in suspects {
             // The one who stands by is at once as good as the successor is later, and has nothing else to do.
@@ -112,10 +114,27 @@ impl Zones {
         }
     }
 
+    /// Matches that were to be handed over to a dead sim go to another one that is ready, under the same epoch: nobody has it but who is
+    /// named now. A sim that has released one to the dead one by now has released it to that.
+    fn redirect(&mut self, dead: u32, sims: &Sims, segments: &Segments) {
+        let coming = self.live.iter().filter(|(_, zone)| zone.is_stepped() && zone.entry.next_sim == dead + 1);
+        let coming: Vec<(usize, u32)> = coming.map(|(slot, zone)| (*slot, zone.entry.owner_sim)).collect();
+        for (slot, owner) in coming {
+            let others = sims.ready.iter().copied().filter(|to| *to != dead && *to != owner && !self.has_suspect(*to));
+            // Without another the dead one's successor will do.
+            let Some(to) = others.min_by_key(|to| (self.leaving.contains(to), self.load(*to))) else { continue };
+            let zone = self.live.get_mut(&slot).expect("just seen");
+            zone.entry.next_sim = to + 1;
+            zone.publish(slot, segments);
+            info!(zone = slot, "match {} moves to sim {to} instead", zone.name());
+        }
+    }
+
     /// Who takes over from a dead sim: one that stands by and is ready, else one that is at work; nobody when all are starting.
     fn taker(&self, dead: u32, sims: &Sims) -> Option<u32> {
         let ready = sims.ready.iter().copied().filter(|sim| *sim != dead && !self.has_suspect(*sim));
-        ready.min_by_key(|sim| self.load(*sim))
+        // One that is to be empty is better than none.
+        ready.min_by_key(|sim| (self.leaving.contains(sim), self.load(*sim)))
     }
 
     fn grant(&mut self, slot: usize, sim: u32, alone: bool, segments: &Segments) {
@@ -187,12 +206,12 @@ impl Zone {
     }
 
     /// Whether some sim is to step it.
-    fn is_stepped(&self) -> bool {
+    pub(super) fn is_stepped(&self) -> bool {
         self.is_live() && !self.is_paused()
     }
 
     /// Whose it will be, unless somebody dies.
-    fn heir(&self) -> u32 {
+    pub(super) fn heir(&self) -> u32 {
         self.entry.next_sim.checked_sub(1).unwrap_or(self.entry.owner_sim)
     }
 
