@@ -10,6 +10,7 @@ mod hooks;
 mod hostile;
 mod loadtest;
 mod matches;
+mod moves;
 mod play;
 mod poison;
 mod refused;

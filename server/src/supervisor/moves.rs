@@ -58,6 +58,14 @@ pub enum MoveError {
     /// It is not open.
     #[error("match \"{0}\" is just opening or ending; try again in a moment")]
     NotOpen(String),
+    /// Its sim does not step it.
+    #[error("sim {slot} has not taken match \"{name}\" over yet, or could not; see `ringfort status`, or try again in a moment")]
+    NotTaken {
+        /// Which match.
+        name: String,
+        /// Whose it is.
+        slot: u32,
+    },
     /// A sim has died of it.
     #[error("match \"{0}\" runs alone in its process until it has passed the tick that a sim died of; try again in a moment")]
     Alone(String),
@@ -203,7 +211,7 @@ impl Operations {
         now: Instant,
     ) -> Result<(), MoveError> {
         self.check_free()?;
-        let (slot, id) = works.zones.check_move(name, to, &works.workers.sims(works.segments))?;
+        let (slot, id) = works.zones.check_move(name, to, &works.workers.sims(works.segments), works.segments)?;
         works.zones.begin_move(slot, to, works.segments);
         works.workers.wake_all();
         self.moves.push(Moving { asker, name: name.to_owned(), slot, id, to, until: now + Duration::from_millis(MOVE_MS) });
@@ -409,7 +417,7 @@ impl Planned {
     /// Moves a match from the sim with most to the one with fewest.
     fn spread(&mut self, works: &mut Works<'_>, now: Instant) -> Result<Outcome, MoveError> {
         let ready = works.workers.sims(works.segments).ready;
-        match works.zones.uneven(&ready) {
+        match works.zones.uneven(&ready, works.segments) {
             Some((from, to)) => self.move_next(from, Some(to), works, now),
             None if works.zones.moving().is_none() => Ok(Outcome::Done(Vec::new())),
             None => self.wait_for_move(works, now),
@@ -422,7 +430,7 @@ impl Planned {
         }
         self.step_until = None;
         // Without a place, or with a match that may not move yet: until it may, or all of it takes too long.
-        if let (Some(to), Some(slot)) = (to, works.zones.movable(from)) {
+        if let (Some(to), Some(slot)) = (to, works.zones.movable(from, works.segments)) {
             works.zones.begin_move(slot, to, works.segments);
             works.workers.wake_all();
             self.moved += 1;

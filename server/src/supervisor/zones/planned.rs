@@ -10,7 +10,13 @@ use crate::game::ZoneLimits;
 
 impl Zones {
     /// Whether a match may be moved to a sim. Returns its slot and its id.
-    pub(in super::super) fn check_move(&self, name: &str, to: u32, sims: &Sims) -> Result<(usize, u64), MoveError> {
+    pub(in super::super) fn check_move(
+        &self,
+        name: &str,
+        to: u32,
+        sims: &Sims,
+        segments: &Segments,
+    ) -> Result<(usize, u64), MoveError> {
         let found = self.live.iter().find(|(_, zone)| zone.name() == name && zone.is_live());
         let (slot, zone) = found.ok_or_else(|| MoveError::NoSuchMatch(name.to_owned()))?;
         let name = || name.to_owned();
@@ -31,6 +37,9 @@ impl Zones {
         }
         if zone.entry.alone != 0 {
             return Err(MoveError::Alone(name()));
+        }
+        if !zone.can_move(*slot, segments) {
+            return Err(MoveError::NotTaken { name: name(), slot: zone.entry.owner_sim });
         }
         if !sims.ready.contains(&to) {
             return Err(MoveError::NotReady(to));
@@ -93,10 +102,11 @@ impl Zones {
     }
 
     /// From where to where a match is to go so that the matches are spread more evenly; nothing when they are.
-    pub(in super::super) fn uneven(&self, ready: &[u32]) -> Option<(u32, u32)> {
+    pub(in super::super) fn uneven(&self, ready: &[u32], segments: &Segments) -> Option<(u32, u32)> {
         let open = |sim: &u32| !self.leaving.contains(sim) && !self.has_suspect(*sim);
-        let from =
-            (0..self.sim_slots).filter(|sim| open(sim) && self.movable(*sim).is_some()).max_by_key(|sim| self.load(*sim))?;
+        let from = (0..self.sim_slots)
+            .filter(|sim| open(sim) && self.movable(*sim, segments).is_some())
+            .max_by_key(|sim| self.load(*sim))?;
         let room = self.at_work() < self.sims as usize;
         let to =
             ready.iter().copied().filter(|sim| open(sim) && (room || self.load(*sim) > 0)).min_by_key(|sim| self.load(*sim))?;
@@ -109,9 +119,9 @@ impl Zones {
     }
 
     /// A match of a sim that may be handed over now.
-    pub(in super::super) fn movable(&self, from: u32) -> Option<usize> {
-        let may = |zone: &super::Zone| zone.can_move() && zone.entry.owner_sim == from && zone.entry.alone == 0;
-        self.live.iter().find(|(_, zone)| may(zone)).map(|(slot, _)| *slot)
+    pub(in super::super) fn movable(&self, from: u32, segments: &Segments) -> Option<usize> {
+        let its = self.live.iter().filter(|(_, zone)| zone.entry.owner_sim == from && zone.entry.alone == 0);
+        its.filter(|(slot, zone)| zone.can_move(**slot, segments)).map(|(slot, _)| *slot).next()
     }
 
     /// The last slot is given up. A match that nobody steps has another sim to end it.

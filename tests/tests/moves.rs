@@ -1,0 +1,194 @@
+//! Planned work on sims under play: matches are moved, sims are added, emptied and replaced, and nobody misses anything.
+
+use std::path::PathBuf;
+
+use ringfort_protocol::SessionId;
+use ringfort_tests::{Instance, match_named, pid_of, processes, send_signal};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::bomb::{Ask, News};
+use crate::squad::Squad;
+
+/// Two matches in two sims, and one that stands by.
+const FLAGS: [&str; 6] = ["--sims", "2", "--frontends", "1", "--matches", "2"];
+const ALL: [usize; 4] = [0, 1, 2, 3];
+/// Moves of a match.
+const MOVES: usize = 20;
+/// What a command counts for under the other binary's rules.
+const NEXT_COMMANDS: u32 = 100;
+
+fn start(flags: &[&str]) -> (Instance, Squad) {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_bomb"));
+    let instance = Instance::of(program, "", |_| (), flags);
+    let squad = Squad::enter(&instance, &["match-1", "match-2", "match-1", "match-2"]);
+    (instance, squad)
+}
+
+fn sim_of(status: &Value, name: &str) -> u64 {
+    match_named(status, name)["owner_slot"].as_u64().expect("a match has a sim")
+}
+
+/// Process ids of all sims, by slot.
+fn pids(status: &Value) -> Vec<(u64, u64)> {
+    let sims = ["sim", "standby"].into_iter().flat_map(|role| processes(status, role));
+    let mut pids: Vec<(u64, u64)> = sims.map(|of| (of["slot"].as_u64().unwrap(), of["pid"].as_u64().unwrap())).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// The sentence with which a command is refused.
+fn refusal(instance: &Instance, arguments: &[&str]) -> String {
+    let output = instance.run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8(output.stderr).expect("it prints text");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+/// Checks that everybody plays on in the session that they had, and that each input counted once.
+fn check_all_is_well(instance: &Instance, squad: &mut Squad, sessions: &[SessionId]) {
+    squad.check_plays_on(&ALL);
+    squad.check_tallies();
+    let now: Vec<SessionId> = ALL.iter().map(|who| squad.session(*who).id()).collect();
+    assert_eq!(now, sessions, "nobody was disconnected");
+    squad.during(|| instance.check_memory());
+}
+
+fn sessions(squad: &Squad) -> Vec<SessionId> {
+    ALL.iter().map(|who| squad.session(*who).id()).collect()
+}
+
+#[test]
+fn a_match_that_is_moved_back_and_forth_loses_and_doubles_nothing() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    let home = squad.during(|| sim_of(&instance.status(), "match-1"));
+    let away = squad.during(|| sim_of(&instance.status(), "match-2"));
+    assert_ne!(home, away, "each match has a sim");
+    for round in 0..MOVES {
+        let to = if round % 2 == 0 { away } else { home }.to_string();
+        let answer = squad.during(|| instance.json(&["zones", "move", "match-1", "--to", &to]));
+        assert_eq!(answer["sentence"], format!("match \"match-1\" is at sim {to} now"));
+        squad.check_plays_on(&[0, 2]);
+    }
+    let status = squad.during(|| instance.status());
+    assert_eq!(sim_of(&status, "match-1"), home);
+    assert_eq!(status["counters"]["sim_zones_released"], MOVES);
+    check_all_is_well(&instance, &mut squad, &before);
+}
+
+#[test]
+fn a_move_that_cannot_be_is_refused_in_a_sentence() {
+    let (instance, mut squad) = start(&["--sims", "1", "--frontends", "1", "--matches", "2"]);
+    squad.during(|| {
+        let (here, there) = match sim_of(&instance.status(), "match-1") {
+            0 => ("0", "1"),
+            _ => ("1", "0"),
+        };
+        for (arguments, words) in [
+            (["zones", "move", "chess", "--to", there], "there is no match \"chess\""),
+            (["zones", "move", "match-1", "--to", "9"], "there is no sim 9; the sims are 0 to 1"),
+            (["zones", "move", "match-1", "--to", here], "is at sim"),
+            (["zones", "move", "match-1", "--to", there], "stands by for the 1 at work"),
+        ] {
+            let said = refusal(&instance, &arguments);
+            assert!(said.contains(words), "{said}");
+        }
+        assert!(refusal(&instance, &["sims", "scale", "0"]).contains("a number from 1 to"));
+        assert!(refusal(&instance, &["drain", "sim", "7"]).contains("there is no sim 7"));
+        let zones = instance.json(&["zones", "list"]);
+        assert_eq!(zones["zones"].as_array().map(Vec::len), Some(2), "{zones}");
+    });
+    squad.check_plays_on(&ALL);
+}
+
+#[test]
+fn a_sim_that_is_drained_gives_its_matches_away_and_its_place_to_a_new_process() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    let status = squad.during(|| instance.status());
+    let slot = sim_of(&status, "match-1");
+    squad.during(|| instance.done(&["drain", "sim", &slot.to_string()]));
+    let after = squad.during(|| instance.status());
+    assert_ne!(sim_of(&after, "match-1"), slot);
+    assert_eq!(sim_of(&after, "match-2"), sim_of(&status, "match-2"), "the other match has stayed");
+    let replaced: Vec<u64> =
+        pids(&status).iter().zip(pids(&after)).filter(|(old, new)| **old != *new).map(|(old, _)| old.0).collect();
+    assert_eq!(replaced, [slot]);
+    check_all_is_well(&instance, &mut squad, &before);
+}
+
+#[test]
+fn more_and_fewer_sims_take_the_matches_that_there_are() {
+    let (instance, mut squad) = start(&["--sims", "1", "--frontends", "1", "--matches", "3"]);
+    let before = sessions(&squad);
+    for (sims, owners) in [("3", 3), ("2", 2), ("1", 1)] {
+        squad.during(|| instance.done(&["sims", "scale", sims]));
+        let status = squad.during(|| instance.status());
+        let mut at: Vec<u64> = ["match-1", "match-2", "match-3"].map(|name| sim_of(&status, name)).to_vec();
+        at.sort_unstable();
+        at.dedup();
+        assert_eq!(at.len(), owners, "{sims} sims at work: {status:#}");
+        assert_eq!(pids(&status).len(), owners + 1, "one stands by: {status:#}");
+        check_all_is_well(&instance, &mut squad, &before);
+    }
+    let segments = instance.segments().into_iter().filter(|name| name.contains(".sim.")).count();
+    assert_eq!(segments, 2, "those of the ended ones are gone");
+}
+
+#[test]
+fn the_sims_go_on_as_processes_of_a_binary_with_other_rules() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    let old = squad.during(|| instance.status());
+    squad.ask(0, Ask::Count);
+    squad.until("the command is counted", |squad| squad.tally(0).is_some_and(|tally| tally.commands == 1));
+    let answer = squad.during(|| instance.json(&["upgrade", "--binary", env!("CARGO_BIN_EXE_bomb-next")]));
+    assert!(answer["sentence"].as_str().is_some_and(|said| said.contains("were replaced")), "{answer}");
+    let new = squad.during(|| instance.status());
+    assert!(pids(&old).iter().zip(pids(&new)).all(|(old, new)| old.0 == new.0 && old.1 != new.1), "{new:#}");
+    squad.ask(0, Ask::Count);
+    squad.until("the command counts for more", |squad| squad.tally(0).is_some_and(|tally| tally.commands == 1 + NEXT_COMMANDS));
+    let events: Vec<u32> = squad
+        .player(0)
+        .events
+        .iter()
+        .map(|event| match event.what {
+            News::Counted { commands, .. } => commands,
+        })
+        .collect();
+    assert_eq!(events, [1, 1 + NEXT_COMMANDS]);
+    check_all_is_well(&instance, &mut squad, &before);
+    // A sim that dies comes back as what it was by then.
+    squad.during(|| {
+        let status = instance.status();
+        let sim = processes(&status, "sim")[0].clone();
+        send_signal(pid_of(&sim), Signal::KILL);
+        instance.wait_for("it is replaced", |status| pids(status).iter().all(|(_, pid)| Some(*pid) != sim["pid"].as_u64()));
+    });
+    squad.ask(0, Ask::Count);
+    squad.until("the rules stay", |squad| squad.tally(0).is_some_and(|tally| tally.commands == 1 + 2 * NEXT_COMMANDS));
+    check_all_is_well(&instance, &mut squad, &before);
+}
+
+#[test]
+fn a_binary_that_cannot_go_on_is_refused_before_anything_is_touched() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    squad.during(|| {
+        let processes = pids(&instance.status());
+        for (binary, words) in [
+            (env!("CARGO_BIN_EXE_bomb-field"), "field Tally.hits is added; nothing was touched"),
+            (env!("CARGO_BIN_EXE_club"), "game is changed from Minefield to Club"),
+            ("/nonexistent", "cannot be opened"),
+            ("/etc/passwd", "cannot be executed"),
+            ("/bin/false", "is no server of this version of Ringfort"),
+        ] {
+            let said = refusal(&instance, &["upgrade", "--binary", binary]);
+            assert!(said.contains(words), "{binary}: {said}");
+        }
+        assert_eq!(pids(&instance.status()), processes);
+    });
+    check_all_is_well(&instance, &mut squad, &before);
+}
