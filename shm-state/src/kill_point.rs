@@ -43,7 +43,17 @@ pub const ALL: &[&str] = &[
     // One of the empty roots that end a match is written; it is published.
     "end:root_written",
     "end:published",
+    // Those of [`SERVER`].
+    "takeover:claimed",
+    "takeover:judged",
+    "attempt:published",
+    "takeover:rebuilt",
+    "letters:written",
 ];
+
+/// Those that lie in the server, in a sim that takes a match over or begins a tick: the epoch is its own; it knows what the last owner died of;
+/// it has said which attempt it makes; its indices are rebuilt; what the tick gives up is in a file.
+pub const SERVER: &[&str] = &["takeover:claimed", "takeover:judged", "attempt:published", "takeover:rebuilt", "letters:written"];
 
 /// A place at which this process dies when the feature `kill-points` is on and the place was armed.
 #[cfg(feature = "kill-points")]
@@ -193,7 +203,8 @@ mod armed {
             let first = super::super::index("cell:slot_written");
             assert_eq!(parsed("cell:slot_written"), packed(first, 1, Action::Kill));
             assert_eq!(parsed("cell:slot_written:12"), packed(first, 12, Action::Kill));
-            assert_eq!(parsed("end:published"), packed(ALL.len() - 1, 1, Action::Kill));
+            assert_eq!(parsed("letters:written"), packed(ALL.len() - 1, 1, Action::Kill));
+            assert!(super::super::SERVER.iter().all(|name| ALL.contains(name)));
         }
 
         #[test]

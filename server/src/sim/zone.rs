@@ -16,6 +16,7 @@ use ringfort_protocol::bits::BitWriter;
 use ringfort_protocol::{Message, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::{Inbox, Record};
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{
     EventRow, MailKind, PauseReason, RecordKind, RootFlags, RootHead, SessionFlags, SessionRow, ZoneEntry,
 };
@@ -208,6 +209,7 @@ impl<G: Game> Zone<G> {
         let inbox = Inbox::new(inbox_memory, slot, entry.inbox_offset, entry.inbox_bytes).ok_or(OpenError::Inbox { id })?;
         // Nobody else publishes from here on.
         world.claim(slot, entry.epoch as u16)?;
+        kill_point!("takeover:claimed");
         let left = match world.newest(slot) {
             Ok(root) => Some(root.head).filter(|head| head.incarnation == id),
             Err(RootError::Nothing { .. }) => None,
@@ -251,6 +253,7 @@ impl<G: Game> Zone<G> {
         };
         zone.rebuild_index();
         zone.reload_life();
+        kill_point!("takeover:rebuilt");
         let opened = if resumes { Ok(()) } else { zone.open(now_us) };
         if let Err(error) = opened {
             // What the opening has taken goes back at once.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ringfort_protocol::Input;
 use ringfort_protocol::view::VIEW_BYTES;
 use ringfort_shm_state::inbox::Record;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, SessionFlags, SessionInput, SessionRow};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::segment::unpadded;
@@ -28,6 +29,7 @@ impl<G: Game> Zone<G> {
         let mut letters = Vec::new();
         let tail = self.collect(memory, tail, &mut letters);
         letters::write(self.retry.letters.as_deref(), self.slot, &letters);
+        kill_point!("letters:written");
         self.retry.written = Some(tail);
         tail
     }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, RootHead, ZoneEntry};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::segment::unpadded;
@@ -43,7 +44,9 @@ impl Retry {
             // A takeover alone takes no records in.
             (attempt.net_cursor, attempt.mail_cursor) = (committed.net_cursor, committed.mail_cursor);
         }
+        kill_point!("takeover:judged");
         world.publish_attempt(slot, &attempt);
+        kill_point!("attempt:published");
         let why = if judged.exact() { why(entry, &attempt, recorded) } else { String::new() };
         if judged.exact() {
             let how = if judged.rejects() { "without its inputs and commands" } else { "once more, with the same records" };
@@ -103,6 +106,7 @@ impl<G: Game> Zone<G> {
             attempt.mail_cursor = directory.mail_tail(self.slot);
         }
         world.publish_attempt(self.slot, attempt);
+        kill_point!("attempt:published");
         let (mut tail, mail_tail) = (attempt.net_cursor, attempt.mail_cursor);
         if self.retry.rejects() {
             tail = self.write_letters(inbox_memory, tail);
