@@ -22,7 +22,8 @@ const ZEROS: &[&str] = &[
     "events_doubled",
     "accounts_wrong",
     "fsck_errors",
-    "refused",
+    "moves_refused",
+    "upgrades_refused",
 ];
 
 fn chaos(instance: &str, arguments: &[&str]) -> Command {

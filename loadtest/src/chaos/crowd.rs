@@ -175,9 +175,10 @@ impl Crowd {
         all.filter(|(bot, _)| bot.lost.is_none()).filter_map(|(bot, client)| Some((client, account(&self.hub, bot)?)))
     }
 
-    /// Holds all books against the accounts.
+    /// Holds all books against the accounts. Whoever lives and sees no account is wrong, too.
     pub(super) fn audit(&self) -> Audit {
-        let mut sum = Audit::default();
+        let living = self.bots.iter().filter(|bot| bot.lost.is_none()).count();
+        let mut sum = Audit { accounts_wrong: (living - self.living().count()) as u64, ..Audit::default() };
         self.living().for_each(|(client, account)| sum.add(&client.ledger.audit(&account)));
         sum
     }

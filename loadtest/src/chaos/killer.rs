@@ -1,6 +1,7 @@
 //! What is done to the instance while its clients play: signals to its sims, moves of its matches, an upgrade.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -33,8 +34,8 @@ pub(super) struct Done {
     hits: Mutex<Vec<Hit>>,
     /// Times that no sim could be killed, because none of those that live has a match.
     pub(super) spared: AtomicU64,
-    /// Moves and upgrades that were refused.
-    pub(super) refused: AtomicU64,
+    /// What was said of moves and upgrades that were refused.
+    refusals: Mutex<Vec<(Kind, String)>>,
 }
 
 impl Done {
@@ -48,6 +49,18 @@ impl Done {
     /// How many hits of a kind there were.
     pub(super) fn count(&self, kind: Kind) -> usize {
         self.hits.lock().map_or(0, |hits| hits.iter().filter(|hit| hit.kind == kind).count())
+    }
+
+    /// What was said of those of a kind that were refused.
+    pub(super) fn refusals(&self, kind: Kind) -> Vec<String> {
+        let all = self.refusals.lock().map(|refusals| refusals.clone()).unwrap_or_default();
+        all.into_iter().filter(|(of, _)| *of == kind).map(|(_, why)| why).collect()
+    }
+
+    fn refuse(&self, kind: Kind, why: String) {
+        if let Ok(mut refusals) = self.refusals.lock() {
+            refusals.push((kind, why));
+        }
     }
 
     fn note(&self, hit: Hit) {
@@ -81,12 +94,11 @@ impl Plan {
             let number = moves % args.matches;
             moves += 1;
             let name = match_name(number);
-            let to = self.elsewhere(&name);
+            let Some(to) = self.elsewhere(&name) else { return done.refuse(Kind::Move, "there is no other sim".to_owned()) };
             let at = Instant::now();
-            if to.is_some_and(|to| self.command(&["zones", "move", &name, "--to", &to.to_string()])) {
-                done.note(self.hit(Kind::Move, at, at, vec![number]));
-            } else {
-                done.refused.fetch_add(1, Ordering::Relaxed);
+            match self.command(&["zones", "move", &name, "--to", &to.to_string()]) {
+                Ok(()) => done.note(self.hit(Kind::Move, at, at, vec![number])),
+                Err(why) => done.refuse(Kind::Move, why),
             }
         });
     }
@@ -96,10 +108,9 @@ impl Plan {
         let middle = self.begin + self.end.saturating_duration_since(self.begin) / 2;
         thread::sleep(middle.saturating_duration_since(Instant::now()));
         let at = Instant::now();
-        if self.command(&["upgrade", "--binary", binary]) {
-            done.note(self.hit(Kind::Upgrade, at, Instant::now(), (0..args.matches).collect()));
-        } else {
-            done.refused.fetch_add(1, Ordering::Relaxed);
+        match self.command(&["upgrade", "--binary", binary]) {
+            Ok(()) => done.note(self.hit(Kind::Upgrade, at, Instant::now(), (0..args.matches).collect())),
+            Err(why) => done.refuse(Kind::Upgrade, why),
         }
     }
 
@@ -154,9 +165,13 @@ impl Plan {
         others.filter(|process| process.state == "running").map(|process| process.slot).next()
     }
 
-    fn command(&self, arguments: &[&str]) -> bool {
-        let command = host::command(&self.instance, &self.directory, arguments);
-        command.and_then(|mut command| command.status()).is_ok_and(|status| status.success())
+    /// Runs a command; of one that fails, what it said.
+    fn command(&self, arguments: &[&str]) -> Result<(), String> {
+        let output = host::command(&self.instance, &self.directory, arguments)
+            .and_then(|mut command| command.stderr(Stdio::piped()).output())
+            .map_err(|error| error.to_string())?;
+        let said = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() { Ok(()) } else { Err(said()) }
     }
 }
 

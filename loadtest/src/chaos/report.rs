@@ -15,7 +15,9 @@ pub(super) struct Report<'a> {
     /// How often each was done.
     pub(super) counts: [usize; Kind::ALL.len()],
     pub(super) spared: u64,
-    pub(super) refused: u64,
+    /// What was said of moves and of upgrades that were refused.
+    pub(super) moves_refused: Vec<String>,
+    pub(super) upgrades_refused: Vec<String>,
     pub(super) lost: Vec<&'a str>,
     pub(super) inputs_sent: u64,
     pub(super) inputs_acknowledged: u64,
@@ -28,9 +30,11 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether nothing was lost, missing, doubled or damaged.
+    /// Whether nothing was lost, missing, doubled or damaged. A match may be kept from moving by a death of its sim.
     pub(super) fn ok(&self) -> bool {
-        self.lost.is_empty() && self.audit.is_clean() && self.fsck.is_empty() && self.refused == 0
+        let moved = self.moves_refused.is_empty() || !self.args.kill.is_empty();
+        let went = moved && self.upgrades_refused.is_empty();
+        self.lost.is_empty() && self.audit.is_clean() && self.fsck.is_empty() && went
     }
 
     /// The figures, under names that stay.
@@ -52,7 +56,8 @@ impl Report<'_> {
             "moves": moves,
             "upgrades": upgrades,
             "spared": self.spared,
-            "refused": self.refused,
+            "moves_refused": self.moves_refused.len(),
+            "upgrades_refused": self.upgrades_refused.len(),
             "sessions": self.args.clients,
             "sessions_lost": self.lost.len(),
             "inputs_sent": self.inputs_sent,
@@ -111,11 +116,12 @@ impl fmt::Display for Report<'_> {
         let [kills, stops, moves, upgrades] = self.counts;
         writeln!(f, "{} clients x {} Hz in {} matches at {} Hz", args.clients, args.rate, args.matches, args.tick_hz)?;
         writeln!(f, "done       {kills} kills, {stops} stops, {moves} moves, {upgrades} upgrades")?;
-        writeln!(
-            f,
-            "           {} times no sim was there to be killed, {} moves or upgrades were refused",
-            self.spared, self.refused
-        )?;
+        let mut refusals = self.upgrades_refused.iter().chain(&self.moves_refused);
+        let refused = refusals.clone().count();
+        writeln!(f, "           {} times no sim was there to be killed; {refused} moves and upgrades refused", self.spared)?;
+        if let Some(why) = refusals.next() {
+            writeln!(f, "           {why}")?;
+        }
         writeln!(f, "sessions   {} lost", self.lost.len())?;
         if let Some(reason) = self.lost.first() {
             writeln!(f, "           {reason}")?;

@@ -1,7 +1,7 @@
 use ringfort::test::TestWorld;
 use ringfort_protocol::AckBits;
 
-use super::{Account, News, Numbered, Tally};
+use super::{Account, Ask, News, Numbered, Tally};
 use crate::chaos::Ledger;
 
 /// Applies these numbers, one a tick; returns the account and every event.
@@ -84,4 +84,21 @@ fn what_was_rejected_is_neither_missing_nor_to_be_applied() {
     let audit = rejected(99);
     assert!(audit.is_clean() && (audit.inputs_rejected, audit.inputs_unacknowledged) == (1, 0), "{audit:?}");
     assert_eq!((rejected(98).inputs_missing, rejected(98).inputs_doubled), (1, 1));
+}
+
+#[test]
+fn commands_that_were_left_out_or_carried_out_twice_are_counted() {
+    for (carried_out, missing, doubled) in [(&[1, 2, 3][..], 0, 0), (&[1, 3], 1, 0), (&[1, 2], 1, 0), (&[1, 2, 2, 3], 0, 1)] {
+        let mut world = TestWorld::<Tally>::new();
+        let ada = world.join("ada");
+        for &number in carried_out {
+            world.command(ada, Ask::Count { number });
+            world.step();
+        }
+        let account = world.state().accounts[world.state().seats[ada].avatar];
+        let mut ledger = Ledger::default();
+        ledger.commands = 3;
+        let audit = ledger.audit(&Account { events: 0, ..account });
+        assert_eq!((audit.commands_missing, audit.commands_doubled), (missing, doubled), "{carried_out:?}");
+    }
 }
