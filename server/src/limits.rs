@@ -296,6 +296,9 @@ pub const JOIN_WAIT_MS: u64 = 2_000;
 pub const RECEIVE_BLOCK_BYTES: usize = 16 << 10;
 /// Commands of one session that a front-end takes between two commits; more are answered with `Busy`.
 pub const COMMANDS_PER_TICK: u32 = 16;
+// A tick drains what came between two commits at most twice. If it gives its commands up, a session's row names each of them, so that the
+// acknowledgement of a later one never hides it.
+const _: () = assert!(2 * COMMANDS_PER_TICK <= ringfort_protocol::AckBits::FIELD + 1);
 /// Ticks by which a client's newest acknowledgement may lie behind before it is counted: what was sent so long ago is not remembered.
 pub const ACK_AGE_MAX: u32 = ringfort_protocol::limits::SENT_WINDOW as u32;
 /// A session that was told nothing is done with the log's events by steps of the log's length over this.

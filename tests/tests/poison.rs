@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use ringfort_client::Status;
 use ringfort_protocol::Message;
 use ringfort_protocol::component::Input;
+use ringfort_tests::crowd::named;
 use ringfort_tests::{Instance, match_named, processes};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::bomb::bombs::{Bomb, explosions};
-use crate::bomb::{Ask, When};
+use crate::bomb::{Ask, TERROR, When};
 use crate::squad::Squad;
 
 /// Two matches in one sim, and one that stands by.
@@ -17,7 +19,7 @@ const FLAGS: [&str; 6] = ["--sims", "1", "--frontends", "1", "--matches", "2"];
 /// Hangs are found soon. What waits for the processor for as long would be taken for hung, so only the tests of hangs have it.
 const SOON: [&str; 2] = ["--hang-ms", "500"];
 /// What kills a process by a fault that it notes itself.
-const FAULTS: [Bomb; 6] = [Bomb::Panic, Bomb::Segfault, Bomb::Abort, Bomb::Illegal, Bomb::Arithmetic, Bomb::Overflow];
+const FAULTS: [Bomb; 7] = [Bomb::Panic, Bomb::Segfault, Bomb::Bus, Bomb::Abort, Bomb::Illegal, Bomb::Arithmetic, Bomb::Overflow];
 /// Attempts at a tick that brings its own end before what came for it is given up.
 const ATTEMPTS: usize = 2;
 /// Deaths that nothing explains before a match is paused.
@@ -136,7 +138,20 @@ fn a_crash_that_does_not_come_again_costs_nobody_anything() {
 
 #[test]
 fn a_hang_that_does_not_come_again_costs_nobody_anything() {
-    check_once(&SOON, &[Bomb::Loop, Bomb::Park]);
+    check_once(&SOON, &[Bomb::Loop]);
+}
+
+/// A command: of a player's inputs that wait for a second the oldest are passed over, as there are more than a tick takes.
+#[test]
+fn a_game_that_is_blocked_for_ever_once_costs_nobody_anything() {
+    let (instance, mut squad) = start(&SOON);
+    squad.ask(SENDER, Ask::Blow { bomb: Bomb::Park as u8, when: When::Once as u8 });
+    squad.until("it is counted", |squad| squad.tally(SENDER).is_some_and(|tally| tally.commands == 1));
+    squad.check_plays_on(&ALL);
+    assert_eq!((gone_off(&instance, Bomb::Park), squad.touched(SENDER)), (1, 1));
+    check_nobody_lost(&squad);
+    check_account(&instance, &mut squad);
+    assert_eq!((letters(&instance), instance.counter("fe_rejected_told")), (Vec::new(), 0));
 }
 
 #[test]
@@ -162,6 +177,67 @@ fn a_command_that_crashes_the_game_is_given_up_and_those_around_it_count() {
     assert_eq!(letters.iter().map(|letter| &letter["bytes"]).collect::<Vec<_>>(), [&Value::from(hex(&bytes))]);
     check_nobody_lost(&squad);
     check_account(&instance, &mut squad);
+}
+
+#[test]
+fn inputs_that_crash_both_matches_of_a_sim_at_once_are_given_up_in_both() {
+    let (instance, mut squad) = start(&[]);
+    for _ in 0..3 {
+        let throwers = [SENDER, 1, NEIGHBOUR];
+        let sequences = squad.throw_together(&throwers, Bomb::Segfault, When::Always);
+        squad.until("all three are told", |squad| {
+            throwers.iter().zip(&sequences).all(|(who, sequence)| squad.player(*who).rejected.contains(sequence))
+        });
+        squad.check_plays_on(&ALL);
+    }
+    // The two of one match may be in the same tick, or in two.
+    let count = gone_off(&instance, Bomb::Segfault);
+    assert!((6 * ATTEMPTS..=9 * ATTEMPTS).contains(&count), "{count}");
+    assert_eq!((squad.touched(SENDER), squad.touched(NEIGHBOUR)), (0, 0));
+    squad.check_tallies();
+    instance.check_memory();
+}
+
+/// Kills the sim that steps a match, again and again while the match's poison is being found.
+#[test]
+fn kills_between_the_attempts_do_not_change_what_becomes_of_an_input() {
+    let (instance, mut squad) = start(&[]);
+    let mut kills = 0;
+    for _ in 0..4 {
+        let sequence = squad.throw(SENDER, Bomb::Panic, When::Always);
+        squad.during(|| {
+            for _ in 0..3 {
+                let status = instance.status();
+                let owner = match_named(&status, "match-1")["owner_slot"].clone();
+                let process = status["processes"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .find(|process| process["slot"] == owner && (process["role"] == "sim" || process["role"] == "standby"));
+                let pid = process.and_then(|process| Pid::from_raw(process["pid"].as_i64()? as i32));
+                // An error says that it has died of the bomb since.
+                kills += usize::from(pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok()));
+            }
+        });
+        squad.until("the sender is told", |squad| squad.player(SENDER).rejected.contains(&sequence));
+        squad.check_plays_on(&ALL);
+    }
+    let count = gone_off(&instance, Bomb::Panic);
+    assert!(kills > 0 && (4 * ATTEMPTS..=4 * ATTEMPTS + kills).contains(&count), "{count} explosions with {kills} kills");
+    assert_eq!(squad.touched(SENDER), 0);
+    check_nobody_lost(&squad);
+    check_account(&instance, &mut squad);
+}
+
+/// What a client is, is not given up: its join stays in the inbox, and an operator sees why the match stands.
+#[test]
+fn a_join_that_crashes_the_game_pauses_the_match() {
+    let (instance, mut squad) = start(&[]);
+    let terror = squad.add(&instance, TERROR, named("match-1"));
+    squad.during(|| paused(&instance, "faults"));
+    assert_eq!(gone_off(&instance, Bomb::Panic), ATTEMPTS + 1);
+    assert!(!squad.session(terror).is_joined());
+    check_paused_match_ends(&instance, &mut squad);
 }
 
 #[test]
@@ -224,7 +300,7 @@ fn a_match_whose_state_crashes_every_tick_is_paused_and_stays_so_until_it_is_end
 fn deaths_that_nothing_explains_give_nothing_up_and_pause_the_match_after_eight() {
     for (bomb, flags) in [(Bomb::Exit, &[][..]), (Bomb::Park, &SOON[..])] {
         let (instance, mut squad) = start(flags);
-        squad.throw(SENDER, bomb, When::Always);
+        squad.ask(SENDER, Ask::Blow { bomb: bomb as u8, when: When::Always as u8 });
         squad.during(|| paused(&instance, "deaths"));
         assert_eq!(gone_off(&instance, bomb), UNEXPLAINED, "{bomb:?}");
         assert_eq!((letters(&instance), instance.counter("fe_rejected_told")), (Vec::new(), 0));

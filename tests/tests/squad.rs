@@ -82,7 +82,8 @@ impl Squad {
         squad
     }
 
-    fn add(&mut self, instance: &Instance, name: &str, target: JoinTarget) {
+    /// One more, who asks for a place; returns its number.
+    pub fn add(&mut self, instance: &Instance, name: &str, target: JoinTarget) -> usize {
         let now = Instant::now();
         let key = self.hub.connect(now, instance.address(), "localhost", name).expect("a connection can be started");
         self.hub.join(key, target);
@@ -98,13 +99,29 @@ impl Squad {
             statuses: Vec::new(),
             events: Vec::new(),
         });
+        self.players.len() - 1
     }
 
     /// Sends an input with a bomb; returns its sequence.
     pub fn throw(&mut self, who: usize, bomb: Bomb, when: When) -> u32 {
-        self.players[who].carries = Some((bomb, when));
-        self.until("the bomb has left", |squad| squad.players[who].carries.is_none());
-        *self.players[who].sent.keys().next_back().expect("it was sent")
+        self.throw_together(&[who], bomb, when)[0]
+    }
+
+    /// Sends an input with a bomb from each of these, at about the same time; returns their sequences.
+    pub fn throw_together(&mut self, who: &[usize], bomb: Bomb, when: When) -> Vec<u32> {
+        let before: Vec<u32> = who.iter().map(|who| self.newest(*who)).collect();
+        who.iter().for_each(|who| self.players[*who].carries = Some((bomb, when)));
+        self.until("the bombs have left", |squad| who.iter().all(|who| squad.players[*who].carries.is_none()));
+        let bombs = who.iter().zip(before).map(|(who, before)| {
+            let mut since = self.players[*who].sent.range(before + 1..);
+            since.find(|(_, order)| order.bomb != 0).map(|(sequence, _)| *sequence).expect("it was sent")
+        });
+        bombs.collect()
+    }
+
+    /// The newest input that a player has sent.
+    fn newest(&self, who: usize) -> u32 {
+        self.players[who].sent.keys().next_back().copied().unwrap_or(0)
     }
 
     /// Sends a command.
@@ -168,8 +185,7 @@ impl Squad {
 
     /// Checks that these play on: their sessions live, their inputs of from now on are acknowledged, and time goes on for them.
     pub fn check_plays_on(&mut self, who: &[usize]) {
-        let newest = |squad: &Squad, who: usize| squad.players[who].sent.keys().next_back().copied().unwrap_or(0);
-        let before: Vec<(usize, u32, u32)> = who.iter().map(|who| (*who, newest(self, *who), self.tick(*who))).collect();
+        let before: Vec<(usize, u32, u32)> = who.iter().map(|who| (*who, self.newest(*who), self.tick(*who))).collect();
         self.until("everybody plays on", |squad| {
             before.iter().all(|(who, sent, tick)| {
                 assert!(squad.session(*who).is_live(), "player {who} does not play any more: {:?}", squad.session(*who).ended());
@@ -182,7 +198,7 @@ impl Squad {
     pub fn check_tallies(&mut self) {
         self.players.iter_mut().for_each(|player| player.still = true);
         for who in 0..self.players.len() {
-            let last = self.players[who].sent.keys().next_back().copied().unwrap_or(0);
+            let last = self.newest(who);
             let settled = |squad: &Squad| squad.seen.0[who].acks.contains(last) || squad.players[who].rejected.contains(&last);
             self.until("the last input is acknowledged", |squad| settled(squad));
             let acknowledged = &self.seen.0[who].acknowledged;

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::Path;
 
 use ringfort::protocol::TickNo;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 /// The file of what has gone off, in the directory that the instance runs in: kind, tick and process, a line each.
 const EXPLOSIONS: &str = "explosions";
@@ -40,11 +42,13 @@ pub enum Bomb {
     Allocate = 10,
     /// The end of the process, in order.
     Exit = 11,
+    /// A write behind the end of a mapped file.
+    Bus = 12,
 }
 
 impl Bomb {
     /// Every one.
-    pub const ALL: [Bomb; 11] = [
+    pub const ALL: [Bomb; 12] = [
         Bomb::Panic,
         Bomb::Segfault,
         Bomb::Abort,
@@ -56,6 +60,7 @@ impl Bomb {
         Bomb::Leak,
         Bomb::Allocate,
         Bomb::Exit,
+        Bomb::Bus,
     ];
 
     /// The one of this number.
@@ -69,6 +74,7 @@ impl Bomb {
         match self {
             Bomb::Panic => panic!("a bomb went off"),
             Bomb::Segfault => write_to_nowhere(),
+            Bomb::Bus => write_behind_the_end(),
             Bomb::Abort => std::process::abort(),
             Bomb::Illegal => no_instruction(),
             Bomb::Arithmetic => divide_by_zero(),
@@ -120,6 +126,15 @@ fn write_to_nowhere() {
     let nowhere = std::ptr::without_provenance_mut::<u8>(64);
     // SAFETY: nothing is mapped below the kernel's `mmap_min_addr`, so the write faults and changes no memory: that is what it is for.
     unsafe { nowhere.write_volatile(1) };
+}
+
+fn write_behind_the_end() {
+    let empty = memfd_create("bomb", MemfdFlags::CLOEXEC).expect("a file in memory");
+    // SAFETY: the kernel chooses a place where nothing is, and nobody else has it.
+    let place =
+        unsafe { mmap(std::ptr::null_mut(), 1, ProtFlags::WRITE, MapFlags::SHARED, &empty, 0) }.expect("it can be mapped");
+    // SAFETY: the page is mapped, and lies behind the end of its file, so the write faults: that is what it is for.
+    unsafe { place.cast::<u8>().write_volatile(1) };
 }
 
 fn no_instruction() {
