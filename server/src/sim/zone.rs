@@ -260,6 +260,9 @@ impl<G: Game> Zone<G> {
             let _ = zone.end();
             return Err(error.into());
         }
+        if resumes {
+            zone.retry.set_aside(world, slot);
+        }
         Ok(zone)
     }
 
@@ -335,7 +338,7 @@ impl<G: Game> Zone<G> {
             Err(CommitError::Fenced { .. }) => Outcome::Fenced,
             Err(CommitError::ArenaFull { .. }) => {
                 self.counters.ticks_starved += 1;
-                self.retry.put_off(world, self.slot);
+                self.retry.set_aside(world, self.slot);
                 let results_taken = self.results() == 0;
                 self.undo(before);
                 // An end needs no memory, and gives some back.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ringfort_protocol::AckBits;
 use ringfort_shm_state::fsck::{Problem, Report};
-use ringfort_shm_state::layout::{FaultEntry, FaultKind, RootHead, SessionInput, fault_key};
+use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FaultKind, RootHead, SessionInput, fault_key};
 use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::segment::padded;
 use ringfort_shm_state::table::Table;
@@ -163,6 +163,25 @@ fn a_death_that_nobody_can_explain_takes_all_records_again_and_rejects_none() {
 }
 
 #[test]
+fn a_death_between_a_takeover_and_its_first_tick_counts_for_nothing() {
+    let (mut bench, mut zone, row) = one_player();
+    for deaths in 0..3 {
+        for _ in 0..2 * DEATHS_PER_TICK_MAX {
+            zone = bench.restart(zone);
+            let judged = bench.judged();
+            assert_eq!((judged.next.deaths, judged.next.attempt, judged.pause), (deaths, 1, None));
+        }
+        FAILING.set(1);
+        bench.die(zone, false);
+        zone = bench.start();
+    }
+    bench.input(row.id, 1, 5);
+    bench.flush();
+    bench.step(&mut zone);
+    assert_eq!((bench.tally(&row).sum, bench.judged().next.deaths), (5, 0));
+}
+
+#[test]
 fn the_third_attempt_gives_inputs_and_commands_up_and_keeps_all_else() {
     let mut bench = Bench::<Counting>::new(4, 64);
     let mut zone = bench.start();
@@ -280,8 +299,11 @@ fn a_fault_in_a_takeover_is_tried_again_without_records() {
     let (mut bench, zone, row) = one_player();
     bench.input(row.id, 1, 5);
     bench.flush();
-    drop(bench.restart(zone));
-    // It has died before it took any record in, of a panic while the game's indices were rebuilt, say.
+    drop(zone);
+    // The next owner has died before it took any record in, of a panic while the game's indices were rebuilt, say.
+    let head = bench.world.newest(ZONE).unwrap().head;
+    let RootHead { net_cursor, mail_cursor, .. } = head;
+    bench.world.publish_attempt(ZONE, &AttemptEntry { net_cursor, mail_cursor, ..bench.judged().next });
     bench.record_fault();
     bench.entry.epoch += 1;
     let mut zone = bench.start();

@@ -67,12 +67,13 @@ impl Retry {
         self.written = None;
     }
 
-    /// The tick was rolled back and will be run again by this process, or by one that it is handed to. That is no death: nothing is
-    /// under way, unless somebody has died over this tick before.
-    pub(super) fn put_off(&self, world: &World, slot: usize) {
-        if self.attempt.attempt == 1 && self.attempt.deaths == 0 {
-            world.publish_attempt(slot, &AttemptEntry { tick: self.attempt.tick - 1, ..self.attempt });
-        }
+    /// The tick is not under way for now: it waits for its time after a takeover, or was rolled back to be run again. Who dies meanwhile, or
+    /// hands the zone over, does not die of it: what is published counts one death less, so that the one that is judged makes up for it.
+    pub(super) fn set_aside(&self, world: &World, slot: usize) {
+        let AttemptEntry { tick, attempt, deaths, .. } = self.attempt;
+        let is_first = (attempt, deaths) == (1, 0);
+        let tick = if is_first { tick - 1 } else { tick };
+        world.publish_attempt(slot, &AttemptEntry { tick, deaths: deaths.saturating_sub(1), ..self.attempt });
     }
 }
 
