@@ -71,6 +71,10 @@
 //! is drawn ahead of it, as it will be once the inputs on their way have been applied. Inputs leave so that they arrive shortly before their
 //! tick; [`Net::input_margin`] tells, and [`Net::repeated`] counts the ticks that had none.
 //!
+//! **When the game fails.** A server whose game has failed twice on a tick runs it without that tick's inputs and commands, and says so:
+//! [`Status::Rejected`] names those of ours, each once. They are not sent again. The prediction goes on without them, which is shown as a
+//! correction, and what was predicted of them comes as [`Sure::Cancelled`]. A program need do nothing, but should not send such a command again.
+//!
 //! **Without a socket.** [`Playing`] is everything but the socket, for simulations and for programs with a network of their own.
 
 mod address;
