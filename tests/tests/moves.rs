@@ -15,6 +15,8 @@ const FLAGS: [&str; 6] = ["--sims", "2", "--frontends", "1", "--matches", "2"];
 const ALL: [usize; 4] = [0, 1, 2, 3];
 /// Moves of a match.
 const MOVES: usize = 20;
+/// Sims that are killed while another is drained.
+const KILLS: usize = 6;
 /// What a command counts for under the other binary's rules.
 const NEXT_COMMANDS: u32 = 100;
 
@@ -190,5 +192,34 @@ fn a_binary_that_cannot_go_on_is_refused_before_anything_is_touched() {
         }
         assert_eq!(pids(&instance.status()), processes);
     });
+    check_all_is_well(&instance, &mut squad, &before);
+}
+
+/// The work goes on without the process that died, or says what was not done; either way nobody misses anything.
+#[test]
+fn a_sim_that_dies_amid_planned_work_takes_nothing_along() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    for round in 0..KILLS {
+        let status = squad.during(|| instance.status());
+        let sims: Vec<Value> = ["sim", "standby"].into_iter().flat_map(|role| processes(&status, role)).cloned().collect();
+        let slot = sim_of(&status, "match-1").to_string();
+        squad.during(|| {
+            std::thread::scope(|scope| {
+                let drain = scope.spawn(|| instance.run(&["drain", "sim", &slot]));
+                send_signal(pid_of(&sims[round % sims.len()]), Signal::KILL);
+                let output = drain.join().expect("the command ends");
+                let said = [output.stdout, output.stderr].concat();
+                assert!(matches!(output.status.code(), Some(0 | 1)) && !said.is_empty(), "{:?}", output.status);
+            });
+            instance.wait_for("three sims run", |status| {
+                let live = ["sim", "standby"].into_iter().flat_map(|role| processes(status, role));
+                live.filter(|process| process["state"] == "running").count() == sims.len()
+            });
+        });
+        check_all_is_well(&instance, &mut squad, &before);
+    }
+    let slot = squad.during(|| sim_of(&instance.status(), "match-1")).to_string();
+    squad.during(|| instance.done(&["drain", "sim", &slot]));
     check_all_is_well(&instance, &mut squad, &before);
 }
