@@ -103,8 +103,9 @@ pub const HANG_MS_MAX: u32 = 600_000;
 pub const HANG_TICKS_MIN: u64 = 4;
 /// Time without a heartbeat that a process has at least while it starts.
 pub const HANG_START_MS: u64 = 3_000;
-/// A hung process that has used the processor for less than this share of the time was stopped or blocked: no fault of its game.
-pub const HANG_CPU_SHARE: u64 = 10;
+/// A hung process that has used the processor for less than this since it fell silent was stopped or blocked: no fault of its game. Little
+/// enough for a loop on a busy machine, and more than a process uses that waits.
+pub const HANG_CPU_MS_MIN: u64 = 30;
 /// Deaths of sims over the opening of a match, after which it is not tried again.
 pub const OPENING_DEATHS_MAX: u32 = 2;
 /// How often a sim looks for a match that is being handed over to it, if nobody wakes it.

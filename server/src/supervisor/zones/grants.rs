@@ -12,7 +12,7 @@ use super::super::errors::MatchError;
 use super::super::segments::Segments;
 use super::super::workers::{Hung, Sims};
 use super::{Stage, Zone, Zones, epoch_after_next, next_epoch};
-use crate::limits::{HANG_CPU_SHARE, HANG_TICKS_MIN, OPENING_DEATHS_MAX};
+use crate::limits::{HANG_CPU_MS_MIN, HANG_TICKS_MIN, OPENING_DEATHS_MAX};
 use crate::sim::judge::{Judgement, judge};
 
 impl Zones {
@@ -58,7 +58,7 @@ impl Zones {
     pub(in super::super) fn sim_hangs(&mut self, segments: &Segments, hung: &Hung) {
         let stepping = WorkerPage::new(&segments.sims[hung.slot as usize]).stepping();
         let found = stepping.and_then(|slot| Some((slot, self.live.get_mut(&slot).filter(|zone| zone.is_live())?)));
-        let Some((slot, zone)) = found.filter(|_| hung.cpu_ms * HANG_CPU_SHARE >= hung.silent_ms) else { return };
+        let Some((slot, zone)) = found.filter(|_| hung.cpu_ms >= HANG_CPU_MS_MIN) else { return };
         let attempt = segments.world.attempt(slot).filter(|attempt| attempt.incarnation == zone.entry.incarnation);
         if let Some(attempt) = attempt {
             (zone.entry.hang_tick, zone.entry.hang_attempt) = (attempt.tick, attempt.attempt);
