@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,16 +35,27 @@ pub(crate) fn append(path: &Path, lines: &str, bytes_max: u64) -> io::Result<()>
         file = open_locked(path)?;
         before = file.metadata()?.len();
     }
-    file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
+    let end = if ends_in_a_line(&file, before)? { "" } else { "\n" };
+    let text = [end, lines].concat();
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
         // Half a line would spoil the next.
         let _ = file.set_len(before);
     })
 }
 
+/// Whether what stands in the file ends where a line does: whoever was killed while it wrote has left the half of one.
+fn ends_in_a_line(file: &File, bytes: u64) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if let Some(at) = bytes.checked_sub(1) {
+        file.read_exact_at(&mut last, at)?;
+    }
+    Ok(last == [b'\n'])
+}
+
 /// The file under its name, with its lock, which goes with the descriptor. A holder that stands still is not waited for.
 fn open_locked(path: &Path) -> io::Result<File> {
     for _ in 0..JSONL_LOCK_TRIES {
-        let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+        let file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Turned over meanwhile: the name is another file's now.
             Ok(()) if std::fs::metadata(path).is_ok_and(|named| named.ino() == file.metadata().map_or(0, |own| own.ino())) => {
@@ -73,6 +84,16 @@ mod tests {
         assert_eq!((text(&older(&path)), text(&path)), ("0234567\n1234567\n".into(), "2234567\n".into()));
         append(&path, "longer than the bound is\n", 20).unwrap();
         assert_eq!((text(&older(&path)).as_str(), text(&path).len()), ("2234567\n", 25));
+    }
+
+    #[test]
+    fn half_a_line_of_one_that_was_killed_spoils_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("results.jsonl");
+        std::fs::write(&path, "whole\nha").unwrap();
+        append(&path, "next\n", 100).unwrap();
+        append(&path, "last\n", 100).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nha\nnext\nlast\n");
     }
 
     #[test]
