@@ -144,9 +144,11 @@ impl Crowd {
         }
     }
 
-    /// Waits until nothing is under way any more, or nothing changes any more.
+    /// Waits until nothing is under way any more, or nothing changes any more. Whoever hears nothing for all that time is lost: its match
+    /// stands still for good.
     pub(super) fn settle(&mut self) -> Result<(), ChaosError> {
-        let patience = Instant::now() + limits::CHAOS_SETTLE;
+        let begin = Instant::now();
+        let patience = begin + limits::CHAOS_SETTLE;
         let (mut before, mut since) = (Vec::new(), Instant::now());
         while Instant::now() < patience {
             self.turn(Instant::now() + GRAIN)?;
@@ -155,18 +157,23 @@ impl Crowd {
             if before != books {
                 (before, since) = (books, Instant::now());
             }
-            let all_heard = self.living().all(|(client, account)| client.ledger.is_settled(&account));
-            if all_heard || since.elapsed() > QUIET && self.all_hear(since) {
+            let all_told = self.living().all(|(client, account)| client.ledger.is_settled(&account));
+            // Silence alone does not settle anything.
+            if all_told && self.deaf_since(begin).is_empty() || since.elapsed() > QUIET && self.deaf_since(since).is_empty() {
                 break;
             }
+        }
+        for bot in self.deaf_since(begin) {
+            self.bots[bot].lost = Some("no snapshot came any more".to_owned());
         }
         Ok(())
     }
 
-    /// Whether each living client has had a snapshot since that time: silence alone does not settle anything.
-    fn all_hear(&self, since: Instant) -> bool {
-        let mut living = self.bots.iter().filter(|bot| bot.lost.is_none());
-        living.all(|bot| self.hub.session(bot.key).snapshot_at().is_some_and(|at| at > since))
+    /// The living clients that have had no snapshot since that time.
+    fn deaf_since(&self, since: Instant) -> Vec<usize> {
+        let hears = |bot: &Bot| self.hub.session(bot.key).snapshot_at().is_some_and(|at| at > since);
+        let all = self.bots.iter().enumerate();
+        all.filter(|(_, bot)| bot.lost.is_none() && !hears(bot)).map(|(bot, _)| bot).collect()
     }
 
     /// The clients whose session lives, with their accounts as they see them.

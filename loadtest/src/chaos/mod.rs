@@ -193,7 +193,9 @@ fn show_progress(start: Instant, end: Instant, done: &Done, shown: &Shown) {
         thread::sleep(PROGRESS_EVERY);
         let number = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
         let [kills, stops, moves, _] = Kind::ALL.map(|kind| done.count(kind));
-        eprint!(
+        // A terminal that is gone shows nothing, and the run goes on.
+        let _ = write!(
+            std::io::stderr(),
             "{before}{:4.0} s  {kills} kills, {stops} stops, {moves} moves  {} lost  {} inputs, {} acknowledged  silent for {:.0} ms{after}",
             start.elapsed().as_secs_f64(),
             number(&shown.lost),
@@ -201,11 +203,9 @@ fn show_progress(start: Instant, end: Instant, done: &Done, shown: &Shown) {
             number(&shown.acknowledged),
             number(&shown.silence_us) as f64 / 1e3,
         );
-        // A terminal that is gone shows nothing, and the run goes on.
-        let _ = std::io::stderr().flush();
     }
     if overwrite {
-        eprint!("\r\x1b[2K");
+        let _ = write!(std::io::stderr(), "\r\x1b[2K");
     }
 }
 

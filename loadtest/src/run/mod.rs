@@ -144,7 +144,9 @@ impl Ticker {
         let mut sum = Progress::default();
         self.latest.iter().for_each(|progress| sum.merge(progress));
         let (start, end) = if self.overwrite { ("\r\x1b[2K", "") } else { ("", "\n") };
-        eprint!(
+        // A terminal that is gone shows nothing, and the run goes on.
+        let _ = write!(
+            std::io::stderr(),
             "{start}{:4.0} s  {} live, {} gone  {} inputs, {} snapshots  latency p50 {:.1} p99 {:.1} ms  generator {:.0} %{end}",
             self.started.elapsed().as_secs_f64(),
             sum.live,
@@ -155,13 +157,11 @@ impl Ticker {
             sum.p99_ms,
             sum.cpu_percent,
         );
-        // A terminal that is gone shows nothing, and the run goes on.
-        let _ = std::io::stderr().flush();
     }
 
     fn finish(&self) {
         if self.overwrite {
-            eprint!("\r\x1b[2K");
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
         }
     }
 }
