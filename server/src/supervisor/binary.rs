@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use serde::Deserialize;
 
 use super::spawn::die_with_parent;
@@ -83,7 +83,10 @@ pub(super) struct Binary {
 
 impl Binary {
     pub(super) fn open(path: &Path) -> Result<Binary, BinaryError> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+        // Whoever opens a pipe waits for its other end unless told not to; of a file's reads that changes nothing.
+        let options = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, options, Mode::empty()).map_err(io::Error::from).map(File::from);
+        let opened = opened.and_then(|file| Ok((file.metadata()?.is_file(), file)));
         match opened {
             Ok((true, file)) => Ok(Binary { file, path: path.to_owned() }),
             Ok((false, _)) => Err(BinaryError::NoFile(path.to_owned())),
@@ -207,6 +210,7 @@ mod tests {
     use super::*;
     use crate::describe::describe;
     use crate::skirmish::Skirmish;
+    use rustix::fs::FileType;
 
     const SIZE: ZoneLimits = ZoneLimits { capacity: 8, max_entities: 64, spectators: 2 };
 
@@ -284,6 +288,11 @@ mod tests {
         let open = |path: &str| Binary::open(Path::new(path)).unwrap_err().to_string();
         assert!(open("/nonexistent/server").contains("cannot be opened"));
         assert!(open("/").contains("is no file"));
+        let pipe = std::env::temp_dir().join(format!("ringfort-pipe-{}", std::process::id()));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let refused = Binary::open(&pipe).unwrap_err().to_string();
+        std::fs::remove_file(&pipe).unwrap();
+        assert!(refused.contains("is no file"), "{refused}");
         let text = Binary::open(Path::new("/etc/passwd")).unwrap();
         let refused = Probe::start(text, &[], Instant::now()).err().unwrap().to_string();
         assert!(refused.contains("cannot be executed (Permission denied"), "{refused}");
