@@ -34,24 +34,28 @@ impl Polls {
 pub(super) struct Pulse {
     beat: u64,
     silent_polls: u64,
-    /// Processor time after a quarter of the silence.
-    cpu_ms: u64,
+    /// Processor time after a quarter of the silence, once that was asked for.
+    cpu_ms: Option<u64>,
+    /// This silence was told of.
+    told: bool,
 }
 
 impl Pulse {
     /// Counts a poll. When the process has been silent for as many polls as make up the time: the processor time that it has used meanwhile.
     pub(super) fn poll(&mut self, beat: u64, limit_ms: u64, cpu_ms: impl Fn() -> u64) -> Option<u64> {
         if beat != self.beat || self.silent_polls == 0 {
-            *self = Pulse { beat, silent_polls: 1, cpu_ms: 0 };
+            *self = Pulse { beat, silent_polls: 1, cpu_ms: None, told: false };
             return None;
         }
         let limit = limit_ms.div_ceil(SUPERVISOR_TURN_MS) + 1;
         // Most silences are a sleep and soon over: the processor time is asked for when one has lasted a while.
-        if self.silent_polls == limit / 4 {
-            self.cpu_ms = cpu_ms();
+        if self.silent_polls >= limit / 4 && self.cpu_ms.is_none() {
+            self.cpu_ms = Some(cpu_ms());
         }
         self.silent_polls += 1;
-        (self.silent_polls == limit).then(|| cpu_ms().saturating_sub(self.cpu_ms))
+        // The time may have become shorter meanwhile, by a match that the process has lost.
+        let hangs = self.silent_polls >= limit && !std::mem::replace(&mut self.told, self.silent_polls >= limit);
+        hangs.then(|| cpu_ms().saturating_sub(self.cpu_ms.unwrap_or(0)))
     }
 }
 
@@ -81,5 +85,15 @@ mod tests {
         }
         assert_eq!(pulse.poll(2, 1000, || 907), Some(900), "7 ms after a quarter of the time");
         assert_eq!(pulse.poll(2, 1000, || 2000), None, "it is told of once");
+    }
+
+    #[test]
+    fn a_time_that_becomes_shorter_in_the_midst_of_a_silence_is_over_at_once() {
+        let mut pulse = Pulse::default();
+        for _ in 0..2000 / SUPERVISOR_TURN_MS {
+            assert_eq!(pulse.poll(1, 60_000, || 500), None);
+        }
+        assert_eq!(pulse.poll(1, 1000, || 500), Some(0), "what it used before that counts for nothing");
+        assert_eq!(pulse.poll(1, 1000, || 500), None, "it is told of once");
     }
 }
