@@ -1,10 +1,12 @@
 //! Planned work on sims under play: matches are moved, sims are added, emptied and replaced, and nobody misses anything.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use ringfort_protocol::SessionId;
-use ringfort_tests::{Instance, match_named, pid_of, processes, send_signal};
-use rustix::process::Signal;
+use ringfort_tests::{Instance, PATIENCE, match_named, pid_of, processes, send_signal};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::bomb::{Ask, News};
@@ -139,6 +141,53 @@ fn more_and_fewer_sims_take_the_matches_that_there_are() {
     assert_eq!(segments, 2, "those of the ended ones are gone");
 }
 
+/// Waits until a process is in a state, as the letter of `/proc/PID/stat` has it.
+fn await_state(pid: Pid, wanted: char) {
+    let path = format!("/proc/{}/stat", pid.as_raw_pid());
+    let state = || std::fs::read_to_string(&path).ok()?.rsplit_once(") ")?.1.chars().next();
+    let until = Instant::now() + PATIENCE;
+    while state() != Some(wanted) {
+        assert!(Instant::now() < until, "process {pid:?} is in state {:?} and not {wanted}", state());
+        std::thread::yield_now();
+    }
+}
+
+/// The supervisor hears of two deaths at once, while it waits for the match of one to be handed over: only the sim that is to end is ready.
+#[test]
+fn a_sim_that_is_granted_matches_although_it_is_to_end_hands_them_over_before() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    squad.during(|| {
+        let status = instance.status();
+        let owners = ["match-1", "match-2"].map(|name| sim_of(&status, name));
+        let owners: Vec<Pid> = pids(&status)
+            .into_iter()
+            .filter(|(slot, _)| owners.contains(slot))
+            .map(|(_, pid)| Pid::from_raw(pid as i32).expect("a process has an id"))
+            .collect();
+        owners.iter().for_each(|owner| send_signal(*owner, Signal::STOP));
+        std::thread::scope(|scope| {
+            let scaled = scope.spawn(|| instance.json(&["sims", "scale", "1"]));
+            let is_moving = |zone: &Value| !zone["next_sim"].is_null();
+            while !instance.json(&["zones", "list"])["zones"].as_array().expect("a list of matches").iter().any(is_moving) {
+                std::thread::yield_now();
+            }
+            send_signal(instance.supervisor(), Signal::STOP);
+            await_state(instance.supervisor(), 'T');
+            owners.iter().for_each(|owner| send_signal(*owner, Signal::KILL));
+            owners.iter().for_each(|owner| await_state(*owner, 'Z'));
+            send_signal(instance.supervisor(), Signal::CONT);
+            let answer = scaled.join().expect("it is answered");
+            // The first that was begun, and both once more.
+            assert!(answer["sentence"].as_str().is_some_and(|said| said.contains("3 matches were moved")), "{answer}");
+        });
+    });
+    let status = squad.during(|| instance.status());
+    assert_eq!(sim_of(&status, "match-1"), sim_of(&status, "match-2"));
+    assert_eq!(pids(&status).len(), 2, "one stands by: {status:#}");
+    check_all_is_well(&instance, &mut squad, &before);
+}
+
 #[test]
 fn the_sims_go_on_as_processes_of_a_binary_with_other_rules() {
     let (instance, mut squad) = start(&FLAGS);
@@ -180,7 +229,10 @@ fn a_binary_that_cannot_go_on_is_refused_before_anything_is_touched() {
     let before = sessions(&squad);
     squad.during(|| {
         let processes = pids(&instance.status());
+        let pipe = instance.directory().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe can be made");
         for (binary, words) in [
+            (pipe.to_str().expect("a path of a test"), "is no file"),
             (env!("CARGO_BIN_EXE_bomb-field"), "field Tally.hits is added; nothing was touched"),
             (env!("CARGO_BIN_EXE_club"), "game is changed from Minefield to Club"),
             ("/nonexistent", "cannot be opened"),

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use ringfort_client::Status;
 use ringfort_protocol::Message;
 use ringfort_protocol::component::Input;
+use ringfort_shm_state::directory::{Directory, DirectoryWriter};
+use ringfort_shm_state::layout::{ZoneEntry, ZoneState};
+use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
 use ringfort_tests::crowd::named;
-use ringfort_tests::{Instance, match_named, processes};
+use ringfort_tests::{Instance, match_named, pid_of, processes, send_signal};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -235,6 +238,31 @@ fn kills_between_the_attempts_do_not_change_what_becomes_of_an_input() {
     check_account(&instance, &mut squad);
 }
 
+/// Its sim is killed while it tries the tick again, which explains nothing, and exonerates nobody.
+#[test]
+fn a_match_that_runs_alone_does_so_until_it_has_passed_whoever_dies_of_what() {
+    let (instance, mut squad) = start(&["--hang-ms", "3000"]);
+    let sequence = squad.throw(SENDER, Bomb::Loop, When::Always);
+    squad.until("it is tried again", |_| gone_off(&instance, Bomb::Loop) == ATTEMPTS);
+    squad.during(|| {
+        let status = instance.status();
+        let before = match_named(&status, "match-1").clone();
+        assert_eq!(before["alone"], true, "{before}");
+        let is_its = |process: &&Value| {
+            process["slot"] == before["owner_slot"] && (process["role"] == "sim" || process["role"] == "standby")
+        };
+        let sim = status["processes"].as_array().expect("a list").iter().find(is_its).expect("it has a process");
+        send_signal(pid_of(sim), Signal::KILL);
+        let granted = |status: &Value| match_named(status, "match-1")["epoch"].as_u64() > before["epoch"].as_u64();
+        let status = instance.wait_for("another has it", granted);
+        assert_eq!(match_named(&status, "match-1")["alone"], true, "{status:#}");
+    });
+    squad.until("the sender is told", |squad| squad.player(SENDER).rejected.contains(&sequence));
+    squad.during(|| instance.wait_for("it has passed", |status| match_named(status, "match-1")["alone"] == false));
+    squad.check_plays_on(&ALL);
+    check_account(&instance, &mut squad);
+}
+
 /// What a client is, is not given up: its join stays in the inbox, and an operator sees why the match stands.
 #[test]
 fn a_join_that_crashes_the_game_pauses_the_match() {
@@ -300,6 +328,45 @@ fn a_match_whose_state_crashes_every_tick_is_paused_and_stays_so_until_it_is_end
     let refused = instance.run(&["matches", "resume", "match-2"]);
     assert!(!refused.status.success(), "a match that is not paused");
     check_paused_match_ends(&instance, &mut squad);
+}
+
+#[test]
+fn a_paused_match_is_in_the_way_of_no_work_and_a_new_start_does_not_let_it_go_on() {
+    let (mut instance, mut squad) = start(&[]);
+    squad.throw(SENDER, Bomb::Panic, When::Armed);
+    let first = squad.during(|| paused(&instance, "faults"));
+    let owner = first["owner_slot"].to_string();
+    let done = |arguments: &[&str]| drop(instance.done(arguments));
+    squad.during(|| {
+        done(&["sims", "scale", "3"]);
+        done(&["drain", "sim", &owner]);
+        done(&["sims", "scale", "1"]);
+        done(&["sessions", "kick", "match-1", "player-2"]);
+        assert!(!instance.run(&["zones", "move", "match-1", "--to", "1"]).status.success());
+        assert_eq!(paused(&instance, "faults")["tick"], first["tick"]);
+    });
+    squad.check_plays_on(&[NEIGHBOUR]);
+    drop(squad);
+    instance.kill();
+    // As if the supervisor had been killed before it could say that the match is paused.
+    let directory = Segment::open(instance.name(), SegmentSpec::DIRECTORY, Access::ReadWrite).expect("it stays");
+    let found = Directory::new(&directory).zones().find(|(_, entry)| entry.state == ZoneState::Paused as u32);
+    let (slot, entry) = found.expect("a paused match");
+    for entry in [entry, ZoneEntry { state: ZoneState::Open as u32, pause: 0, ..entry }] {
+        DirectoryWriter::new(&directory).publish_zone(slot, &entry);
+        let exploded = gone_off(&instance, Bomb::Panic);
+        instance.start_again(&FLAGS);
+        assert_eq!(paused(&instance, "faults")["tick"], first["tick"]);
+        assert_eq!(gone_off(&instance, Bomb::Panic), exploded, "nobody has tried it");
+        instance.kill();
+    }
+    instance.start_again(&FLAGS);
+    instance.done(&["matches", "resume", "match-1"]);
+    instance.wait_for("it is tried anew", |_| gone_off(&instance, Bomb::Panic) >= 2 * (ATTEMPTS + 1));
+    paused(&instance, "faults");
+    instance.done(&["matches", "end", "match-1"]);
+    instance.wait_for("it is gone", |status| match_named(status, "match-1").is_null());
+    instance.check_memory();
 }
 
 #[test]

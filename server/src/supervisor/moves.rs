@@ -197,6 +197,14 @@ pub(super) struct Works<'s> {
     pub(super) segments: &'s mut Segments,
 }
 
+impl Works<'_> {
+    /// Removes a sim that was added and has no process yet.
+    fn take_back(&mut self, sim: u32) {
+        self.workers.end_sim(sim, self.segments);
+        self.segments.remove_sim(sim);
+    }
+}
+
 /// An answer to who has asked for something.
 pub(super) type Answer = (ConnToken, Result<(String, Option<u64>), MoveError>);
 
@@ -250,7 +258,10 @@ impl Operations {
         let (slots, wanted) = (works.workers.sim_slots().count() as u32, sims + STANDBY_SIMS);
         let mut steps = VecDeque::new();
         for sim in slots..wanted {
-            works.segments.add_sim(sim)?;
+            if let Err(error) = works.segments.add_sim(sim) {
+                (slots..sim).rev().for_each(|added| works.take_back(added));
+                return Err(error.into());
+            }
             let incarnation = works.workers.add_sim(sim, works.segments, now);
             steps.push_back(Step::Await { sim, incarnation, revert: None });
         }
@@ -384,9 +395,16 @@ impl Planned {
                 Ok(Outcome::Done(vec![Step::Await { sim: *sim, incarnation, revert: Some(before) }]))
             }
             Step::Await { sim, incarnation, revert } => self.wait_for(*sim, *incarnation, revert.as_ref(), works, now),
+            Step::End { sim } if works.zones.owned(*sim, works.segments) > 0 => {
+                // Another sim has died since it was emptied, and only this one was ready.
+                Ok(Outcome::Done(vec![Step::Empty { sim: *sim, binary: None }, Step::End { sim: *sim }]))
+            }
             Step::End { sim } => {
-                works.zones.forget_slot(*sim, works.segments);
+                // In this order: nobody is granted what is its before it is dead.
                 works.workers.end_sim(*sim, works.segments);
+                works.zones.sim_died(works.segments, *sim, &works.workers.sims(works.segments));
+                works.zones.forget_slot(*sim, works.segments);
+                works.workers.wake_all();
                 works.segments.remove_sim(*sim);
                 info!("sim {sim} has ended");
                 Ok(Outcome::Done(Vec::new()))
@@ -404,7 +422,7 @@ impl Planned {
         now: Instant,
     ) -> Result<Outcome, MoveError> {
         works.zones.set_leaving(works.zones.leaving().into_iter().chain([sim]).collect::<Vec<_>>());
-        if works.zones.owned(sim) == 0 {
+        if works.zones.owned(sim, works.segments) == 0 {
             return Ok(Outcome::Done(Vec::new()));
         }
         let ready = works.workers.sims(works.segments).ready;
@@ -480,7 +498,7 @@ impl Planned {
 /// The steps of an upgrade: those that have no match first, since the others' matches go to them.
 fn upgrade(binary: &Rc<Binary>, works: &mut Works<'_>) -> Vec<Step> {
     let mut slots: Vec<u32> = works.workers.sim_slots().collect();
-    slots.sort_by_key(|sim| works.zones.owned(*sim));
+    slots.sort_by_key(|sim| works.zones.owned(*sim, works.segments));
     let of = |sim| [Step::Empty { sim, binary: Some(Rc::clone(binary)) }, Step::Replace { sim, binary: Some(Rc::clone(binary)) }];
     slots.into_iter().flat_map(of).collect()
 }

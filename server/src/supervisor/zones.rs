@@ -154,6 +154,9 @@ impl Zones {
         } else {
             Stage::Opening
         };
+        if zone.stage == Stage::Open {
+            zone.pause_if_judged(slot, segments);
+        }
         zone.awaited = !zone.is_paused();
         let tick = head.map_or(0, |head| head.tick);
         info!(zone = slot, "match {} has id {}, tick {tick} and now sim {}", zone.name(), entry.incarnation, entry.owner_sim);

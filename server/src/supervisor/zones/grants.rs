@@ -95,8 +95,9 @@ impl Zones {
             }
             match zone.judge(*slot, segments) {
                 Some(Judgement { pause: Some(reason), .. }) => zone.pause(*slot, segments, reason),
-                Some(Judgement { faulted: true, next, .. }) => {
-                    zone.suspect_tick = next.tick;
+                // Whatever its sim died of now: the tick has failed before, and may again.
+                Some(judged) if judged.exact() => {
+                    zone.suspect_tick = judged.next.tick;
                     suspects.push(*slot);
                 }
                 _ => others.push(*slot),
@@ -227,7 +228,14 @@ impl Zone {
 
     /// The epoch of a grant after its owner's death.
     fn epoch_to_grant(&self, slot: usize, segments: &Segments) -> u32 {
-        if self.entry.next_sim == 0 { next_epoch(segments, slot) } else { epoch_after_next(segments, slot) }
+        if self.entry.next_sim != 0 {
+            epoch_after_next(segments, slot)
+        } else if self.is_claimed(slot, segments) {
+            next_epoch(segments, slot)
+        } else {
+            // The dead one never claimed it. One below may be what a sim still waits for that a move has named before.
+            self.entry.epoch
+        }
     }
 
     /// Notes that its owner has handed it over, if it has. Returns whether the directory has changed.
@@ -245,6 +253,14 @@ impl Zone {
     fn judge(&self, slot: usize, segments: &Segments) -> Option<Judgement> {
         let head = self.newest(slot, segments)?;
         Some(judge(&self.entry, head.tick, segments.world.attempt(slot), segments.world.fault(slot)))
+    }
+
+    /// Pauses it if the last run has died before it did.
+    pub(super) fn pause_if_judged(&mut self, slot: usize, segments: &Segments) {
+        let reason = self.judge(slot, segments).and_then(|judged| judged.pause);
+        if let Some(reason) = reason.filter(|_| !self.is_paused()) {
+            self.pause(slot, segments, reason);
+        }
     }
 
     fn pause(&mut self, slot: usize, segments: &Segments, reason: PauseReason) {

@@ -86,10 +86,11 @@ impl Zones {
         at_work.min_by_key(|sim| self.load(*sim)).filter(|_| self.at_work() > self.sims as usize)
     }
 
-    /// Matches that a sim has, or is about to be given.
-    pub(in super::super) fn owned(&self, sim: u32) -> usize {
-        let its = |zone: &&super::Zone| zone.entry.owner_sim == sim || zone.heir() == sim;
-        self.live.values().filter(|zone| zone.is_stepped()).filter(its).count()
+    /// Matches that a sim has, or is about to be given. Not one that it could not open or take over: that goes to another when its process
+    /// ends.
+    pub(in super::super) fn owned(&self, sim: u32, segments: &Segments) -> usize {
+        let is_its = |zone: &super::Zone| zone.is_stepped() && (zone.entry.owner_sim == sim || zone.heir() == sim);
+        self.live.iter().filter(|(slot, zone)| is_its(zone) && !zone.has_failed(**slot, segments)).count()
     }
 
     /// Where a match of a sim that is to be empty may go: the idlest of these, and to one without matches only if fewer are at work than are to be.
@@ -124,7 +125,7 @@ impl Zones {
         its.filter(|(slot, zone)| zone.can_move(**slot, segments)).map(|(slot, _)| *slot).next()
     }
 
-    /// The last slot is given up. A match that nobody steps has another sim to end it.
+    /// The last slot is given up, and its process is dead. A match that nobody steps has another sim to end it.
     pub(in super::super) fn forget_slot(&mut self, sim: u32, segments: &Segments) {
         for (slot, zone) in self.live.iter_mut().filter(|(_, zone)| zone.entry.owner_sim == sim) {
             zone.entry.owner_sim = 0;
