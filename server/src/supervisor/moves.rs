@@ -3,6 +3,8 @@
 //! Every step looks at how things are and does the next thing that is missing, so that a death in the middle changes nothing but what is left to
 //! do. One command answers when all its steps are done, or says what was not.
 
+mod error;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
@@ -10,129 +12,15 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use super::binary::{Binary, BinaryError, Probe};
+pub use error::MoveError;
+
+use super::binary::{Binary, Probe};
 use super::control::ConnToken;
 use super::segments::Segments;
 use super::workers::{Replacement, Workers};
 use super::zones::Zones;
 use crate::describe::Described;
 use crate::limits::{MOVE_MS, OPERATION_MS, SIM_READY_MS, SIMS_MAX, STANDBY_SIMS};
-use ringfort_shm_state::segment::SegmentError;
-
-/// Why planned work on sims was refused, or not done.
-#[derive(Debug, thiserror::Error)]
-pub enum MoveError {
-    /// There is no match of that name.
-    #[error("there is no match \"{0}\"; `ringfort matches list` shows those that there are")]
-    NoSuchMatch(String),
-    /// There is no such slot.
-    #[error("there is no sim {slot}; the sims are 0 to {last}, see `ringfort status`")]
-    NoSuchSlot {
-        /// What was asked for.
-        slot: u32,
-        /// The last that there is.
-        last: u32,
-    },
-    /// Its process is not ready.
-    #[error("sim {0} is not ready for a match; see `ringfort status`, and its log")]
-    NotReady(u32),
-    /// It is there.
-    #[error("match \"{name}\" is at sim {slot} already")]
-    IsThere {
-        /// Which match.
-        name: String,
-        /// Where it is.
-        slot: u32,
-    },
-    /// It is on its way.
-    #[error("match \"{name}\" is being moved to sim {slot} just now; try again in a moment")]
-    Moving {
-        /// Which match.
-        name: String,
-        /// Where it goes.
-        slot: u32,
-    },
-    /// Nobody steps it.
-    #[error("match \"{0}\" is paused, so that no sim has it; let it go on with `ringfort matches resume {0}`")]
-    Paused(String),
-    /// It is not open.
-    #[error("match \"{0}\" is just opening or ending; try again in a moment")]
-    NotOpen(String),
-    /// Its sim does not step it.
-    #[error("sim {slot} has not taken match \"{name}\" over yet, or could not; see `ringfort status`, or try again in a moment")]
-    NotTaken {
-        /// Which match.
-        name: String,
-        /// Whose it is.
-        slot: u32,
-    },
-    /// A sim has died of it.
-    #[error("match \"{0}\" runs alone in its process until it has passed the tick that a sim died of; try again in a moment")]
-    Alone(String),
-    /// The sim's one match is such a one.
-    #[error("sim {0} has a match that runs alone, because a sim died of it; choose another, or try again in a moment")]
-    SuspectThere(u32),
-    /// Nobody would stand by.
-    #[error(
-        "sim {slot} stands by for the {sims} at work, and its place would be nobody's; use `ringfort sims scale {more}` to have more at work"
-    )]
-    Standby {
-        /// Which sim.
-        slot: u32,
-        /// Sims that are to be at work.
-        sims: u32,
-        /// One more.
-        more: u32,
-    },
-    /// Planned work is under way.
-    #[error("{0} is under way; try again when it is done")]
-    Busy(String),
-    /// A number of sims that there cannot be.
-    #[error("{0} sims cannot be at work; it must be a number from 1 to {SIMS_MAX}")]
-    Count(u32),
-    /// It ended on its way.
-    #[error("match \"{0}\" has ended before it was moved")]
-    Ended(String),
-    /// A sim died.
-    #[error("match \"{name}\" was not moved: a sim died, and sim {slot} has it now; try again")]
-    Died {
-        /// Which match.
-        name: String,
-        /// Who has it.
-        slot: u32,
-    },
-    /// Its sim does not come to it.
-    #[error("match \"{0}\" was not handed over within {MOVE_MS} ms; it still may be, see `ringfort zones list`")]
-    Late(String),
-    /// It took too long altogether.
-    #[error("{what} was given up after {OPERATION_MS} ms at sim {slot}; done is {done}")]
-    GivenUp {
-        /// What was asked for.
-        what: String,
-        /// Where it stood.
-        slot: u32,
-        /// What was done by then.
-        done: String,
-    },
-    /// A process does not come up.
-    #[error(
-        "sim {slot} did not become ready as a process of {program}: see its log; the sims that run stay as they are, done is {done}"
-    )]
-    NotUp {
-        /// Which sim.
-        slot: u32,
-        /// The binary.
-        program: String,
-        /// What was done by then.
-        done: String,
-    },
-    /// The binary is refused.
-    #[error(transparent)]
-    Binary(#[from] BinaryError),
-    /// A new sim's segment can't be made.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-}
 
 /// What an operator has asked for and is not done yet.
 #[derive(Default)]
