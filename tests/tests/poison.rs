@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringfort_client::Status;
+use ringfort_client::{JoinTarget, Status};
 use ringfort_protocol::Message;
 use ringfort_protocol::component::Input;
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
@@ -367,6 +367,26 @@ fn a_paused_match_is_in_the_way_of_no_work_and_a_new_start_does_not_let_it_go_on
     instance.done(&["matches", "end", "match-1"]);
     instance.wait_for("it is gone", |status| match_named(status, "match-1").is_null());
     instance.check_memory();
+}
+
+#[test]
+fn whoever_comes_to_a_paused_match_is_told_so_and_guesses_no_code() {
+    let (instance, mut squad) = start(&[]);
+    let den = squad.during(|| instance.json(&["matches", "create", "den", "--private"]));
+    let code = || JoinTarget::Code(den["code"].as_str().expect("its code is told").to_owned());
+    let host = squad.add(&instance, "host", code());
+    squad.until("the host is in", |squad| squad.tally(host).is_some());
+    squad.throw(host, Bomb::Panic, When::Armed);
+    squad.throw(SENDER, Bomb::Panic, When::Armed);
+    let is_paused = |status: &Value, name: &str| match_named(status, name)["state"] == "paused";
+    squad.during(|| instance.wait_for("both are paused", |status| is_paused(status, "den") && is_paused(status, "match-1")));
+    for (name, target) in [("late", named("match-1")), ("invited", code())] {
+        let who = squad.add(&instance, name, target);
+        let told = |status: &Status| matches!(status, Status::Refused { reason, .. } if reason == "the match is paused");
+        squad.until("it is told", |squad| squad.player(who).statuses.iter().any(told));
+    }
+    assert_eq!(instance.counter("fe_codes_wrong"), 0);
+    squad.check_plays_on(&[NEIGHBOUR]);
 }
 
 #[test]

@@ -78,6 +78,12 @@ impl Figures {
         (flight.oldest, flight.newest, flight.rejected, flight.heard) = (1, 0, AckBits::NONE, None);
     }
 
+    /// The measured time begins: silences while clients were still coming do not count.
+    pub(super) fn play_begins(&mut self) {
+        self.measuring = true;
+        self.flights.iter_mut().for_each(|flight| flight.gap = Duration::ZERO);
+    }
+
     /// The measured time is over for a client that plays: tells its longest silence, the one that it is in included.
     pub(super) fn play_over(&mut self, client: usize, now: Instant) {
         let flight = &mut self.flights[client];
@@ -197,6 +203,16 @@ mod tests {
         assert_eq!(gap(&[50, 100], None, 300), 200.0);
         assert_eq!(gap(&[50, 100, 900, 950], Some(100), 960), 50.0);
         assert_eq!(gap(&[], None, 300), 0.0);
+        let mut figures = Figures::new(1);
+        for ms in [0, 900, 950, 1010] {
+            let inputs = AckBits::NONE;
+            figures.received(0, &Snapshot { tick: TickNo(1), arrived: at(ms), bytes: 1, inputs, waited: None });
+            if ms == 900 {
+                figures.play_begins();
+            }
+        }
+        figures.play_over(0, at(1020));
+        assert_eq!(figures.partial.gap.ms_max().round(), 60.0, "what was before the measured time does not count");
     }
 
     #[test]

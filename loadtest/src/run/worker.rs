@@ -148,7 +148,7 @@ impl<'a> Worker<'a> {
         let period = Duration::from_secs_f64(1.0 / self.args.rate);
         let mut schedule = Schedule::new(start, period, self.players.len());
         let used = cpu::used_by_self().map_err(RunError::Io)?;
-        self.figures.measuring = true;
+        self.figures.play_begins();
         while Instant::now() < end {
             let now = Instant::now();
             while let Some((client, due)) = schedule.take_due(now) {

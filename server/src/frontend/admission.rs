@@ -169,7 +169,7 @@ impl Clients {
 
     /// The private match of a code. Who gets many wrong is guessing, and is closed.
     pub(super) fn zone_of_code(&mut self, conn: &mut Conn<App>, code: &str) -> Result<Found, Refusal> {
-        let found = self.open_zones().find(|(_, z)| is_private(z) && code.as_bytes().eq_ignore_ascii_case(&z.code));
+        let found = self.zones_that_live().find(|(_, z)| is_private(z) && code.as_bytes().eq_ignore_ascii_case(&z.code));
         if found.is_none() {
             self.counts.one(count::CODES_WRONG);
             conn.app.wrong_codes += 1;
