@@ -95,8 +95,9 @@ pub const DESCRIBE_MS: u64 = 5_000;
 
 /// Longest sleep of the supervisor's loop: how late it notices that a match has opened or ended, and how often it looks for hangs.
 pub const SUPERVISOR_TURN_MS: u64 = 20;
-/// Shortest time without a heartbeat after which a sim may be configured to count as hung.
-pub const HANG_MS_MIN: u32 = 100;
+/// Shortest time without a heartbeat after which a sim may be configured to count as hung: one without matches sleeps for half of it.
+pub const HANG_MS_MIN: u32 = 200;
+const _: () = assert!(HANG_MS_MIN as u64 >= 2 * LOOP_SLEEP_MAX_MS);
 /// Longest such time.
 pub const HANG_MS_MAX: u32 = 600_000;
 /// Ticks without a heartbeat that a sim has at least, however fast they are due.

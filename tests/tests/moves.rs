@@ -1,6 +1,7 @@
 //! Planned work on sims under play: matches are moved, sims are added, emptied and replaced, and nobody misses anything.
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::Instant;
 
 use ringfort_protocol::SessionId;
@@ -79,6 +80,40 @@ fn a_match_that_is_moved_back_and_forth_loses_and_doubles_nothing() {
     let status = squad.during(|| instance.status());
     assert_eq!(sim_of(&status, "match-1"), home);
     assert_eq!(status["counters"]["sim_zones_released"], MOVES);
+    check_all_is_well(&instance, &mut squad, &before);
+}
+
+/// A sim that stands still while a match is handed over to it is told to hand it on before it has taken it.
+#[test]
+fn a_match_is_moved_on_by_a_sim_that_has_not_come_to_it_yet() {
+    let (instance, mut squad) = start(&FLAGS);
+    let before = sessions(&squad);
+    let status = squad.during(|| instance.status());
+    let (home, away) = (sim_of(&status, "match-1"), sim_of(&status, "match-2"));
+    let process = pids(&status).into_iter().find(|(slot, _)| *slot == away).expect("a sim").1;
+    let stopped = Pid::from_raw(process as i32).expect("a process");
+    let to = |sim: u64| instance.json(&["zones", "move", "match-1", "--to", &sim.to_string()])["sentence"].clone();
+    let [there, back] = squad.during(|| {
+        send_signal(stopped, Signal::STOP);
+        let there = to(away);
+        let back = thread::scope(|scope| {
+            let back = scope.spawn(|| to(home));
+            let is_told = || {
+                let zones = instance.json(&["zones", "list"]);
+                zones["zones"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .any(|zone| zone["name"] == "match-1" && zone["next_sim"] == home)
+            };
+            instance.wait_for("it is to be handed back", |_| is_told());
+            send_signal(stopped, Signal::CONT);
+            back.join().expect("it is answered")
+        });
+        [there, back]
+    });
+    assert_eq!(there, format!("match \"match-1\" is at sim {away} now"));
+    assert_eq!(back, format!("match \"match-1\" is at sim {home} now"));
     check_all_is_well(&instance, &mut squad, &before);
 }
 

@@ -401,6 +401,22 @@ fn deaths_that_nothing_explains_give_nothing_up_and_pause_the_match_after_eight(
     }
 }
 
+/// Each of these matches is late in every tick, and three of its ticks at once are run each time; only a tick that takes too long is a hang.
+#[test]
+fn matches_that_are_slow_together_are_late_and_no_hang() {
+    const MATCHES: &str = "8";
+    const TICKS: u64 = 12;
+    let flags = ["--sims", "1", "--frontends", "1", "--matches", MATCHES, "--game-option", "slow_ms=50"];
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_bomb"));
+    let instance = Instance::of(program, "", |_| (), &[&flags[..], &SOON].concat());
+    let status = instance.wait_for("every match is stepped", |status| {
+        let matches = status["matches"].as_array().expect("a list");
+        matches.iter().all(|of| of["tick"].as_u64().is_some_and(|tick| tick >= TICKS))
+    });
+    let sims = ["sim", "standby"].into_iter().flat_map(|role| processes(&status, role));
+    assert!(sims.map(|process| &process["restarts"]).all(|restarts| restarts == 0), "{status}");
+}
+
 #[test]
 fn the_process_that_is_left_is_as_many_as_were_wanted() {
     let (instance, mut squad) = start(&[]);

@@ -177,15 +177,16 @@ impl<G: Game> Sim<G> {
         };
         self.zones.retain(|slot, s| is_mine(slot, s.zone.entry().incarnation));
         self.failed.retain(|slot, id| wanted.get(slot).is_some_and(|z| z.incarnation == *id));
-        self.note_leaving(wanted.iter());
-        for (slot, entry) in wanted {
-            if self.is_released(slot, &entry) {
+        for (slot, entry) in &wanted {
+            if self.is_released(*slot, entry) {
                 continue;
             }
-            if !self.zones.contains_key(&slot) && !self.failed.contains_key(&slot) && !self.has_ended(slot, &entry) {
-                self.start(slot, entry);
+            if !self.zones.contains_key(slot) && !self.failed.contains_key(slot) && !self.has_ended(*slot, entry) {
+                self.start(*slot, *entry);
             }
         }
+        // One that was just started may be told to leave already.
+        self.note_leaving(wanted.iter());
         self.generation = generation;
         WorkerPage::new(&self.own).saw_generation(generation);
     }
@@ -226,6 +227,8 @@ impl<G: Game> Sim<G> {
 
     fn start(&mut self, slot: usize, entry: ZoneEntry) {
         let page = WorkerPage::new(&self.own);
+        // Each takeover has the whole time that a process may be silent.
+        page.beat(now_us());
         page.set_stepping(Some(slot));
         let resumes = self.world.newest(slot).is_ok_and(|root| root.head.incarnation == entry.incarnation);
         let name = unpadded(&entry.name);
@@ -277,6 +280,8 @@ impl<G: Game> Sim<G> {
                     break;
                 }
                 let late = now - scheduled.due_us;
+                // Many matches that are late together are no hang: each tick has the whole time that a process may be silent.
+                page.beat(now);
                 page.set_stepping(Some(*slot));
                 let outcome = scheduled.zone.step(&self.world, self.inbox.memory(), directory, scheduled.due_us, now_us);
                 page.set_stepping(None);

@@ -6,6 +6,8 @@
 #[path = "bombs.rs"]
 pub mod bombs;
 
+use std::time::Duration;
+
 use ringfort::prelude::*;
 
 use bombs::Bomb;
@@ -119,6 +121,8 @@ pub enum News {
 impl Game for Minefield {
     const HZ: u32 = 20;
     const CAPACITY: u32 = 16;
+    const OPTIONS: &'static [OptionDoc] =
+        &[OptionDoc::whole("slow_ms", "milliseconds that every tick takes; 0, the default, for none", 0, 1000)];
     type Input = Order;
     type Command = Ask;
     type Event = News;
@@ -152,6 +156,7 @@ impl Game for Minefield {
     }
 
     fn step(&mut self, t: &Tick<Self>) {
+        std::thread::sleep(Duration::from_millis(t.option_or("slow_ms", 0)));
         if let Some(bomb) = Bomb::from_u8(self.charge.bomb) {
             bomb.go_off(t.now());
         }
