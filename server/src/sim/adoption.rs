@@ -99,6 +99,18 @@ fn a_match_with_a_byte_that_means_nothing_is_not_taken_over() {
     assert!(error.starts_with("`weather` has bytes at row 0 that are no Mood"), "{error}");
 }
 
+#[test]
+fn what_is_about_to_be_tried_is_known_before_the_match_is_looked_at() {
+    let mut bench = Bench::<Moody>::new(4, 64);
+    drop(bench.start());
+    commit_byte(&mut bench, |is| is.columns[0], 1, 2);
+    let committed = bench.world.newest(ZONE).unwrap().head.tick;
+    assert!(bench.world.attempt(ZONE).is_none_or(|last| last.tick <= committed), "nothing is under way");
+    assert!(taken_over(&mut bench).is_err(), "a mood too many");
+    let tried = bench.world.attempt(ZONE).expect("it is published");
+    assert_eq!((tried.tick, tried.attempt), (committed + 1, 1), "a death in the midst of the takeover counts for that tick");
+}
+
 thread_local! {
     /// What each look back of the game found: the moods as numbers, or that there is no such tick.
     static LOOKED_BACK: std::cell::RefCell<Vec<Option<Vec<u8>>>> = const { std::cell::RefCell::new(Vec::new()) };

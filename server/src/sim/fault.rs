@@ -42,6 +42,10 @@ pub(super) struct Running(());
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Of a panic that the hook has recorded there is no key any more; a game may have put another hook in its place.
+            record(FaultKind::Panic, 0, 0, &[0; FAULT_TEXT_BYTES]);
+        }
         KEY.store(0, Ordering::Release);
     }
 }

@@ -338,9 +338,9 @@ impl<G: Game> Zone<G> {
             Err(CommitError::Fenced { .. }) => Outcome::Fenced,
             Err(CommitError::ArenaFull { .. }) => {
                 self.counters.ticks_starved += 1;
-                self.retry.set_aside(world, self.slot);
                 let results_taken = self.results() == 0;
                 self.undo(before);
+                self.retry.set_aside(world, self.slot);
                 // An end needs no memory, and gives some back.
                 let over = self.end_wanted || self.bound.meta().closed_at != 0;
                 if over && (results_taken || self.results() == 0) { self.end() } else { Outcome::Starved }

@@ -98,6 +98,10 @@ fn child() {
     match death.as_str() {
         "panic" => panic!("it was {} on purpose", 1),
         "long-panic" => panic!("{}", "\u{e4}".repeat(FAULT_TEXT_BYTES)),
+        "panic-unhooked" => {
+            std::panic::set_hook(Box::new(|_| ()));
+            panic!("nobody hears of it");
+        }
         "panic-twice" => {
             let _dropped = PanicsWhenDropped;
             panic!("the first");
@@ -146,6 +150,12 @@ fn a_panic_is_recorded_with_its_message_and_place() {
 fn a_long_panic_keeps_its_place() {
     let text = describe(&fault_of("long-panic").1);
     assert!(text.starts_with('\u{e4}') && text.contains("fault/tests.rs:") && text.len() >= FAULT_TEXT_BYTES - 1, "{text}");
+}
+
+#[test]
+fn a_panic_is_recorded_although_the_game_has_a_hook_of_its_own() {
+    let (status, fault) = fault_of("panic-unhooked");
+    assert_eq!((status.code(), describe(&fault).as_str()), (Some(101), "a panic without words"));
 }
 
 #[test]
