@@ -111,6 +111,8 @@ fn a_zone_that_was_released_goes_on_under_the_next_owner_and_under_nobody_else()
     assert_eq!((world.published(0).epoch, world.published(0).sequence), (2, sequence), "the newest root stays");
     assert_eq!(world.attempt(0).map(|last| last.tick), Some(0), "a tick that was put off is no death's");
     set(&pages, 0, 0, 9);
+    let arena = world.page_ptr(0)..=world.page_ptr(world.pages() as u32 - 1);
+    assert!(!arena.contains(&pages.write(0)), "what the last owner writes from then on is in memory of its own");
     // SAFETY: no reference into pages.
     assert_eq!(unsafe { pages.commit(head(2)) }, Err(CommitError::Fenced { zone: 0, epoch: 2 }));
     // SAFETY: no reference into pages.
