@@ -350,7 +350,10 @@ impl Supervisor {
         for asker in askers_gone.chain(operations.askers()) {
             control.reply(asker, &gone, now);
         }
-        for (asker, request) in control.poll(now) {
+        // One poll takes up who has come meanwhile, the next reads what they ask.
+        let mut late = control.poll(now);
+        late.extend(control.poll(now));
+        for (asker, request) in late {
             match request {
                 Request::Down => askers.push(asker),
                 Request::ZonesMove { .. }
