@@ -47,6 +47,8 @@ pub(super) struct Host<G: Game> {
     pub(super) connections: u64,
     /// Ticks of the snapshots that it has applied.
     pub(super) snapshots: u64,
+    /// Inputs and commands that it was told to be given up.
+    pub(super) rejected: u64,
 }
 
 /// Looks at each snapshot in the moment in which it is applied.
@@ -97,6 +99,7 @@ impl<G: Game> Host<G> {
             stays: Vec::new(),
             connections: 0,
             snapshots: 0,
+            rejected: 0,
         })
     }
 
@@ -216,8 +219,12 @@ impl<G: Game> Host<G> {
             playing.settle(now, self.sessions.session_mut(key));
             let mut ended = false;
             for status in playing.statuses() {
-                if let client::Status::Joined { session, .. } = status {
-                    self.stays.push(session.0);
+                match status {
+                    client::Status::Joined { session, .. } => self.stays.push(session.0),
+                    client::Status::Rejected { inputs, commands } => {
+                        self.rejected += inputs.iter().chain(commands.iter()).count() as u64
+                    }
+                    _ => {}
                 }
                 ended |= matches!(status, client::Status::Ended(_) | client::Status::Refused { .. } | client::Status::MatchOver);
             }
@@ -230,8 +237,10 @@ impl<G: Game> Host<G> {
         self.hear(key, oracle, &ticks, complete)?;
         let mut ended = false;
         for status in self.sessions.session_mut(key).statuses() {
-            if let Status::Joined { session, .. } = status {
-                self.stays.push(session.0);
+            match status {
+                Status::Joined { session, .. } => self.stays.push(session.0),
+                Status::Rejected { inputs, commands } => self.rejected += inputs.iter().chain(commands.iter()).count() as u64,
+                _ => {}
             }
             ended |= matches!(status, Status::Ended(_) | Status::Refused { .. } | Status::MatchOver);
         }

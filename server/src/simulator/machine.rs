@@ -126,13 +126,28 @@ impl<G: Game> Machine<G> {
         self.zone = None;
     }
 
-    /// One tick; a zone whose sim has died is taken over first, under the next epoch.
-    pub(super) fn tick(&mut self, now_us: u64) -> Result<u64, Failed> {
-        if self.zone.is_none() {
-            self.entry.epoch += 1;
-            DirectoryWriter::new(&self.directory).publish_zone(ZONE, &self.entry);
-            self.start_zone(now_us)?;
+    /// The game fails in the next tick, and the sim's process dies of it.
+    pub(super) fn fail_game(&mut self, now_us: u64) -> Result<(), Failed> {
+        self.take_over(now_us)?;
+        if let Some(zone) = self.zone.take() {
+            zone.fail(&self.world, self.inbox.memory(), Directory::new(&self.directory));
         }
+        Ok(())
+    }
+
+    /// A zone whose sim has died gets another, under the next epoch.
+    fn take_over(&mut self, now_us: u64) -> Result<(), Failed> {
+        if self.zone.is_some() {
+            return Ok(());
+        }
+        self.entry.epoch += 1;
+        DirectoryWriter::new(&self.directory).publish_zone(ZONE, &self.entry);
+        self.start_zone(now_us)
+    }
+
+    /// One tick; a zone whose sim has died is taken over first.
+    pub(super) fn tick(&mut self, now_us: u64) -> Result<u64, Failed> {
+        self.take_over(now_us)?;
         let directory = Directory::new(&self.directory);
         let zone = self.zone.as_mut().expect("it was started");
         match zone.step(&self.world, self.inbox.memory(), directory, now_us, || now_us) {

@@ -76,6 +76,8 @@ impl Plan {
 pub struct Chaos {
     /// The sim dies, and another takes over.
     pub sim_dies: f64,
+    /// The game fails on what has come for the tick, once or, as often, twice: then its inputs and commands are given up.
+    pub game_fails: f64,
     /// A front-end dies, and another takes its place.
     pub frontend_dies: f64,
     /// Of each player: leaves, and comes back later.

@@ -39,6 +39,7 @@ struct Being {
 pub(super) struct Stay {
     pub(super) row: SessionRow,
     pub(super) inputs: AckBits,
+    rejected: [AckBits; 2],
     repeated: u32,
     verdicts: [u32; MAX_PREDICTED],
 }
@@ -94,6 +95,11 @@ impl Committed {
     /// The last command of a session that was applied.
     pub fn command(&self, session: u64) -> Option<u32> {
         self.stays.get(&session).map(|stay| stay.row.command)
+    }
+
+    /// Inputs and commands of a session that were given up because the game had failed on them.
+    pub fn rejected(&self, session: u64) -> Option<[AckBits; 2]> {
+        self.stays.get(&session).map(|stay| stay.rejected)
     }
 
     fn row(&self, index: usize, wire: usize) -> &[u8] {
@@ -188,8 +194,12 @@ impl Oracle {
         let stays = self.mirror.iter::<SessionRow>(engine.sessions).map(|(slot, row)| {
             let input = self.mirror.get::<SessionInput>(&engine.inputs, slot);
             let inputs = input.map_or(AckBits::NONE, |input| AckBits { highest: input.highest, bits: input.bits });
+            let rejected = input.map_or([AckBits::NONE; 2], |input| {
+                let commands = AckBits { highest: input.rejected_command, bits: input.rejected_command_bits };
+                [AckBits { highest: input.rejected, bits: input.rejected_bits }, commands]
+            });
             let (repeated, verdicts) = input.map_or((0, [0; MAX_PREDICTED]), |input| (input.repeated, input.verdicts));
-            (row.id, Stay { row, inputs, repeated, verdicts })
+            (row.id, Stay { row, inputs, rejected, repeated, verdicts })
         });
         committed.stays = stays.collect();
         let meta: Option<ZoneMeta> = self.mirror.get(&engine.meta, 0);

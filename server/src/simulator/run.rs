@@ -23,6 +23,8 @@ const PATIENCE_US: u64 = 5_000_000;
 const RESTING_SECONDS: u32 = 2;
 /// Input slots that a client uses at once.
 const SLOTS_AT_ONCE: u32 = 4;
+/// Inputs that one session skips in a tick, as far as they are looked at: a damaged number may skip billions.
+const FALLEN_MAX: usize = 1024;
 /// Most events of one moment: a simulation that does not move on is stuck.
 const EVENTS_PER_MOMENT: u32 = 100_000;
 
@@ -39,6 +41,10 @@ pub struct Summary {
     pub compared: u64,
     /// Inputs that were applied.
     pub inputs: u64,
+    /// Ticks that the game has failed in.
+    pub failures: u64,
+    /// Inputs and commands that players were told to be given up.
+    pub rejected: u64,
     /// Seconds of virtual time, for all players together.
     pub client_seconds: f64,
     /// From the clients.
@@ -172,6 +178,7 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
         summary.compared = self.oracle.compared;
         summary.sessions = self.hosts.iter().map(|host| host.connections).sum();
         summary.snapshots = self.hosts.iter().map(|host| host.snapshots).sum();
+        summary.rejected = self.hosts.iter().map(|host| host.rejected).sum();
         for (address, traffic) in &self.network.traffic {
             let to = if self.by_address.contains_key(address) { &mut summary.up } else { &mut summary.down };
             (to.packets, to.bytes) = (to.packets + traffic.packets, to.bytes + traffic.bytes);
@@ -275,6 +282,12 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
             self.machine.kill_sim();
             self.tick_us += self.random.below(period * 4);
         }
+        if chaos.game_fails > 0.0 && self.random.chance(chaos.game_fails) {
+            for _ in 0..=self.random.below(2) {
+                self.machine.fail_game(self.now_us)?;
+                self.summary.failures += 1;
+            }
+        }
         if self.random.chance(chaos.frontend_dies) {
             let slot = self.random.below(self.machine.offices.len() as u64) as usize;
             self.machine.replace_frontend(slot, self.now_us)?;
@@ -307,7 +320,8 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
             let applied = self.applied.entry(*session).or_default();
             let fresh = stay.inputs.without(applied.acks);
             newly.applied.extend(fresh.map(|sequence| (*session, sequence)));
-            newly.perhaps.extend(stay.inputs.fallen_since(applied.acks).map(|sequence| (*session, sequence)));
+            let fallen = stay.inputs.fallen_since(applied.acks).take(FALLEN_MAX);
+            newly.perhaps.extend(fallen.map(|sequence| (*session, sequence)));
             applied.acks = stay.inputs;
         }
         self.summary.inputs += newly.applied.len() as u64;
@@ -459,6 +473,10 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
             }
             if newest.command(id) != Some(host.commands) {
                 return Err(stuck(format!("{:?} commands of {} are committed", newest.command(id), host.commands)));
+            }
+            if newest.rejected(id).map(|[inputs, _]| inputs) != Some(session.inputs_rejected()) {
+                let (known, noted) = (session.inputs_rejected(), newest.rejected(id));
+                return Err(stuck(format!("it knows of {known:?} as given up, and {noted:?} are")));
             }
             self.script.settled(&newest, id, host.commands)?;
         }

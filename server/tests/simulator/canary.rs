@@ -212,7 +212,15 @@ fn search(seed: u64) -> Result<(usize, usize, usize), Failed> {
         options: Default::default(),
         carrier: Carrier::Plain,
         weather: Weather { loss: 0.1, doubled: 0.05, delay_us: 30_000, jitter_us: 30_000, damaged: 0.0 },
-        chaos: Chaos { sim_dies: 0.01, frontend_dies: 0.002, leaves: 0.003, call_lost: 0.01, stalls: 0.01, damaged_players: 0.0 },
+        chaos: Chaos {
+            sim_dies: 0.01,
+            game_fails: 0.0,
+            frontend_dies: 0.002,
+            leaves: 0.003,
+            call_lost: 0.01,
+            stalls: 0.01,
+            damaged_players: 0.0,
+        },
     };
     let world_seed = plan.seed;
     let mut simulation = Simulation::<Vaults, _>::new(plan, Wander)?;

@@ -38,6 +38,9 @@ pub struct Tally {
     pub commands: u32,
     /// A command came twice or out of its order.
     pub disorder: bool,
+    /// The newest command.
+    #[sync(none)]
+    pub newest: u32,
     #[sync(none)]
     pub secret: u64,
 }
@@ -188,7 +191,8 @@ impl Game for Menagerie {
         let avatar = self.seats[who].avatar;
         let Some(tally) = self.tally.get_mut(avatar) else { return };
         tally.commands += 1;
-        tally.disorder |= tally.commands != number;
+        tally.disorder |= number <= tally.newest;
+        tally.newest = number;
         t.send(To::One(who), Ev::Letter { number });
         t.send(To::Seeing(avatar), Ev::Seen { whom: avatar });
     }

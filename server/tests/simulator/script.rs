@@ -70,6 +70,12 @@ impl Script<Menagerie> for Keeper {
 
     fn settled(&mut self, tick: &Committed, session: u64, commands: u32) -> Result<(), Failed> {
         let found = tally(tick, session).map_or(0, |tally| tally.commands);
-        if found == commands { Ok(()) } else { Err(Failed(format!("{found} commands of {commands} reached the game"))) }
+        let given_up = tick.rejected(session).map_or(0, |[_, commands]| commands.iter().count() as u32);
+        let all = found + given_up == commands;
+        if all {
+            Ok(())
+        } else {
+            Err(Failed(format!("{found} commands of {commands} reached the game, {given_up} were given up")))
+        }
     }
 }

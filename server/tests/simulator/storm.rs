@@ -49,6 +49,7 @@ pub fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
     let chance = |p: f64| if calm { 0.0 } else { p };
     let chaos = Chaos {
         sim_dies: chance(0.01),
+        game_fails: chance(0.01),
         frontend_dies: chance(0.004),
         leaves: chance(0.002),
         call_lost: chance(0.02),
@@ -128,6 +129,8 @@ impl Total {
         sum.snapshots += one.snapshots;
         sum.compared += one.compared;
         sum.inputs += one.inputs;
+        sum.failures += one.failures;
+        sum.rejected += one.rejected;
         sum.client_seconds += one.client_seconds;
         sum.up.bytes += one.up.bytes;
         sum.up.packets += one.up.packets;
@@ -136,9 +139,13 @@ impl Total {
     }
 
     fn report(&self, kind: Kind, seconds: f64) {
-        let Summary { sessions, ticks, snapshots, compared, inputs, client_seconds, up, down, .. } = &self.sum;
+        let Summary { sessions, ticks, snapshots, compared, inputs, failures, rejected, client_seconds, up, down, .. } =
+            &self.sum;
         println!("{kind:?}: {sessions} sessions in {} worlds, {:.0} sessions/s", self.worlds, *sessions as f64 / seconds);
         println!("  {ticks} ticks, {snapshots} snapshots applied, {compared} worlds compared, {inputs} inputs applied once");
+        println!(
+            "  the game failed {failures} times, and players were told of {rejected} inputs and commands that were given up"
+        );
         println!(
             "  a client's second takes {:.0} bytes up and {:.0} down, in {:.1} and {:.1} packets",
             up.bytes as f64 / client_seconds,

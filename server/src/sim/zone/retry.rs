@@ -115,6 +115,18 @@ impl<G: Game> Zone<G> {
         Records { inbox_memory, directory, tail, mail_tail }
     }
 
+    /// Leaves behind what a process does that dies of the game in the next tick: the attempt and its fault.
+    #[cfg(feature = "simulator")]
+    pub(crate) fn fail(mut self, world: &World, inbox_memory: &Memory, directory: Directory<'_>) {
+        use ringfort_shm_state::layout::{FaultKind, fault_key};
+        use zerocopy::FromZeros;
+
+        let _ = self.begin_attempt(world, inbox_memory, directory);
+        let AttemptEntry { incarnation, tick, attempt, resumes, .. } = self.retry.attempt;
+        let (key, kind) = (fault_key(tick, attempt, resumes), FaultKind::Panic as u32);
+        world.record_fault(self.slot, &FaultEntry { key, incarnation, kind, ..FaultEntry::new_zeroed() });
+    }
+
     /// Of a tick that is committed.
     pub(super) fn count_attempt(&mut self) {
         self.counters.ticks_retried += u64::from(self.retry.attempt.attempt == 2);
