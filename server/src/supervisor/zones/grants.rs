@@ -57,7 +57,8 @@ impl Zones {
     /// A sim hangs and will be killed. Only if it has used the processor is that put down to the match whose tick was under way.
     pub(in super::super) fn sim_hangs(&mut self, segments: &Segments, hung: &Hung) {
         let stepping = WorkerPage::new(&segments.sims[hung.slot as usize]).stepping();
-        let found = stepping.and_then(|slot| Some((slot, self.live.get_mut(&slot).filter(|zone| zone.is_live())?)));
+        let is_its = |zone: &&mut Zone| zone.is_live() && (zone.entry.owner_sim == hung.slot || zone.heir() == hung.slot);
+        let found = stepping.and_then(|slot| Some((slot, self.live.get_mut(&slot).filter(is_its)?)));
         let Some((slot, zone)) = found.filter(|_| hung.cpu_ms >= HANG_CPU_MS_MIN) else { return };
         let attempt = segments.world.attempt(slot).filter(|attempt| attempt.incarnation == zone.entry.incarnation);
         if let Some(attempt) = attempt {
