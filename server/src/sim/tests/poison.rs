@@ -384,8 +384,8 @@ fn fsck_finds_an_input_that_is_both_applied_and_given_up() {
     assert_eq!(report.problems, [Problem::GivenUp { zone: ZONE, row: row.id as u32, sequence: 3 }]);
 }
 
-#[test]
-fn what_cannot_be_written_is_given_up_all_the_same() {
+/// A match whose one player's input has made its game fail twice.
+fn before_the_third_attempt() -> (Bench<Counting>, Zone<Counting>, SessionRow) {
     let (mut bench, zone, row) = one_player();
     poison(&[666]);
     bench.input(row.id, 1, 666);
@@ -393,7 +393,13 @@ fn what_cannot_be_written_is_given_up_all_the_same() {
     bench.die(zone, true);
     let zone = bench.start();
     bench.die(zone, true);
-    let mut zone = bench.start();
+    let zone = bench.start();
+    (bench, zone, row)
+}
+
+#[test]
+fn what_cannot_be_written_is_given_up_all_the_same() {
+    let (mut bench, mut zone, row) = before_the_third_attempt();
     let directory = tempfile::tempdir().unwrap();
     zone.keep_dead_letters(directory.path().to_owned());
     assert!(matches!(bench.step(&mut zone), Outcome::Committed { .. }));
@@ -402,14 +408,7 @@ fn what_cannot_be_written_is_given_up_all_the_same() {
 
 #[test]
 fn a_tick_that_runs_twice_gives_up_once() {
-    let (mut bench, zone, row) = one_player();
-    poison(&[666]);
-    bench.input(row.id, 1, 666);
-    bench.flush();
-    bench.die(zone, true);
-    let zone = bench.start();
-    bench.die(zone, true);
-    let mut zone = bench.start();
+    let (mut bench, mut zone, row) = before_the_third_attempt();
     zone.check_determinism(true);
     bench.step(&mut zone);
     assert_eq!((zone.take_difference(), zone.counters.inputs_rejected, bench.rejected(&row).highest), (None, 1, 1));

@@ -19,7 +19,7 @@ impl Zones {
     /// The sim for a new match, or for one that is let go on: the idlest of those at work, or one more if fewer are at work than should be.
     pub(super) fn idlest_sim(&self) -> u32 {
         let open = |sim: &u32| !self.leaving.contains(sim) && !self.has_suspect(*sim);
-        let at_work = (0..self.sim_slots).filter(|sim| self.load(*sim) > 0 && !self.leaving.contains(sim)).count();
+        let at_work = self.at_work();
         let may = |sim: &u32| open(sim) && (self.load(*sim) > 0 || at_work < self.sims as usize);
         (0..self.sim_slots).filter(may).min_by_key(|sim| self.load(*sim)).unwrap_or(0)
     }

@@ -76,7 +76,7 @@ impl Zones {
     }
 
     /// Sims with matches that are not about to lose them all.
-    fn at_work(&self) -> usize {
+    pub(super) fn at_work(&self) -> usize {
         (0..self.sim_slots).filter(|sim| self.load(*sim) > 0 && !self.leaving.contains(sim)).count()
     }
 
