@@ -3,6 +3,7 @@
 //! The client speaks first: hello, then join. Everything here is rare; what is frequent goes by datagram.
 
 use crate::schema::Schema;
+use crate::token::ResumeToken;
 use crate::{AckBits, SessionId, TickNo};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub enum ClientMsg {
         schema_hash: u64,
         /// Who it is.
         credential: Credential,
+        /// The session that it wants back, instead of a join.
+        resume: Option<Resume>,
     },
     /// Asks for a place in a match.
     Join {
@@ -41,6 +44,15 @@ pub enum ClientMsg {
         /// The highest of them.
         number: u64,
     },
+}
+
+/// Which session a client wants back. It is answered as a join is, with [`ServerMsg::Joined`] or [`ServerMsg::Error`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Resume {
+    /// The last token that it was given for it.
+    pub token: ResumeToken,
+    /// The highest reliable event of it that the client has, 0 for none.
+    pub events: u64,
 }
 
 /// Who a client is.
@@ -70,12 +82,11 @@ pub enum ServerMsg {
     Welcome {
         /// [`crate::limits::PROTOCOL_VERSION`] of the server.
         version: u16,
-        /// Zero until sessions can be resumed.
-        resume_token: [u8; 32],
         /// The server's schema.
         schema: Schema,
     },
-    /// The answer to the join: the session is committed.
+    /// The answer to the join, or to a hello that resumes: the session is committed. The client acknowledges its events at once, were it
+    /// none: that says that it has the token.
     Joined {
         /// The client's session.
         session: SessionId,
@@ -95,6 +106,14 @@ pub enum ServerMsg {
         spectator: bool,
         /// The tick that committed the join.
         tick: TickNo,
+        /// With which the session can be resumed over another connection. It takes the place of the one before.
+        token: ResumeToken,
+        /// For how long the session waits for that, in milliseconds.
+        grace_ms: u32,
+        /// The lowest sequence that an input has which the server does not know; 1 at first.
+        next_input: u32,
+        /// The number of the next command; 1 at first.
+        next_command: u32,
     },
     /// All commands up to this number are committed, but for those that were told as [`ServerMsg::Rejected`] before.
     CommandAck {
@@ -147,6 +166,8 @@ pub enum EndReason {
     EventOverflow,
     /// The server is going down.
     ServerStopping,
+    /// The session was resumed over another connection.
+    TakenOver,
 }
 
 macro_rules! codes {
@@ -211,6 +232,11 @@ codes! {
     StrayStream = 17,
     /// The match has begun and takes no new players: the join is refused, the connection stays.
     MatchStarted = 18,
+    /// The session cannot be resumed: it has ended, the token is an old one or none of the server's, or it is another player's. The
+    /// connection stays, and the client may join.
+    ResumeRefused = 19,
+    /// The front-end gives way to another one: the client is to connect again at once, and to resume.
+    Reconnect = 20,
 }
 
 impl Code {

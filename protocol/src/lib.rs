@@ -33,6 +33,7 @@ pub mod snapshot;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "what the tests alone use"))]
 mod test_game;
+pub mod token;
 pub mod view;
 
 pub use ack::{AckBits, Inserted};
@@ -41,4 +42,5 @@ pub use ids::{Entity, Press, SessionId, TickNo};
 pub use layout::WireLayout;
 pub use math::Vec2;
 pub use schema::Schema;
+pub use token::ResumeToken;
 pub use view::View;

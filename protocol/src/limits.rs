@@ -3,7 +3,7 @@
 use crate::bucket::Rate;
 
 /// Version of the control protocol; both ends must have the same.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Columns of a state struct.
 pub const MAX_COLUMNS: usize = 64;

@@ -16,9 +16,9 @@ pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
 
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
-    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, HANG_MS_MAX, HANG_MS_MIN,
-    IDLE_MINUTES_MAX, INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX, MATCHES_MAX,
-    REWIND_MS_MAX, SIM_MEMORY_MIB_MAX, SIM_MEMORY_MIB_MIN, SIMS_MAX, SPECTATORS_MAX, TICK_HZ_MAX,
+    ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, GRACE_MS_MAX, HANG_MS_MAX,
+    HANG_MS_MIN, IDLE_MINUTES_MAX, INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX,
+    MATCHES_MAX, REWIND_MS_MAX, SIM_MEMORY_MIB_MAX, SIM_MEMORY_MIB_MIN, SIMS_MAX, SPECTATORS_MAX, TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -61,6 +61,8 @@ pub struct Config {
     pub tick_hz: Option<u32>,
     /// Milliseconds that a player's view may lie back when a hit is decided by it.
     pub rewind_ms: u32,
+    /// Milliseconds for which a session without a connection stays; the game says it when this is not set.
+    pub grace_ms: Option<u32>,
     /// Whether every tick runs twice and is compared.
     pub check_determinism: bool,
     /// Size of the arena in MiB.
@@ -266,6 +268,7 @@ impl Default for Config {
             hang_ms: 1000,
             tick_hz: None,
             rewind_ms: 250,
+            grace_ms: None,
             check_determinism: false,
             arena_mib: 512,
             sim_memory_mib: 1024,
@@ -344,6 +347,7 @@ impl Config {
         check_range("hang_ms", self.hang_ms, HANG_MS_MIN, HANG_MS_MAX)?;
         check_range("tick_hz", self.tick_hz.unwrap_or(1), 1, TICK_HZ_MAX)?;
         check_range("rewind_ms", self.rewind_ms, 0, REWIND_MS_MAX)?;
+        check_range("grace_ms", self.grace_ms.unwrap_or(0), 0, GRACE_MS_MAX)?;
         check_range("arena_mib", self.arena_mib, ARENA_MIB_MIN, ARENA_MIB_MAX)?;
         check_range("sim_memory_mib", self.sim_memory_mib, SIM_MEMORY_MIB_MIN, SIM_MEMORY_MIB_MAX)?;
         check_range("max_matches", self.max_matches, 1, MATCHES_MAX)?;

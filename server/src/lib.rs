@@ -27,6 +27,7 @@ pub mod config;
 mod counters;
 pub mod dead_letters;
 pub mod describe;
+pub mod descriptors;
 pub mod frontend;
 pub mod fsck;
 pub mod game;

@@ -17,6 +17,8 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// Most front-end processes of an instance: each owns one socket slot.
 pub const FRONTENDS_MAX: u32 = SOCKET_SLOTS as u32;
+/// Wake-ups of front-ends: one a slot, and one for the front-end that stands by.
+pub const FRONTEND_WAKES: usize = SOCKET_SLOTS + 1;
 /// Most sims that an instance can be configured to have at work.
 pub const SIMS_MAX: u32 = SIM_SLOTS_MAX - STANDBY_SIMS;
 /// Sims beyond those at work, warmed and without matches: the first that is ready takes over from one that dies.
@@ -29,6 +31,8 @@ pub const TICK_HZ_MAX: u32 = ringfort_protocol::limits::MAX_TICK_HZ;
 pub const SNAPSHOT_ROOM_BYTES: usize = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES - 64;
 /// Longest time that a player's view may lie back: the window of roots is shorter at most tick rates.
 pub const REWIND_MS_MAX: u32 = 10_000;
+/// Longest time for which a session without a connection may stay: a day.
+pub const GRACE_MS_MAX: u32 = 24 * 3_600 * 1_000;
 /// Smallest arena that holds a world worth running.
 pub const ARENA_MIB_MIN: u32 = 16;
 /// Largest arena: page handles have no room for more.
@@ -69,7 +73,7 @@ pub const RATE_BYTES_BURST_MIN: u32 = 2048;
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = ringfort_protocol::limits::MAX_CONNECTIONS as u32;
 
 /// Descriptors that can be passed to one worker.
-pub const WORKER_DESCRIPTORS_MAX: usize = 64;
+pub const WORKER_DESCRIPTORS_MAX: usize = 96;
 
 /// Connections to the control socket at one time.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
@@ -141,8 +145,10 @@ pub const INBOX_BYTES_PER_PLAYER: u64 = 256;
 pub const SUPERVISOR_PLACE: usize = 0;
 /// Place of front-end 0 in the directory's process table; the others follow.
 pub const FRONTEND_PLACES: usize = 1;
-/// Place of sim 0 in the directory's process table; the others follow.
-pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize;
+/// Slot of the front-end that stands by: it has no socket, and takes the slot of one that dies.
+pub const FRONTEND_STANDBY: u32 = FRONTENDS_MAX;
+/// Place of sim 0 in the directory's process table, behind the front-end that stands by; the others follow.
+pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize + 1;
 /// Place of the hook process in the directory's process table.
 pub const HOOK_PLACE: usize = SIM_PLACES + SIM_SLOTS_MAX as usize;
 const _: () = assert!(HOOK_PLACE < shared::MAX_WORKERS, "every process has a place");

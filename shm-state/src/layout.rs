@@ -72,7 +72,7 @@ const _: () = assert!(cfg!(target_pointer_width = "64"), "words of 64 bits do no
 /// Written first in every segment: "RINGFORT" in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGFORT");
 /// Grows with every change of meaning that the layout hash cannot see.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Bytes before a segment's own content.
 pub const HEADER_BYTES: usize = PAGE_BYTES;
 
@@ -137,7 +137,7 @@ shared! {
         pub slot: u32,
         /// How often the slot's process was started again after a death.
         pub restarts: u32,
-        /// 1 starting, 2 running, 3 stopping, 4 dead ([`WorkerState`]).
+        /// 1 starting, 2 running, 3 stopping, 4 dead, 5 draining ([`WorkerState`]).
         pub state: u32,
         /// Grows with each process started in this slot.
         pub incarnation: u32,
@@ -190,6 +190,8 @@ pub enum WorkerState {
     Stopping = 3,
     /// Has ended.
     Dead = 4,
+    /// A front-end that is to ask its clients to connect to another one.
+    Draining = 5,
 }
 
 shared! {
@@ -201,13 +203,29 @@ shared! {
         pub listen_ip: [u8; 16],
         /// UDP port that clients connect to.
         pub listen_port: u32,
-        /// 1 while no new session may start (stopping).
+        /// 1 when it stops, 2 while it waits for the players to go: no new session may start then ([`Stopping`]).
         pub stopping: u32,
+        /// Front-ends that are to be at work.
+        pub frontends: u32,
+        /// Sims that are to be at work.
+        pub sims: u32,
         /// Bytes of the schema's JSON behind this cell.
         pub schema_bytes: u64,
         /// Hash of the schema as clients compute it.
         pub schema_hash: u64,
     }
+}
+
+/// Whether the instance goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stopping {
+    /// It does.
+    No = 0,
+    /// It ends now.
+    Now = 1,
+    /// It ends when the players have gone: sessions go on and can be resumed, but no new one starts.
+    Drains = 2,
 }
 
 shared! {
@@ -259,6 +277,10 @@ shared! {
         pub hang_tick: u32,
         /// That attempt's number.
         pub hang_attempt: u32,
+        /// Milliseconds of the match's time for which a session without a connection stays, 0 for not at all.
+        pub grace_ms: u32,
+        /// Zero.
+        pub reserved: u32,
         /// The code with which a private match is joined, ASCII; zeros when anybody may join it.
         pub code: [u8; JOIN_CODE_BYTES],
         /// The match's name, zero-padded UTF-8.
@@ -466,20 +488,27 @@ pub enum RecordKind {
     Leave = 5,
     /// Fills the rest of the ring before it wraps.
     Pad = 6,
+    /// The session's connection was lost; no payload.
+    Detach = 7,
+    /// A client wants its session back: payload [`ResumeRecord`].
+    Resume = 8,
 }
 
 impl RecordKind {
     /// The kind with a number from shared memory.
     pub fn from_u16(n: u16) -> Option<Self> {
-        [Self::Join, Self::Input, Self::Command, Self::EventAck, Self::Leave, Self::Pad].into_iter().find(|k| *k as u16 == n)
+        let all = [Self::Join, Self::Input, Self::Command, Self::EventAck, Self::Leave, Self::Pad, Self::Detach, Self::Resume];
+        all.into_iter().find(|k| *k as u16 == n)
     }
 }
 
 shared! {
     /// Payload of a join record.
     pub struct JoinRecord {
-        /// Chosen by the client; a repeated join with the same nonce finds its row.
+        /// First half of the hash of what the client chose; a repeated join with the same nonce finds its row.
         pub nonce: [u8; 16],
+        /// Hash of the token with which the session can be resumed.
+        pub token_hash: [u8; 32],
         /// The front-end's own number for the connection, returned in the session's row.
         pub connection: u64,
         /// Slot of the front-end.
@@ -491,6 +520,24 @@ shared! {
         /// Zero.
         pub reserved: u32,
         /// The player's name, zero-padded UTF-8.
+        pub name: [u8; PLAYER_NAME_BYTES],
+    }
+}
+
+shared! {
+    /// Payload of a resume record; the session is the header's, whatever its attachment.
+    pub struct ResumeRecord {
+        /// Hash of the token that the client has shown.
+        pub shown_hash: [u8; 32],
+        /// Hash of the token that takes its place.
+        pub token_hash: [u8; 32],
+        /// The front-end's own number for the connection, returned in the session's row.
+        pub connection: u64,
+        /// Slot of the front-end.
+        pub frontend: u32,
+        /// Incarnation of the front-end's process.
+        pub incarnation: u32,
+        /// The player's name by its credential, zero-padded UTF-8: a token of another player's session is refused.
         pub name: [u8; PLAYER_NAME_BYTES],
     }
 }
@@ -703,6 +750,7 @@ pub const STRUCTS: &[StructDoc] = &[
     MailRecord::DOC,
     RecordHeader::DOC,
     JoinRecord::DOC,
+    ResumeRecord::DOC,
     RootHead::DOC,
     AttemptEntry::DOC,
     FaultEntry::DOC,

@@ -51,6 +51,8 @@ const NUMBERS: &[(&str, u32)] = &[
     ("record command", RecordKind::Command as u32),
     ("record event ack", RecordKind::EventAck as u32),
     ("record leave", RecordKind::Leave as u32),
+    ("record detach", RecordKind::Detach as u32),
+    ("record resume", RecordKind::Resume as u32),
     ("record pad", RecordKind::Pad as u32),
     ("root closing", RootFlags::CLOSING),
     ("root ended", RootFlags::ENDED),

@@ -25,7 +25,7 @@ impl<W: Wire> Session<W> {
     pub(crate) fn handle_connected(&mut self) {
         self.phase = Phase::Greeting;
         let credential = self.credential.clone();
-        self.write(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: W::schema().hash(), credential });
+        self.write(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: W::schema().hash(), credential, resume: None });
     }
 
     /// One frame of the control stream, without its length.

@@ -14,7 +14,7 @@ use ringfort_protocol::quic;
 use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Schema, Sync};
 use ringfort_protocol::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
 use ringfort_protocol::view::VIEW_BYTES;
-use ringfort_protocol::{AckBits, DecodeError, Entity, SessionId, TickNo, WireLayout, codec};
+use ringfort_protocol::{AckBits, DecodeError, Entity, ResumeToken, SessionId, TickNo, WireLayout, codec};
 
 use std::sync::OnceLock;
 
@@ -217,7 +217,7 @@ impl State {
             ClientMsg::Hello { version, .. } => {
                 assert_eq!(version, PROTOCOL_VERSION);
                 let schema = self.schema.clone().unwrap_or_else(|| Counting::schema().clone());
-                Some(ServerMsg::Welcome { version, resume_token: [0; 32], schema })
+                Some(ServerMsg::Welcome { version, schema })
             }
             ClientMsg::Join { spectate, .. } => {
                 if self.busy > 0 {
@@ -240,6 +240,10 @@ impl State {
                     capacity,
                     spectator: spectate,
                     tick: TickNo(self.tick),
+                    token: ResumeToken::new(1, SessionId::new(1, 2), &[7; 16]),
+                    grace_ms: 30_000,
+                    next_input: 1,
+                    next_command: 1,
                 })
             }
             ClientMsg::Leave => Some(ServerMsg::Left { reason: EndReason::Left }),

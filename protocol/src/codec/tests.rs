@@ -1,9 +1,9 @@
 //! Golden byte vectors: the format stays what it is, whatever crate writes it.
 
 use super::*;
-use crate::control::{ClientMsg, Credential, EndReason, JoinTarget, ServerMsg};
+use crate::control::{ClientMsg, Credential, EndReason, JoinTarget, Resume, ServerMsg};
 use crate::limits::MAX_CLIENT_FRAME;
-use crate::{AckBits, SessionId, TickNo};
+use crate::{AckBits, ResumeToken, SessionId, TickNo};
 use std::fmt::Debug;
 
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golden: &[u8]) {
@@ -21,7 +21,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golde
 #[test]
 fn hello() {
     let credential = Credential::Name("ada".to_owned());
-    let hello = ClientMsg::Hello { version: 1, schema_hash: 0x0807_0605_0403_0201, credential };
+    let hello = ClientMsg::Hello { version: 1, schema_hash: 0x0807_0605_0403_0201, credential, resume: None };
     #[rustfmt::skip]
     check(&hello, &[
         0, 0, 0, 0,                             // Hello
@@ -29,13 +29,20 @@ fn hello() {
         1, 2, 3, 4, 5, 6, 7, 8,                 // schema hash
         0, 0, 0, 0,                             // Name
         3, 0, 0, 0, 0, 0, 0, 0, b'a', b'd', b'a',
+        0,                                      // resumes nothing
     ]);
-    let hello = ClientMsg::Hello { version: 2, schema_hash: 0, credential: Credential::Token("t".to_owned()) };
+    let resume = Some(Resume { token: ResumeToken::new(4, SessionId::new(2, 3), &[7; 16]), events: 9 });
+    let hello = ClientMsg::Hello { version: 2, schema_hash: 0, credential: Credential::Token("t".to_owned()), resume };
     #[rustfmt::skip]
     check(&hello, &[
         0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         1, 0, 0, 0,                             // Token
         1, 0, 0, 0, 0, 0, 0, 0, b't',
+        1,                                      // resumes
+        4, 0, 0, 0, 0, 0, 0, 0,                 // token: match
+        3, 0, 0, 0, 2, 0, 0, 0,                 // session
+        7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+        9, 0, 0, 0, 0, 0, 0, 0,                 // events
     ]);
 }
 
@@ -80,6 +87,10 @@ fn joined() {
         capacity: 32,
         spectator: true,
         tick: TickNo(10),
+        token: ResumeToken::new(4, SessionId::new(2, 3), &[7; 16]),
+        grace_ms: 30_000,
+        next_input: 12,
+        next_command: 13,
     };
     #[rustfmt::skip]
     check(&joined, &[
@@ -93,6 +104,12 @@ fn joined() {
         32, 0, 0, 0,
         1,                                      // watches
         10, 0, 0, 0,
+        4, 0, 0, 0, 0, 0, 0, 0,                 // token: match
+        3, 0, 0, 0, 2, 0, 0, 0,                 // session
+        7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+        0x30, 0x75, 0, 0,                       // grace
+        12, 0, 0, 0,                            // next input
+        13, 0, 0, 0,                            // next command
     ]);
 }
 
@@ -126,7 +143,7 @@ fn rejected() {
 #[test]
 fn a_schema_passes() {
     let schema = crate::test_game::schema();
-    let welcome = ServerMsg::Welcome { version: 1, resume_token: [0; 32], schema };
+    let welcome = ServerMsg::Welcome { version: 1, schema };
     let mut frame = Vec::new();
     encode_frame(&welcome, &mut frame).unwrap();
     let (body, length) = split_frame(&frame, MAX_FRAME).unwrap().unwrap();

@@ -13,7 +13,7 @@ use crate::limits::{MAX_PREDICTED, PROTOCOL_VERSION};
 use crate::schema::{Coding, encode_row};
 use crate::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
 use crate::test_game::{Body, Clock, Health, PLACE, Random, schema};
-use crate::{AckBits, Entity, SessionId, TickNo, Vec2, View, WireLayout, codec};
+use crate::{AckBits, Entity, ResumeToken, SessionId, TickNo, Vec2, View, WireLayout, codec};
 
 /// How many inputs are made of the corpus of each target; [`CASES`] says another number.
 const CASES_DEFAULT: u64 = 2_000;
@@ -62,7 +62,8 @@ fn framed<T: serde::Serialize>(message: &T) -> Vec<u8> {
 }
 
 fn client_messages() -> Vec<Vec<u8>> {
-    let hello = |credential| ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: schema().hash(), credential };
+    let hello =
+        |credential| ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: schema().hash(), credential, resume: None };
     let join = |target, spectate| ClientMsg::Join { target, nonce: [7; 16], spectate };
     let messages = [
         hello(Credential::Name("ada".to_owned())),
@@ -88,6 +89,10 @@ fn server_messages() -> Vec<Vec<u8>> {
         capacity: 32,
         spectator: false,
         tick: TickNo(4),
+        token: ResumeToken::new(3, SessionId::new(1, 2), &[7; 16]),
+        grace_ms: 30_000,
+        next_input: 1,
+        next_command: 1,
     };
     let messages = [
         joined,
@@ -97,7 +102,7 @@ fn server_messages() -> Vec<Vec<u8>> {
         ServerMsg::Error { code: 3, reason: "full".to_owned() },
         ServerMsg::Rejected { inputs: AckBits { highest: 4, bits: 1 }, commands: AckBits::NONE },
     ];
-    let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema: schema() };
+    let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, schema: schema() };
     vec![messages.iter().flat_map(framed).collect(), framed(&welcome)]
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use ring::rand::SecureRandom;
 use ringfort_protocol::control::{Code, Credential, JoinTarget, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::token::{SECRET_BYTES, hash_secret};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::JOIN_CODE_BYTES;
@@ -57,6 +59,14 @@ impl Clients {
         Ok(())
     }
 
+    /// Of a token that nobody else knows.
+    fn new_secret(&self) -> [u8; SECRET_BYTES] {
+        let mut secret = [0; SECRET_BYTES];
+        // Without randomness of the system there is no TLS either, so this is no new way to fail.
+        self.random.fill(&mut secret).expect("the system has no random bytes");
+        secret
+    }
+
     fn count_refused(&mut self, refused: auth::Refused) {
         match refused {
             auth::Refused::Name | auth::Refused::NameWanted => {}
@@ -92,7 +102,8 @@ impl Clients {
         }
         let mut joining = Joining {
             pass,
-            nonce,
+            nonce: half(hash_secret(&nonce)),
+            secret: self.new_secret(),
             zone: 0,
             any: target == JoinTarget::Any,
             spectate,
@@ -210,6 +221,7 @@ impl Clients {
     pub(super) fn begin_join(&mut self, conn: &mut Conn<App>, joining: Joining, entry: ZoneEntry) {
         let record = JoinRecord {
             nonce: joining.nonce,
+            token_hash: hash_secret(&joining.secret),
             connection: u64::from(conn.id().generation) << 32 | u64::from(conn.id().index),
             frontend: self.slot,
             incarnation: self.incarnation,
@@ -266,6 +278,11 @@ impl Clients {
             },
         }
     }
+}
+
+/// What stands for a nonce in shared memory.
+fn half(hash: [u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|i| hash[i])
 }
 
 /// Whether a match is the one of a name. A private one has no name for those who join, unless their tokens invite them to it.

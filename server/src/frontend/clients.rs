@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ring::rand::SystemRandom;
 use ringfort_protocol::control::{ClientMsg, Code, ServerMsg};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, DriverStats, Handler};
 use ringfort_protocol::input::InputDatagram;
@@ -55,6 +56,7 @@ pub(super) struct Clients {
     pub(super) welcome: Vec<u8>,
     pub(super) auth: Auth,
     pub(super) limits: Limits,
+    pub(super) random: SystemRandom,
     overdue_at: Instant,
     published_at: Instant,
 }
@@ -87,7 +89,7 @@ impl Clients {
         now: Instant,
         auth: Auth,
     ) -> Self {
-        let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema: schema.clone() };
+        let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, schema: schema.clone() };
         let mut frame = Vec::new();
         codec::encode_frame(&welcome, &mut frame).expect("the supervisor checked that the schema fits");
         Self {
@@ -112,6 +114,7 @@ impl Clients {
             welcome: frame,
             auth,
             limits: Limits::default(),
+            random: SystemRandom::new(),
             overdue_at: now,
             published_at: now,
         }
@@ -251,7 +254,7 @@ impl Clients {
     fn message(&mut self, conn: &mut Conn<App>, body: &[u8]) -> Handled {
         match codec::decode::<ClientMsg>(body) {
             Err(_) => Err(Refusal::new(Code::BadMessage, "a control message that cannot be read")),
-            Ok(ClientMsg::Hello { version, schema_hash, credential }) if matches!(conn.app.stage, Stage::Hello) => {
+            Ok(ClientMsg::Hello { version, schema_hash, credential, .. }) if matches!(conn.app.stage, Stage::Hello) => {
                 self.hello(conn, version, schema_hash, credential)
             }
             Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),

@@ -40,11 +40,12 @@ use crate::auth::{Auth, KeyError};
 use crate::certificate::{Certificate, CertificateError};
 use crate::clock::now_us;
 use crate::config::Config;
+use crate::descriptors::Descriptors;
 use crate::game::{Description, Game, ZoneLimits};
 use crate::limits::{GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, RECEIVE_BLOCK_BYTES, UDP_BATCH};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::stop_signal;
-use crate::supervisor::spawn::{FD_DIRECTORY, FD_SOCKET, FD_WAKE, FD_WORLD, MissingDescriptor};
+use crate::supervisor::spawn::MissingDescriptor;
 use crate::udp::UdpBatch;
 use clients::Clients;
 use counters as count;
@@ -86,8 +87,8 @@ pub enum FrontendError {
 struct Frontend {
     desk: Desk,
     udp: UdpBatch,
-    socket: OwnedFd,
-    wake: OwnedFd,
+    socket: &'static OwnedFd,
+    wake: &'static OwnedFd,
     /// Where received datagrams are cut from: one allocation serves many, and is used again once quinn-proto lets go of them.
     block: BytesMut,
     /// When packets were last taken in.
@@ -99,10 +100,11 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let own = Segment::open(instance, SegmentSpec::worker(SegmentKind::Frontend, slot), Access::ReadWrite)?;
     WorkerPage::new(&own).claim();
     stop_signal::catch();
-    let socket = FD_SOCKET.take()?;
-    let directory = Segment::from_fd(instance, SegmentSpec::DIRECTORY, FD_DIRECTORY.take()?, Access::ReadOnly)?;
-    let world = Segment::from_fd(instance, SegmentSpec::world(0), FD_WORLD.take()?, Access::ReadOnly)?;
+    let passed = Descriptors::take()?;
+    let directory = Segment::from_fd(instance, SegmentSpec::DIRECTORY, passed.directory.try_clone()?, Access::ReadOnly)?;
+    let world = Segment::from_fd(instance, SegmentSpec::world(0), passed.world.try_clone()?, Access::ReadOnly)?;
     let inbox = Segment::open(instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadWrite)?;
+    let socket = &passed.sockets[slot as usize];
     let run_dir = RunDir::open(instance)?;
     let keys = run_dir.keys()?;
     let certificate = Certificate::load(&config.tls, &run_dir)?;
@@ -126,8 +128,8 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
                 auth,
             ),
         },
-        udp: UdpBatch::new(std::os::fd::AsFd::as_fd(&socket))?,
-        wake: FD_WAKE.take()?,
+        udp: UdpBatch::new(std::os::fd::AsFd::as_fd(socket))?,
+        wake: &passed.frontend_wakes[slot as usize],
         block: BytesMut::with_capacity(RECEIVE_BLOCK_BYTES),
         received_at: Instant::now(),
         socket,
@@ -182,7 +184,7 @@ impl Frontend {
             woken = self.poll_fds(timer.saturating_sub(gather), true);
         }
         if woken {
-            let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+            let _ = rustix::io::read(self.wake, &mut [0u8; 8]);
         }
         self.received_at = Instant::now();
         woken
@@ -191,7 +193,7 @@ impl Frontend {
     /// Sleeps until a commit, the time-out, or, if asked for, a packet. `true` when a sim has committed.
     fn poll_fds(&self, timeout: Duration, packets: bool) -> bool {
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&self.wake, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
+        let mut fds = [PollFd::new(self.wake, PollFlags::IN), PollFd::new(self.socket, PollFlags::IN)];
         let looked_at = if packets { 2 } else { 1 };
         // Interrupted or not: the loop looks at everything again.
         let _ = poll(&mut fds[..looked_at], Some(&timeout));

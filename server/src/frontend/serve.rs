@@ -5,9 +5,10 @@ use std::time::Duration;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
-use ringfort_protocol::{SessionId, TickNo};
+use ringfort_protocol::token::hash_secret;
+use ringfort_protocol::{ResumeToken, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionRow};
+use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionInput, SessionRow};
 use ringfort_shm_state::mirror::Refreshed;
 use ringfort_shm_state::segment::unpadded;
 
@@ -140,9 +141,10 @@ impl Clients {
     fn go_live(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, row: &SessionRow, id: ConnId, head: &RootHead) -> bool {
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return false };
         let Stage::Joining(joining) = &mut conn.app.stage else { return false };
-        if joining.nonce != row.nonce || joining.zone != link.slot {
+        if hash_secret(&joining.secret) != row.resume_hash || joining.zone != link.slot {
             return false;
         }
+        let token = ResumeToken::new(link.entry.incarnation, SessionId(row.id), &joining.secret);
         let wire = &link.view.description().wire;
         let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
         let pass = std::mem::take(&mut joining.pass);
@@ -164,6 +166,10 @@ impl Clients {
             capacity: link.entry.capacity,
             spectator,
             tick: TickNo(head.tick),
+            token,
+            grace_ms: link.entry.grace_ms,
+            next_input: next_input(link, row),
+            next_command: row.command.wrapping_add(1),
         };
         let _ = conn.send_control(&joined);
         link.joins.retain(|(joining, _)| *joining != id);
@@ -278,6 +284,13 @@ impl Clients {
         conn.app.matchless_since = self.now;
         conn.app.deadline = Some(conn.app.idle_deadline(self.now));
     }
+}
+
+/// The lowest sequence that no input of the session's committed row has.
+fn next_input(link: &ZoneLink, row: &SessionRow) -> u32 {
+    let table = link.view.description().engine.inputs;
+    let inputs = link.view.mirror().get::<SessionInput>(&table, row.id as u32);
+    inputs.map_or(1, |inputs| inputs.highest.max(inputs.queued).max(inputs.rejected).wrapping_add(1))
 }
 
 /// What the zone has said last of the joins with a nonce.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::ServerMsg;
+use ringfort_protocol::token::SECRET_BYTES;
 use ringfort_protocol::{AckBits, Vec2};
 
 use super::meter::Meter;
@@ -60,8 +61,10 @@ pub enum Stage {
 pub struct Joining {
     /// What its credential allows.
     pub pass: Pass,
-    /// Chosen by the client.
+    /// First half of the hash of what the client chose; of a resume, of its new token's hash. The zone answers by it.
     pub nonce: [u8; 16],
+    /// Of the token that the client is to be given.
+    pub secret: [u8; SECRET_BYTES],
     /// Slot of the zone.
     pub zone: usize,
     /// Any match will do: the next one with room is tried after a refusal.

@@ -157,6 +157,9 @@ pub trait Game: State {
     const HZ: u32;
     /// Sessions that fit a match, unless its option `capacity` says otherwise.
     const CAPACITY: u32 = 16;
+    /// Milliseconds of the match's time for which a session stays whose connection was lost, unless the operator says otherwise; 0 for
+    /// not at all.
+    const GRACE_MS: u32 = 30_000;
     /// Options beside `capacity`.
     const OPTIONS: &'static [OptionDoc] = &[];
     /// What each player sends every tick.
@@ -184,9 +187,9 @@ pub trait Game: State {
     /// A spectator comes: it has no inputs and no commands, is not among [`Tick::players`], and sees what a player sees who owns
     /// nothing, from where [`Tick::follow`] puts it.
     fn spectate(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
-    /// A session's connection was lost; [`Game::leave`] follows at once, until sessions outlive their connections.
+    /// A session's connection was lost. Its client may resume it within the grace period; if it does not, [`Game::leave`] follows.
     fn dropped(&mut self, _t: &Tick<Self>, _who: SessionId) {}
-    /// A session's client is there again over another connection.
+    /// A session's client is there again, over another connection: after [`Game::dropped`], and only then.
     fn resumed(&mut self, _t: &Tick<Self>, _who: SessionId) {}
     /// A player or a spectator goes.
     fn leave(&mut self, t: &Tick<Self>, who: SessionId, why: Why);

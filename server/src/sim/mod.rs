@@ -37,9 +37,10 @@ use tracing::{error, info, warn};
 
 use crate::clock::now_us;
 use crate::config::{Config, Hooks};
+use crate::descriptors::Descriptors;
 use crate::game::Game;
-use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, SIM_SLOTS_MAX, SOCKET_SLOTS, STAGGER_SLOTS};
-use crate::supervisor::spawn::{FD_PEER_WAKE, FD_SIM_WAKE, FD_WAKE, MissingDescriptor};
+use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, STAGGER_SLOTS};
+use crate::supervisor::spawn::MissingDescriptor;
 use counters as count;
 use handover::Leaving;
 use warm::Warmth;
@@ -79,12 +80,12 @@ struct Sim<G: Game> {
     /// Where inputs and commands go that are given up.
     letters: PathBuf,
     check_determinism: bool,
-    wake: OwnedFd,
+    wake: &'static OwnedFd,
     /// Wake-ups of the front-ends, by slot.
-    frontends: Vec<OwnedFd>,
+    frontends: &'static [OwnedFd],
     zones: BTreeMap<usize, Scheduled<G>>,
     /// Wake-ups of the sims, by slot.
-    sims: Vec<OwnedFd>,
+    sims: &'static [OwnedFd],
     /// Matches that are to be handed over to another sim.
     leaving: BTreeMap<usize, Leaving>,
     /// Matches that another sim is to hand over.
@@ -106,6 +107,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
     page.beat(now_us());
     // What a predecessor could not start is tried again.
     (0..MAX_ZONES).for_each(|zone| page.set_failed(zone, 0));
+    let passed = Descriptors::take()?;
     let world = Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?));
     fault::install(&world).and_then(|()| fault::limit_memory(config.sim_memory_mib)).map_err(SimError::Faults)?;
     let mut sim = Sim::<G> {
@@ -117,10 +119,10 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
         hooks: config.hooks.clone(),
         letters: config.hooks.dead_letters_file(instance),
         check_determinism: config.check_determinism,
-        wake: FD_WAKE.take()?,
-        frontends: (0..SOCKET_SLOTS as u8).map(|n| FD_PEER_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
+        wake: &passed.sim_wakes[slot as usize],
+        frontends: &passed.frontend_wakes,
         zones: BTreeMap::new(),
-        sims: (0..SIM_SLOTS_MAX as u8).map(|n| FD_SIM_WAKE.nth(n).take()).collect::<Result<_, _>>()?,
+        sims: &passed.sim_wakes,
         leaving: BTreeMap::new(),
         coming: BTreeMap::new(),
         warmth: Warmth::default(),

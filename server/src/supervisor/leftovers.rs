@@ -395,6 +395,8 @@ mod tests {
             listen_ip: [0; 16],
             listen_port: 1,
             stopping: 0,
+            frontends: 1,
+            sims: 1,
             schema_bytes: 0,
             schema_hash: rules.schema_hash,
         };

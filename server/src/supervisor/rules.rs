@@ -30,6 +30,7 @@ pub(crate) struct Rules {
     schema: &'static Schema,
     tick_hz: u32,
     rewind_ms: u32,
+    grace_ms: u32,
     capacity: u32,
     options: &'static [OptionDoc],
     /// Works a match of a given capacity out.
@@ -94,6 +95,8 @@ pub(crate) struct MatchPlan {
     pub(crate) tick_hz: u32,
     /// Milliseconds that a player's view may lie back.
     pub(crate) rewind_ms: u32,
+    /// Milliseconds for which a session without a connection stays.
+    pub(crate) grace_ms: u32,
     /// Sessions that fit.
     pub(crate) capacity: u32,
     /// Entities that fit.
@@ -118,6 +121,7 @@ impl Rules {
             schema,
             tick_hz: config.tick_hz.unwrap_or(G::HZ),
             rewind_ms: config.rewind_ms,
+            grace_ms: config.grace_ms.unwrap_or(G::GRACE_MS),
             capacity: G::CAPACITY,
             options: G::OPTIONS,
             describe_binary: describe::<G>,
@@ -147,6 +151,7 @@ impl Rules {
         Ok(MatchPlan {
             tick_hz: self.tick_hz,
             rewind_ms: self.rewind_ms,
+            grace_ms: self.grace_ms,
             capacity,
             max_entities: description.limits.max_entities,
             tables_hash: description.tables_hash,

@@ -97,9 +97,9 @@ impl Sockets {
         self.buffers
     }
 
-    /// The socket of a slot below [`SOCKET_SLOTS`].
-    pub fn slot(&self, slot: usize) -> BorrowedFd<'_> {
-        self.slots[slot].as_fd()
+    /// The sockets, by slot.
+    pub fn all(&self) -> Vec<BorrowedFd<'_>> {
+        self.slots.iter().map(AsFd::as_fd).collect()
     }
 
     /// From now on new connections go to these slots; connections that exist stay where they are.

@@ -9,13 +9,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::binary::Binary;
 use crate::cli::Role;
-use crate::limits::{SIM_SLOTS_MAX, SOCKET_SLOTS, WORKER_CONFIG_BYTES_MAX, WORKER_DESCRIPTORS_MAX};
+use crate::limits::{FRONTEND_WAKES, SIM_SLOTS_MAX, SOCKET_SLOTS, WORKER_CONFIG_BYTES_MAX, WORKER_DESCRIPTORS_MAX};
 
 /// The environment variable that carries the effective configuration as JSON.
 pub const CONFIG_VARIABLE: &str = "RINGFORT_WORKER";
@@ -30,24 +30,20 @@ const FIRST: RawFd = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawTarget(u8);
 
-/// A front-end's UDP socket.
-pub const FD_SOCKET: RawTarget = RawTarget(0);
-/// The worker's own eventfd, readable when there is work.
-pub const FD_WAKE: RawTarget = RawTarget(1);
-/// The segment `directory`.
-pub const FD_DIRECTORY: RawTarget = RawTarget(2);
-/// The segment `world`.
-pub const FD_WORLD: RawTarget = RawTarget(3);
-/// The first of the front-ends' eventfds, see [`RawTarget::nth`].
-pub const FD_PEER_WAKE: RawTarget = RawTarget(32);
+/// The segment `directory`, read-only.
+pub const FD_DIRECTORY: RawTarget = RawTarget(0);
+/// The segment `world`, read-only.
+pub const FD_WORLD: RawTarget = RawTarget(1);
+/// The first of the UDP sockets, one a slot, see [`RawTarget::nth`].
+pub const FD_SOCKET: RawTarget = RawTarget(2);
+/// The first of the front-ends' eventfds, readable when there is work.
+pub const FD_FRONTEND_WAKE: RawTarget = RawTarget(FD_SOCKET.0 + SOCKET_SLOTS as u8);
 /// The first of the sims' eventfds, one a slot.
-pub const FD_SIM_WAKE: RawTarget = RawTarget(32 + SOCKET_SLOTS as u8);
-const _: () = assert!(32 + SOCKET_SLOTS + SIM_SLOTS_MAX as usize <= WORKER_DESCRIPTORS_MAX);
-
-const _: () = assert!(WORKER_DESCRIPTORS_MAX <= u64::BITS as usize, "TAKEN has a bit for each");
+pub const FD_SIM_WAKE: RawTarget = RawTarget(FD_FRONTEND_WAKE.0 + FRONTEND_WAKES as u8);
+const _: () = assert!(FD_SIM_WAKE.0 as usize + SIM_SLOTS_MAX as usize <= WORKER_DESCRIPTORS_MAX);
 
 /// Which passed descriptors have found their owner in this process.
-static TAKEN: AtomicU64 = AtomicU64::new(0);
+static TAKEN: [AtomicBool; WORKER_DESCRIPTORS_MAX] = [const { AtomicBool::new(false) }; WORKER_DESCRIPTORS_MAX];
 
 /// A passed descriptor is not there.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +66,10 @@ impl RawTarget {
 
     /// In a worker: takes what the supervisor passed. Each can be taken once.
     pub fn take(self) -> Result<OwnedFd, MissingDescriptor> {
-        let bit = 1 << self.0;
         let is_worker = std::env::var_os(CONFIG_VARIABLE).is_some();
         // SAFETY: F_SETFD only changes a flag, and fails on a number that is not open.
         let is_open = is_worker && unsafe { libc::fcntl(self.number(), libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
-        if !is_open || TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        if !is_open || TAKEN[usize::from(self.0)].swap(true, Ordering::Relaxed) {
             return Err(MissingDescriptor(self));
         }
         // SAFETY: the number is open, checked above; in a worker the numbers from FIRST on are those that `spawn` put
@@ -334,8 +329,8 @@ mod tests {
         }
         let mut question = String::new();
         std::fs::File::from(FD_SOCKET.take().unwrap()).read_to_string(&mut question).unwrap();
-        assert!(FD_SOCKET.take().is_err() && FD_WAKE.take().is_err());
-        let mut answer = std::fs::File::from(FD_PEER_WAKE.nth(3).take().unwrap());
+        assert!(FD_SOCKET.take().is_err() && FD_DIRECTORY.take().is_err());
+        let mut answer = std::fs::File::from(FD_FRONTEND_WAKE.nth(3).take().unwrap());
         let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
         let inherited = open.filter(|name| name.to_str().unwrap().parse::<i32>().unwrap() > 500).count();
         write!(answer, "{question} answered, {inherited} passed").unwrap();
@@ -345,7 +340,7 @@ mod tests {
     fn descriptors_arrive_at_their_targets() {
         let (question_out, mut question_in) = std::io::pipe().unwrap();
         let (mut answer_out, answer_in) = std::io::pipe().unwrap();
-        let targets = [(FD_SOCKET, question_out.as_fd()), (FD_PEER_WAKE.nth(3), answer_in.as_fd())];
+        let targets = [(FD_SOCKET, question_out.as_fd()), (FD_FRONTEND_WAKE.nth(3), answer_in.as_fd())];
         let worker = child_of_this_binary(&targets);
         drop((question_out, answer_in));
         question_in.write_all(b"question").unwrap();

@@ -130,6 +130,8 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
         listen_ip: ip.octets(),
         listen_port: config.listen.port().into(),
         stopping: 0,
+        frontends: config.frontends,
+        sims: config.sims,
         schema_bytes: rules.schema_json.len() as u64,
         schema_hash: rules.schema_hash,
     };

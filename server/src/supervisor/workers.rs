@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -25,21 +25,20 @@ use super::moves::MoveError;
 use super::pulse::Pulse;
 use super::segments::Segments;
 use super::sockets::Sockets;
-use super::spawn::{
-    Ending, FD_DIRECTORY, FD_PEER_WAKE, FD_SIM_WAKE, FD_SOCKET, FD_WAKE, FD_WORLD, RawTarget, SpawnError, Worker, spawn,
-};
+use super::spawn::{Ending, SpawnError, Worker, spawn};
 use super::{number, shared_role};
 use crate::cli::Role;
 use crate::config::Config;
+use crate::descriptors::Descriptors;
 use crate::limits::{
-    FRONTEND_PLACES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS,
-    SIM_PLACES, SIM_SLOTS_MAX, SOCKET_SLOTS, STANDBY_SIMS,
+    FRONTEND_PLACES, FRONTEND_WAKES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS,
+    RESTART_DELAY_MIN_MS, SIM_PLACES, SIM_SLOTS_MAX, STANDBY_SIMS,
 };
 
 /// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
 pub(super) struct Workers {
     posts: Vec<Post>,
-    /// Wake-ups of the front-ends, one a socket slot: sims inherit them all, whether someone listens or not.
+    /// Wake-ups of the front-ends, one a slot and one for who stands by: workers inherit them all, whether someone listens or not.
     frontend_wakes: Vec<OwnedFd>,
     /// Wake-ups of the sims, one a slot, likewise.
     sim_wakes: Vec<OwnedFd>,
@@ -136,7 +135,7 @@ impl Workers {
         frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).for_each(|post| post.vacate(segments));
         Ok(Workers {
             posts: sims.chain(frontends).chain(posts(Role::Hook, 0..hooks)).collect(),
-            frontend_wakes: (0..SOCKET_SLOTS).map(|_| wake()).collect::<io::Result<_>>()?,
+            frontend_wakes: (0..FRONTEND_WAKES).map(|_| wake()).collect::<io::Result<_>>()?,
             sim_wakes: (0..SIM_SLOTS_MAX).map(|_| wake()).collect::<io::Result<_>>()?,
             config_json: config.worker_json(),
         })
@@ -306,24 +305,15 @@ impl Workers {
     fn start(&mut self, at: usize, segments: &Segments, sockets: &Sockets) -> Result<(), SpawnError> {
         let Workers { posts, frontend_wakes, sim_wakes, config_json } = self;
         let post = &mut posts[at];
-        let slot = post.slot as usize;
-        let mut descriptors: Vec<(RawTarget, BorrowedFd<'_>)> = Vec::new();
-        match post.role {
-            Role::Frontend => descriptors.extend([
-                (FD_SOCKET, sockets.slot(slot)),
-                (FD_WAKE, frontend_wakes[slot].as_fd()),
-                (FD_DIRECTORY, segments.directory_file.as_fd()),
-                (FD_WORLD, segments.world_file.as_fd()),
-            ]),
-            Role::Sim => {
-                descriptors.push((FD_WAKE, sim_wakes[slot].as_fd()));
-                let peers = frontend_wakes.iter().enumerate();
-                descriptors.extend(peers.map(|(n, wake)| (FD_PEER_WAKE.nth(n as u8), wake.as_fd())));
-                let sims = sim_wakes.iter().enumerate();
-                descriptors.extend(sims.map(|(n, wake)| (FD_SIM_WAKE.nth(n as u8), wake.as_fd())));
-            }
-            Role::Hook => {}
-        }
+        let descriptors = Descriptors {
+            sockets: sockets.all(),
+            frontend_wakes: frontend_wakes.iter().map(AsFd::as_fd).collect(),
+            sim_wakes: sim_wakes.iter().map(AsFd::as_fd).collect(),
+            directory: segments.directory_file.as_fd(),
+            world: segments.world_file.as_fd(),
+        };
+        // What asks the world outside is given no way into the inside.
+        let descriptors: Vec<_> = descriptors.targets().filter(|_| post.role != Role::Hook).collect();
         let process = spawn(post.role, post.slot, post.binary.as_deref(), config_json, &descriptors)?;
         post.started = Instant::now();
         post.start_at = None;

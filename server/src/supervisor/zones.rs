@@ -208,6 +208,8 @@ impl Zones {
             next_epoch: 0,
             hang_tick: 0,
             hang_attempt: 0,
+            grace_ms: plan.grace_ms,
+            reserved: 0,
             code: if *private { self.free_code()? } else { [0; JOIN_CODE_BYTES] },
             name: padded(name),
             options: padded(&plan.options),

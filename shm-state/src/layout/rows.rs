@@ -51,11 +51,11 @@ shared! {
     pub struct SessionRow {
         /// The session: generation and slot.
         pub id: u64,
-        /// The client's join nonce.
+        /// First half of the hash of the client's join nonce.
         pub nonce: [u8; 16],
         /// The front-end's number for the connection.
         pub connection: u64,
-        /// Slot of the front-end that it is attached to.
+        /// Slot of the front-end that it is attached to, [`DETACHED`] for none.
         pub frontend: u32,
         /// Incarnation of that front-end's process.
         pub incarnation: u32,
@@ -73,12 +73,21 @@ shared! {
         pub joined: u32,
         /// [`SessionFlags`] as bits.
         pub flags: u32,
-        /// Hash of the resume token.
+        /// Tick since which it has no connection, 0 while it has one.
+        pub detached: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// Hash of the token with which it can be resumed.
         pub resume_hash: [u8; 32],
+        /// Hash of the token that was used last, which counts until the first record under the new attachment; zeros when it does not.
+        pub used_hash: [u8; 32],
         /// The player's name, zero-padded UTF-8.
         pub name: [u8; PLAYER_NAME_BYTES],
     }
 }
+
+/// In place of a front-end's slot in the row of a session without a connection.
+pub const DETACHED: u32 = u32::MAX;
 
 /// Bits of [`SessionRow::flags`].
 #[derive(Debug)]

@@ -13,7 +13,9 @@ use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
 use ringfort_protocol::input::InputDatagram;
 use ringfort_protocol::limits::{MAX_PREDICTED, PROTOCOL_VERSION};
 use ringfort_protocol::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
-use ringfort_protocol::{AckBits, Component, Entity, Input, Message, SessionId, TickNo, Vec2, View as Seen, WireLayout, codec};
+use ringfort_protocol::{
+    AckBits, Component, Entity, Input, Message, ResumeToken, SessionId, TickNo, Vec2, View as Seen, WireLayout, codec,
+};
 
 use super::arena::{Arena, Body, Ev, Go, Health, Rules, drive};
 use crate::client::{Delay, Fix, Playing, Settings, Status};
@@ -308,7 +310,7 @@ impl Handler<()> for Host {
         let answer = match codec::decode(body).expect("a sound message") {
             ClientMsg::Hello { .. } => {
                 let schema = <Played<Arena> as ringfort_protocol::Wire>::schema().clone();
-                ServerMsg::Welcome { version: PROTOCOL_VERSION, resume_token: [0; 32], schema }
+                ServerMsg::Welcome { version: PROTOCOL_VERSION, schema }
             }
             ClientMsg::Join { .. } if self.refuse.is_some() => {
                 let code = self.refuse.map_or(0, u16::from);
@@ -327,6 +329,10 @@ impl Handler<()> for Host {
                     capacity: 16,
                     spectator: spectate,
                     tick: TickNo(99),
+                    token: ResumeToken::new(1, ME, &[7; 16]),
+                    grace_ms: 30_000,
+                    next_input: 1,
+                    next_command: 1,
                 }
             }
             ClientMsg::Leave | ClientMsg::Command { .. } | ClientMsg::EventAck { .. } => return,

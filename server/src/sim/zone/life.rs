@@ -90,6 +90,7 @@ impl<G: Game> Zone<G> {
             event_cursor: self.bound.meta().next_event,
             joined: self.tick.now.0,
             flags: if hello.spectator { SessionFlags::SPECTATOR } else { 0 },
+            resume_hash: join.token_hash,
             name: join.name,
             ..SessionRow::new_zeroed()
         };
@@ -116,6 +117,7 @@ impl<G: Game> Zone<G> {
         let before = *row;
         row.attachment += 1;
         (row.connection, row.frontend, row.incarnation) = (join.connection, join.frontend, join.incarnation);
+        row.resume_hash = join.token_hash;
         let after = *row;
         self.index.move_frontend(before.frontend, after.frontend);
         self.bound.game.resumed(&self.tick, SessionId(after.id));
