@@ -97,6 +97,12 @@ pub const KEEP_ALIVE_SECONDS: u64 = 2;
 pub const CONNECTION_ID_BYTES: usize = 10;
 /// Slots of front-ends behind one port: the first byte of a connection id modulo this is the slot.
 pub const FRONTEND_SLOTS: u8 = 16;
+/// TLS tickets that a server gives with each handshake: one for the next handshake, and one for when that is lost.
+pub const TICKETS_SENT: usize = 2;
+/// Seconds for which a server makes tickets with one key; for as long again it accepts them.
+pub const TICKET_PERIOD_SECONDS: u32 = 6 * 3600;
+/// TLS tickets that a client keeps, of all servers; the oldest go first.
+pub const TICKETS_KEPT: usize = 8_192;
 
 const _: () = assert!(MAX_ADDRESSES > MAX_CONNECTIONS);
 const _: () = assert!(MAX_CONTROL_BACKLOG >= MAX_FRAME + 2);

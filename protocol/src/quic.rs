@@ -1,11 +1,11 @@
 //! QUIC as Ringfort speaks it: ALPN, TLS, transport parameters, and connection ids that say which front-end they belong to.
 //!
-//! All front-ends of an instance share certificate, reset key and token key, so that any of them can answer for one that
-//! has died: its clients get a stateless reset at once and connect again.
+//! All front-ends of an instance share certificate, reset key, token key and ticket key, so that any of them can answer for one that
+//! has died: its clients get a stateless reset at once and connect again, with the tickets that it gave them.
 
 use crate::limits::{
     CONNECTION_ID_BYTES, DATAGRAM_BUFFER_BYTES, FRONTEND_SLOTS, IDLE_SECONDS, KEEP_ALIVE_SECONDS, MAX_CONTROL_BACKLOG, MAX_FRAME,
-    MAX_HANDSHAKES,
+    MAX_HANDSHAKES, TICKETS_SENT,
 };
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
@@ -16,16 +16,21 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{hkdf, hmac};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod ticket_store;
+mod tickets;
 mod trust;
 
+use ticket_store::TicketStore;
+use tickets::Tickets;
 pub use trust::Trust;
 
 /// The protocol's name in the TLS handshake.
 pub const ALPN: &[u8] = b"ringfort/1";
-/// Bytes of a reset key and of a token key.
+/// Bytes of a reset key, of a token key and of a ticket key.
 pub const KEY_BYTES: usize = 64;
 
 /// UDP payload that every path carries; no larger one is tried, because nothing we send is larger.
@@ -56,19 +61,15 @@ pub fn server_endpoint(slot: u8, reset_key: &[u8; KEY_BYTES]) -> EndpointConfig 
     config
 }
 
-/// What a front-end accepts connections with. `token_key` is the same for all front-ends.
+/// What a front-end accepts connections with. `token_key` and `ticket_key` are the same for all front-ends and all their incarnations, so
+/// that a client of one that has died proves itself to the next with less work for both.
 pub fn server_config(
     cert_chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     token_key: &[u8; KEY_BYTES],
+    ticket_key: &[u8; KEY_BYTES],
 ) -> Result<ServerConfig, TlsError> {
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(cert_chain, key)?;
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    // A ticket of one front-end would mean nothing to the next.
-    tls.send_tls13_tickets = 0;
+    let tls = server_tls(cert_chain, key, ticket_key, Arc::new(DefaultTimeProvider))?;
     let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(token_key);
     let mut config = ServerConfig::new(Arc::new(QuicServerConfig::try_from(tls)?), Arc::new(token_key));
     config.transport_config(Arc::new(server_transport()));
@@ -78,20 +79,40 @@ pub fn server_config(
     Ok(config)
 }
 
+fn server_tls(
+    cert_chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    ticket_key: &[u8; KEY_BYTES],
+    time: Arc<dyn TimeProvider>,
+) -> Result<rustls::ServerConfig, TlsError> {
+    let mut tls = rustls::ServerConfig::builder_with_details(provider(), Arc::clone(&time))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(cert_chain, key)?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.ticketer = Arc::new(Tickets::new(ticket_key, time));
+    tls.send_tls13_tickets = TICKETS_SENT;
+    Ok(tls)
+}
+
 /// The endpoint of a client, or of many behind one socket.
 pub fn client_endpoint() -> EndpointConfig {
     EndpointConfig::default()
 }
 
-/// What a client connects with.
+/// What a client connects with. Its copies share the tickets that servers give.
 pub fn client_config(trust: Trust) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client_tls(trust)?)?));
+    config.transport_config(Arc::new(client_transport()));
+    Ok(config)
+}
+
+fn client_tls(trust: Trust) -> Result<rustls::ClientConfig, TlsError> {
     let tls = rustls::ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?;
     let mut tls = trust.verify_with(tls)?.with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
-    tls.resumption = rustls::client::Resumption::disabled();
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(client_transport()));
-    Ok(config)
+    tls.resumption = rustls::client::Resumption::store(Arc::new(TicketStore::default()));
+    Ok(tls)
 }
 
 /// ring, and X25519 as the only key exchange: the cheapest, and every client has it.

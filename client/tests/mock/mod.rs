@@ -149,7 +149,7 @@ impl Mock {
     pub(crate) fn start() -> Mock {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-        let config = quic::server_config(vec![made.cert.der().clone()], key, &[1; 64]).expect("a configuration");
+        let config = quic::server_config(vec![made.cert.der().clone()], key, &[1; 64], &[3; 64]).expect("a configuration");
         Mock {
             udp: Udp::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket"),
             driver: Driver::server(Instant::now(), quic::server_endpoint(0, &[2; 64]), config),

@@ -68,7 +68,7 @@ fn client_address() -> SocketAddr {
 fn server_driver(now: Instant) -> Driver<u32> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let config = quic::server_config(vec![made.cert.der().clone()], key, &[2; KEY_BYTES]).unwrap();
+    let config = quic::server_config(vec![made.cert.der().clone()], key, &[2; KEY_BYTES], &[3; KEY_BYTES]).unwrap();
     Driver::server(now, quic::server_endpoint(3, &[1; KEY_BYTES]), config)
 }
 

@@ -232,7 +232,8 @@ fn server_config() -> ServerConfig {
     let make = || {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        quic::server_config(vec![made.cert.der().clone()], key, &[2; KEY_BYTES]).expect("a server's configuration")
+        quic::server_config(vec![made.cert.der().clone()], key, &[2; KEY_BYTES], &[3; KEY_BYTES])
+            .expect("a server's configuration")
     };
     CONFIG.get_or_init(make).clone()
 }

@@ -109,7 +109,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let keys = run_dir.keys()?;
     let certificate = Certificate::load(&config.tls, &run_dir)?;
     let auth = Auth::of(config)?;
-    let quic = server_config(certificate.chain, certificate.key, &keys.token)?;
+    let quic = server_config(certificate.chain, certificate.key, &keys.token, &keys.ticket)?;
     let incarnation = await_entry(&directory, slot).ok_or(FrontendError::NotEntered { slot })?;
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
     let mut frontend = Frontend {

@@ -172,7 +172,8 @@ impl<G: Game> Machine<G> {
             None => Driver::plain_server(now, self.budget),
             Some((certificate, key)) => {
                 let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.clone()).into();
-                let config = server_config(vec![certificate.clone()], key, &[3; KEY_BYTES]).map_err(|e| Failed(e.to_string()))?;
+                let config = server_config(vec![certificate.clone()], key, &[3; KEY_BYTES], &[4; KEY_BYTES])
+                    .map_err(|e| Failed(e.to_string()))?;
                 Driver::server(now, server_endpoint(slot as u8, &[2; KEY_BYTES]), config)
             }
         };
