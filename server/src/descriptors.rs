@@ -3,10 +3,21 @@
 //! A front-end needs one socket and a sim none. All have all so that whoever lives can hand them to a new supervisor: the sockets'
 //! slots never shift, and the port is never bound anew.
 
+mod ask;
+mod hand;
+#[cfg(test)]
+mod tests;
+
+pub use ask::{AskError, ask};
+pub use hand::serve;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::limits::{FRONTEND_WAKES, SIM_SLOTS_MAX, SOCKET_SLOTS};
 use crate::supervisor::spawn::{FD_DIRECTORY, FD_FRONTEND_WAKE, FD_SIM_WAKE, FD_SOCKET, FD_WORLD, MissingDescriptor, RawTarget};
+
+/// How many there are.
+pub const COUNT: usize = SOCKET_SLOTS + FRONTEND_WAKES + SIM_SLOTS_MAX as usize + 2;
 
 /// The descriptors of a worker, or of the supervisor that starts one.
 #[derive(Debug)]
@@ -34,6 +45,21 @@ impl Descriptors<OwnedFd> {
             directory: FD_DIRECTORY.take()?,
             world: FD_WORLD.take()?,
         })))
+    }
+
+    /// As [`Descriptors::targets`] lists them; `None` when there are more or fewer.
+    fn of_list(list: Vec<OwnedFd>) -> Option<Self> {
+        if list.len() != COUNT {
+            return None;
+        }
+        let mut list = list.into_iter();
+        Some(Self {
+            sockets: list.by_ref().take(SOCKET_SLOTS).collect(),
+            frontend_wakes: list.by_ref().take(FRONTEND_WAKES).collect(),
+            sim_wakes: list.by_ref().take(SIM_SLOTS_MAX as usize).collect(),
+            directory: list.next()?,
+            world: list.next()?,
+        })
     }
 }
 

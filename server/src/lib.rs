@@ -36,6 +36,7 @@ mod jsonl;
 pub mod limits;
 pub mod logging;
 pub mod new;
+mod outlive;
 pub mod prelude;
 mod run;
 pub mod run_dir;

@@ -75,6 +75,15 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = ringfort_protocol::limits::MAX_CONN
 /// Descriptors that can be passed to one worker.
 pub const WORKER_DESCRIPTORS_MAX: usize = 96;
 
+/// How long a worker may take to answer who asks for its descriptors, and that one to take them.
+pub const HAND_MS: u64 = 300;
+/// Those who may wait for a worker's descriptors.
+pub const HAND_BACKLOG: i32 = 4;
+/// Stack of the thread that hands them over.
+pub const HAND_STACK_BYTES: usize = 128 << 10;
+/// How long a worker waits to be in the directory before it gives up.
+pub const ENTRY_MS: u64 = 5_000;
+
 /// Connections to the control socket at one time.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 /// Longest request or response on the control socket, line end included.

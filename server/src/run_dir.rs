@@ -199,12 +199,25 @@ impl RunDir {
         self.path.join("logs")
     }
 
-    /// Creates the directory of the logs.
-    pub fn ensure_logs(&self) -> Result<(), RunDirError> {
-        match rustix::fs::mkdir(self.logs(), Mode::RWXU) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-            Err(error) => Err(failed("create", &self.logs())(error.into())),
+    /// The directory of the sockets at which workers hand their descriptors over, each named after its process: `PID.sock`.
+    pub fn workers(&self) -> PathBuf {
+        self.path.join("workers")
+    }
+
+    /// The socket at which a worker hands its descriptors over.
+    pub fn worker_socket(&self, pid: u32) -> PathBuf {
+        self.workers().join(format!("{pid}.sock"))
+    }
+
+    /// Creates the directories of the logs and of the workers' sockets.
+    pub fn ensure_directories(&self) -> Result<(), RunDirError> {
+        for path in [self.logs(), self.workers()] {
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(failed("create", &path)(error.into())),
+            }
         }
+        Ok(())
     }
 
     /// Takes the instance's lock and leaves our pid in it for others to name.
@@ -351,7 +364,7 @@ mod tests {
     fn directories_and_secrets_are_private() {
         let parent = tempfile::tempdir().unwrap();
         let run_dir = RunDir::open_under(&parent.path().join("base"), &name("private")).unwrap();
-        run_dir.ensure_logs().unwrap();
+        run_dir.ensure_directories().unwrap();
         let lock = run_dir.lock().unwrap();
         run_dir.ensure_keys(&lock).unwrap();
         assert_eq!(mode(run_dir.path()), 0o700);

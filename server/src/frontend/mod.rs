@@ -28,8 +28,7 @@ use bytes::BytesMut;
 use ringfort_protocol::control::Code;
 use ringfort_protocol::driver::Driver;
 use ringfort_protocol::quic::{TlsError, server_config, server_endpoint};
-use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{Role, SegmentKind};
+use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::World;
@@ -38,13 +37,16 @@ use tracing::info;
 
 use crate::auth::{Auth, KeyError};
 use crate::certificate::{Certificate, CertificateError};
+use crate::cli::Role;
 use crate::clock::now_us;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::game::{Description, Game, ZoneLimits};
 use crate::limits::{GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, RECEIVE_BLOCK_BYTES, UDP_BATCH};
+use crate::outlive::{OutliveError, outlive_supervisor};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::stop_signal;
+use crate::supervisor::place;
 use crate::supervisor::spawn::MissingDescriptor;
 use crate::udp::UdpBatch;
 use clients::Clients;
@@ -75,12 +77,9 @@ pub enum FrontendError {
     /// The socket refuses.
     #[error("the UDP socket cannot be used: {0}")]
     Socket(#[from] std::io::Error),
-    /// The supervisor did not enter this process into the directory.
-    #[error("front-end {slot} is not in the directory: its supervisor has gone, or was too slow")]
-    NotEntered {
-        /// Our slot.
-        slot: u32,
-    },
+    /// It can't outlive its supervisor.
+    #[error(transparent)]
+    Outlive(#[from] OutliveError),
 }
 
 /// A front-end process's whole state.
@@ -106,11 +105,11 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let inbox = Segment::open(instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadWrite)?;
     let socket = &passed.sockets[slot as usize];
     let run_dir = RunDir::open(instance)?;
+    let incarnation = outlive_supervisor(&run_dir, &directory, place(Role::Frontend, slot), passed)?.incarnation;
     let keys = run_dir.keys()?;
     let certificate = Certificate::load(&config.tls, &run_dir)?;
     let auth = Auth::of(config)?;
     let quic = server_config(certificate.chain, certificate.key, &keys.token, &keys.ticket)?;
-    let incarnation = await_entry(&directory, slot).ok_or(FrontendError::NotEntered { slot })?;
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
     let mut frontend = Frontend {
         desk: Desk {
@@ -142,20 +141,6 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         }
         frontend.turn(false)?;
     }
-}
-
-/// The incarnation under which the supervisor has entered this process.
-fn await_entry(directory: &Segment, slot: u32) -> Option<u32> {
-    let me = std::process::id();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < deadline {
-        let mut workers = Directory::new(directory).workers();
-        if let Some(entry) = workers.find(|w| w.pid == me && w.role == Role::Frontend as u32 && w.slot == slot) {
-            return Some(entry.incarnation);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    None
 }
 
 impl Frontend {

@@ -35,11 +35,15 @@ use ringfort_shm_state::world::{RootError, World};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
+use crate::cli::Role;
 use crate::clock::now_us;
 use crate::config::{Config, Hooks};
 use crate::descriptors::Descriptors;
 use crate::game::Game;
 use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, STAGGER_SLOTS};
+use crate::outlive::{OutliveError, outlive_supervisor};
+use crate::run_dir::{RunDir, RunDirError};
+use crate::supervisor::place;
 use crate::supervisor::spawn::MissingDescriptor;
 use counters as count;
 use handover::Leaving;
@@ -60,6 +64,12 @@ pub enum SimError {
     /// The supervisor did not pass a descriptor.
     #[error(transparent)]
     Descriptor(#[from] MissingDescriptor),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// It can't outlive its supervisor.
+    #[error(transparent)]
+    Outlive(#[from] OutliveError),
 }
 
 /// A zone and when its next tick is due.
@@ -108,12 +118,14 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
     // What a predecessor could not start is tried again.
     (0..MAX_ZONES).for_each(|zone| page.set_failed(zone, 0));
     let passed = Descriptors::take()?;
+    let directory = open(SegmentSpec::DIRECTORY, Access::ReadOnly)?;
+    outlive_supervisor(&RunDir::open(instance)?, &directory, place(Role::Sim, slot), passed)?;
     let world = Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?));
     fault::install(&world).and_then(|()| fault::limit_memory(config.sim_memory_mib)).map_err(SimError::Faults)?;
     let mut sim = Sim::<G> {
         slot,
         world,
-        directory: open(SegmentSpec::DIRECTORY, Access::ReadOnly)?,
+        directory,
         inbox: open(SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadOnly)?,
         own,
         hooks: config.hooks.clone(),

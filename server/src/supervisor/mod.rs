@@ -13,7 +13,7 @@ mod pulse;
 mod results;
 pub(crate) mod rules;
 mod segments;
-mod signals;
+pub(crate) mod signals;
 pub mod sockets;
 pub mod spawn;
 mod start;
@@ -41,6 +41,7 @@ use rules::Rules;
 use segments::Segments;
 use signals::Signals;
 use sockets::Sockets;
+pub(crate) use workers::place;
 use workers::{Death, Hung, Workers};
 use zones::{Opening, Zones};
 

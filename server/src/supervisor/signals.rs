@@ -43,6 +43,24 @@ pub(super) fn unblock() -> io::Result<()> {
     set_mask(libc::SIG_SETMASK, &set_of(&[])?)
 }
 
+/// Runs something with every signal blocked, and with those of before again after it: a thread that is started meanwhile hears none.
+pub(crate) fn with_all_blocked<T>(run: impl FnOnce() -> T) -> io::Result<T> {
+    let mut all = MaybeUninit::uninit();
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set that it is given, and pthread_sigmask reads that one and initialises the other.
+    let error = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr())
+    };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    let result = run();
+    // SAFETY: the call above has succeeded, and so initialised it.
+    set_mask(libc::SIG_SETMASK, unsafe { before.assume_init_ref() })?;
+    Ok(result)
+}
+
 fn set_of(signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set that it is given.

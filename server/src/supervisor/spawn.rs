@@ -147,7 +147,7 @@ fn spawn_command(
     let parent = rustix::process::getpid();
     // SAFETY: between fork and exec `prepare_child` only makes system calls: it allocates nothing and takes no lock.
     // (Making an io::Error of an errno does not allocate.)
-    unsafe { command.pre_exec(move || prepare_child(parent, &sources)) };
+    unsafe { command.pre_exec(move || prepare_child(role, parent, &sources)) };
     let mut child = command.stdin(Stdio::null()).spawn().map_err(|source| SpawnError::Exec { role, source })?;
     // The pid can't have passed to another process: until it is waited for, a dead child keeps it.
     let pid = Pid::from_child(&child);
@@ -182,16 +182,22 @@ fn above_targets(source: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Runs in the child between fork and exec.
-fn prepare_child(parent: Pid, sources: &[(RawFd, OwnedFd)]) -> io::Result<()> {
+fn prepare_child(role: Role, parent: Pid, sources: &[(RawFd, OwnedFd)]) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the line above.
     if rustix::process::getppid() != Some(parent) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // Ctrl-C reaches the whole terminal's group; the supervisor hears it and stops the workers in order.
-    // SAFETY: SIG_IGN installs no handler, and SIGINT can be ignored.
-    if unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) } == libc::SIG_ERR {
-        return Err(io::Error::last_os_error());
+    if role == Role::Hook {
+        // It shares the group, and ends with its supervisor whatever ends that.
+        // SAFETY: SIG_IGN installs no handler, and SIGINT can be ignored.
+        if unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    } else {
+        // Who outlives its supervisor must not be hung up on with the supervisor's terminal, nor stopped with its group.
+        rustix::process::setsid()?;
     }
     // The supervisor blocks the signals that it reads from a descriptor; nobody reads them so in a worker.
     super::signals::unblock()?;
@@ -366,7 +372,13 @@ mod tests {
 
     #[test]
     fn workers_leave_an_interrupt_to_the_supervisor() {
-        assert_eq!(shell("kill -INT $$; exit 3", &[]).wait().unwrap(), Ending::Exited(3));
+        let mut hook = Command::new("/bin/sh");
+        hook.args(["-c", "kill -INT $$; exit 3"]);
+        let hook = spawn_command(Role::Hook, 0, hook, &[]).unwrap();
+        assert_eq!(hook.wait().unwrap(), Ending::Exited(3));
+        // The terminal's interrupt goes to its own session's group, and a sim leads a session of its own.
+        let leads = "read -r _ _ _ _ group session _ < /proc/$$/stat; [ $group = $$ ] && [ $session = $$ ] && exit 3";
+        assert_eq!(shell(leads, &[]).wait().unwrap(), Ending::Exited(3));
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     Auth::of(&config)?;
     let run_dir = RunDir::open(&config.instance)?;
     let lock = run_dir.lock()?;
-    run_dir.ensure_logs()?;
+    run_dir.ensure_directories()?;
     logging::start(Source::Supervisor, config.log_level, &run_dir.supervisor_log())?;
     // Before the first child, which undoes it for itself; and before there is something to be cleaned up.
     let signals = Signals::block().map_err(UpError::Descriptors)?;

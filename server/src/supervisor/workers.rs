@@ -62,7 +62,7 @@ pub(super) fn incarnation(segments: &Segments, role: Role, slot: u32) -> u32 {
 }
 
 /// Where the directory has a worker.
-fn place(role: Role, slot: u32) -> usize {
+pub(crate) fn place(role: Role, slot: u32) -> usize {
     let first = match role {
         Role::Frontend => FRONTEND_PLACES,
         Role::Sim => SIM_PLACES,
