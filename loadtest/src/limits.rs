@@ -117,3 +117,9 @@ pub(crate) const GAP_WINDOW: Duration = Duration::from_secs(2);
 
 /// How long after the last input it is waited, at most, for acknowledgements and events that are under way.
 pub(crate) const CHAOS_SETTLE: Duration = Duration::from_secs(20);
+
+/// How long the host of an instance waits before it starts a supervisor again that was not killed but ended by itself.
+pub(crate) const HOST_RESTART: Duration = Duration::from_millis(200);
+
+/// Kills of one run of which the number was given.
+pub(crate) const CHAOS_HITS_MAX: u64 = 10_000;

@@ -40,8 +40,16 @@ enum Command {
     Compare(costs::CompareArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
-    /// Kill sims of an instance while clients play, and tell whether anything was lost or applied twice
+    /// Kill processes of an instance while clients play, and tell whether anything was lost or applied twice
     Chaos(chaos::ChaosArgs),
+    /// Kill front-ends, and tell how soon their clients play again and what the others notice
+    Failover(chaos::FailoverArgs),
+    /// Kill the supervisor again and again, and tell whether any client notices
+    Supervise(chaos::SuperviseArgs),
+    /// Give clients another address again and again, and tell whether they keep their connections
+    Rebind(chaos::RebindArgs),
+    /// Change the number of front-ends and replace them under load, and tell whether anything was lost
+    Rolling(chaos::RollingArgs),
     /// Measure what players notice of attackers in their match
     Hostile(hostile::HostileArgs),
     /// Break one rule against a server, and tell what it does about it
@@ -85,7 +93,11 @@ fn main() -> ExitCode {
         }
         Command::Compare(args) => exit(costs::run_compare(&args).map(|()| true)),
         Command::Costs(args) => exit(costs::run(args).map(|()| true)),
-        Command::Chaos(args) => exit(chaos::run(&args)),
+        Command::Chaos(args) => exit(chaos::run(&args.into())),
+        Command::Failover(args) => exit(chaos::run(&args.into())),
+        Command::Supervise(args) => exit(chaos::run(&args.into())),
+        Command::Rebind(args) => exit(chaos::run(&args.into())),
+        Command::Rolling(args) => exit(chaos::run(&args.into())),
         Command::ChaosHost(args) => exit(chaos::run_host(&args).map(|()| true)),
         // Whoever gave it as the first argument does not come here.
         Command::Tally { .. } => ExitCode::from(2),

@@ -1,6 +1,5 @@
-//! What is done to the instance while its clients play: signals to its sims, moves of its matches, an upgrade.
+//! What is done to the instance while its clients play: signals to its processes, moves of its matches, front-ends scaled, an upgrade.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,19 +7,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringfort::attach::AttachError;
-use ringfort::status::{ProcessStatus, Status};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use ringfort::status::Status;
 
+use super::args::{Role, Scenario, Signals};
 use super::crowd::match_name;
-use super::gaps::{Hit, Kind, micros};
-use super::{ChaosArgs, Signals, host};
+use super::gaps::{Hit, Kind, Whom, micros};
+use super::host::{self, Host};
+use super::victims;
 use crate::limits;
 use crate::random::Random;
 
 /// What is done, when, and to which instance.
-pub(super) struct Plan {
-    pub(super) instance: String,
-    pub(super) directory: PathBuf,
+pub(super) struct Plan<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) host: &'a Host,
     pub(super) start: Instant,
     /// Nothing is done before this time.
     pub(super) begin: Instant,
@@ -32,9 +32,9 @@ pub(super) struct Plan {
 #[derive(Default)]
 pub(super) struct Done {
     hits: Mutex<Vec<Hit>>,
-    /// Times that no sim could be killed, because none of those that live has a match.
+    /// Times that nobody could be killed, because none of the wanted role runs and has something to do.
     pub(super) spared: AtomicU64,
-    /// What was said of moves and upgrades that were refused.
+    /// What was said of commands that were refused.
     refusals: Mutex<Vec<(Kind, String)>>,
 }
 
@@ -70,48 +70,75 @@ impl Done {
     }
 }
 
-impl Plan {
-    /// Kills or stops sims as told until the end.
-    pub(super) fn kill(&self, args: &ChaosArgs, done: &Done) {
-        let mut random = Random::new(args.seed, 0);
-        self.every(args.every, || {
-            let signal = match args.signal {
-                Signals::Kill => Kind::Kill,
-                Signals::Stop => Kind::Stop,
-                Signals::Mix => [Kind::Kill, Kind::Stop][random.below(2)],
+impl Plan<'_> {
+    /// Kills or stops processes as told until the end.
+    pub(super) fn kill(&self, done: &Done) {
+        let Scenario { kill, every, signal, hits, common, .. } = self.scenario;
+        let mut random = Random::new(common.seed, 0);
+        let mut left = hits.unwrap_or(usize::MAX);
+        self.every(*every, || {
+            if left == 0 {
+                return;
+            }
+            let role = if kill.len() > 1 { kill[random.below(kill.len())] } else { kill[0] };
+            let stops = match signal {
+                Signals::Kill => false,
+                Signals::Stop => true,
+                Signals::Mix => random.below(2) == 1,
             };
-            match self.strike(signal, &mut random) {
-                Some(hit) => done.note(hit),
+            match self.strike(role, stops, &mut random) {
+                Some(hit) => {
+                    left -= 1;
+                    done.note(hit);
+                }
                 None => _ = done.spared.fetch_add(1, Ordering::Relaxed),
             }
         });
     }
 
     /// Moves one match after the other to another sim, and back, until the end.
-    pub(super) fn move_matches(&self, every: Duration, args: &ChaosArgs, done: &Done) {
+    pub(super) fn move_matches(&self, every: Duration, done: &Done) {
         let mut moves = 0;
         self.every(every, || {
-            let number = moves % args.matches;
+            let number = moves % self.scenario.common.matches;
             moves += 1;
             let name = match_name(number);
             let Some(to) = self.elsewhere(&name) else { return done.refuse(Kind::Move, "there is no other sim".to_owned()) };
             let at = Instant::now();
             match self.command(&["zones", "move", &name, "--to", &to.to_string()]) {
-                Ok(()) => done.note(self.hit(Kind::Move, at, at, vec![number])),
+                Ok(()) => done.note(self.hit(Kind::Move, at, at, Whom::Matches(vec![number]))),
                 Err(why) => done.refuse(Kind::Move, why),
             }
         });
     }
 
-    /// Replaces all sims by those of another binary, in the middle of the time.
-    pub(super) fn upgrade(&self, binary: &str, args: &ChaosArgs, done: &Done) {
-        let middle = self.begin + self.end.saturating_duration_since(self.begin) / 2;
-        thread::sleep(middle.saturating_duration_since(Instant::now()));
+    /// Replaces all workers by those of another binary: in the middle of the time, or after the front-ends were scaled.
+    pub(super) fn upgrade(&self, binary: &str, done: &Done) {
+        if self.scenario.scale.is_empty() {
+            let middle = self.begin + self.end.saturating_duration_since(self.begin) / 2;
+            thread::sleep(middle.saturating_duration_since(Instant::now()));
+        }
         let at = Instant::now();
         match self.command(&["upgrade", "--binary", binary]) {
-            Ok(()) => done.note(self.hit(Kind::Upgrade, at, Instant::now(), (0..args.matches).collect())),
+            Ok(()) => done.note(self.hit(Kind::Upgrade, at, Instant::now(), Whom::All)),
             Err(why) => done.refuse(Kind::Upgrade, why),
         }
+    }
+
+    /// Changes the number of front-ends, step by step, and replaces the workers at last.
+    pub(super) fn roll(&self, done: &Done) {
+        let Scenario { scale, upgrade, every, .. } = self.scenario;
+        let mut steps = scale.iter();
+        self.every(*every, || {
+            let Some(count) = steps.next() else {
+                return upgrade.iter().for_each(|binary| self.upgrade(binary, done));
+            };
+            let at = Instant::now();
+            match self.command(&["frontends", "scale", &count.to_string()]) {
+                Ok(()) => done.note(self.hit(Kind::Scale, at, Instant::now(), Whom::All)),
+                Err(why) => done.refuse(Kind::Scale, why),
+            }
+        });
     }
 
     /// Does something at fixed times; those that are missed are left out.
@@ -126,65 +153,36 @@ impl Plan {
         }
     }
 
-    /// Sends a signal to one of the sims that have matches.
-    fn strike(&self, kind: Kind, random: &mut Random) -> Option<Hit> {
-        let status = Status::of(&self.instance).ok()?;
-        let victims: Vec<&ProcessStatus> = status.processes.iter().filter(|process| is_victim(&status, process)).collect();
-        if victims.is_empty() {
-            return None;
-        }
-        let victim = victims[random.below(victims.len())];
-        let handle = pidfd_open(Pid::from_raw(i32::try_from(victim.pid).ok()?)?, PidfdFlags::empty()).ok()?;
-        // The handle is that of the process that the status named only if it is still there after the handle was taken.
-        let still = self.look().ok()?;
-        let there =
-            |process: &ProcessStatus| (process.slot, process.pid) == (victim.slot, victim.pid) && is_victim(&still, process);
-        if !still.processes.iter().any(there) {
-            return None;
-        }
-        let signal = if kind == Kind::Stop { Signal::STOP } else { Signal::KILL };
-        let at = Instant::now();
-        pidfd_send_signal(&handle, signal).ok()?;
-        Some(self.hit(kind, at, at, matches_of(&still, victim.slot)))
+    fn strike(&self, role: Role, stops: bool, random: &mut Random) -> Option<Hit> {
+        let kind = role.kind(stops);
+        let (at, whom) = match role {
+            Role::Supervisor => (victims::kill_supervisor(self.host)?, Whom::All),
+            Role::All => (victims::kill_all(self.host)?, Whom::All),
+            Role::Sim | Role::Frontend | Role::Standby => victims::strike(self.host.instance(), role, stops, random)?,
+        };
+        Some(self.hit(kind, at, at, whom))
     }
 
-    fn look(&self) -> Result<Status, AttachError> {
-        Status::of(&self.instance)
-    }
-
-    fn hit(&self, kind: Kind, at: Instant, over: Instant, matches: Vec<usize>) -> Hit {
+    fn hit(&self, kind: Kind, at: Instant, over: Instant, whom: Whom) -> Hit {
         let since = |time: Instant| micros(time.saturating_duration_since(self.start));
-        Hit { at: since(at), until: since(over + limits::GAP_WINDOW), kind, matches }
+        Hit { at: since(at), until: since(over + limits::GAP_WINDOW), kind, whom }
     }
 
     /// A sim that runs and does not own this match.
     fn elsewhere(&self, name: &str) -> Option<u32> {
-        let status = self.look().ok()?;
+        let status: Result<Status, AttachError> = Status::of(self.host.instance());
+        let status = status.ok()?;
         let owner = status.matches.iter().find(|entry| entry.name == name)?.owner_slot;
-        let others = status.processes.iter().filter(|process| process.role == SIMS[0] && process.slot != owner);
+        let others = status.processes.iter().filter(|process| process.role == "sim" && process.slot != owner);
         others.filter(|process| process.state == "running").map(|process| process.slot).next()
     }
 
     /// Runs a command; of one that fails, what it said.
     fn command(&self, arguments: &[&str]) -> Result<(), String> {
-        let output = host::command(&self.instance, &self.directory, arguments)
+        let output = host::command(self.host.instance(), self.host.directory(), arguments)
             .and_then(|mut command| command.stderr(Stdio::piped()).output())
             .map_err(|error| error.to_string())?;
         let said = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if output.status.success() { Ok(()) } else { Err(said()) }
     }
-}
-
-/// The roles of sims as `status` tells them: those that have matches, and the one that waits to take some over.
-const SIMS: [&str; 2] = ["sim", "standby"];
-
-/// Whether a process is a sim that runs and has matches.
-fn is_victim(status: &Status, process: &ProcessStatus) -> bool {
-    SIMS.contains(&process.role) && process.state == "running" && !matches_of(status, process.slot).is_empty()
-}
-
-/// The matches that a sim owns, by their numbers from 0 on.
-fn matches_of(status: &Status, slot: u32) -> Vec<usize> {
-    let owned = status.matches.iter().filter(|entry| entry.owner_slot == slot && entry.state == "running");
-    owned.filter_map(|entry| entry.name.strip_prefix("match-")?.parse::<usize>().ok()?.checked_sub(1)).collect()
 }

@@ -25,7 +25,7 @@ pub(crate) struct Ledger {
     events_doubled: u64,
 }
 
-/// Where books and account differ; all zero when nothing went wrong, but for the inputs that were rejected or not acknowledged.
+/// Where books and account differ; all zero when nothing went wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Audit {
     /// Acknowledged, and not applied.
@@ -65,18 +65,20 @@ impl Ledger {
         self.acknowledged.count()
     }
 
-    /// An event has arrived.
-    pub(crate) fn event(&mut self, event: News) {
+    /// An event has arrived; returns whether it is the next one.
+    pub(crate) fn event(&mut self, event: News) -> bool {
         let (News::Tick { number } | News::Block { number, .. }) = event;
         if number <= self.newest_event {
             self.events_doubled += 1;
-            return;
+            return false;
         }
+        let is_next = number == self.newest_event + 1;
         self.events_skipped += u64::from(number - self.newest_event - 1);
         self.newest_event = number;
         if let News::Block { block, bits, .. } = event {
             *self.told.entry(block).or_default() |= bits;
         }
+        is_next
     }
 
     /// Whether nothing is under way any more, as far as this account tells.
@@ -123,9 +125,9 @@ impl Ledger {
 }
 
 impl Audit {
-    /// Whether nothing is missing, doubled or wrong.
+    /// Whether nothing is missing, doubled, rejected or wrong.
     pub(crate) fn is_clean(&self) -> bool {
-        Audit { inputs_rejected: 0, inputs_unacknowledged: 0, ..*self } == Audit::default()
+        *self == Audit::default()
     }
 
     /// Adds another client's.

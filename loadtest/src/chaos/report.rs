@@ -1,28 +1,36 @@
-//! What a chaos run found, as JSON for programs and as a page for a person.
+//! What a run found, as JSON for programs and as a page for a person.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::ChaosArgs;
-use super::gaps::{Gaps, Kind, Micros};
+use super::args::Scenario;
+use super::crowd::{Totals, Trouble};
+use super::gaps::{Gaps, Kind, Micros, Windows};
 use super::ledger::Audit;
+
+/// How many troubles are told.
+const TROUBLES_TOLD: usize = 8;
 
 /// A finished run.
 pub(super) struct Report<'a> {
-    pub(super) args: &'a ChaosArgs,
+    pub(super) scenario: &'a Scenario,
     /// How often each was done.
     pub(super) counts: [usize; Kind::ALL.len()],
     pub(super) spared: u64,
-    /// What was said of moves and of upgrades that were refused.
-    pub(super) moves_refused: Vec<String>,
-    pub(super) upgrades_refused: Vec<String>,
+    /// What was said of moves, upgrades and scalings that were refused.
+    pub(super) refused: [Vec<String>; 3],
+    /// How those supervisors ended that nobody had killed.
+    pub(super) failed_starts: Vec<String>,
     pub(super) lost: Vec<&'a str>,
-    pub(super) inputs_sent: u64,
-    pub(super) inputs_acknowledged: u64,
+    pub(super) totals: Totals,
+    /// Sessions that are on another front-end or connection than at first, where none may be.
+    pub(super) moved: usize,
     pub(super) audit: Audit,
+    pub(super) troubles: Vec<Trouble>,
     pub(super) gaps: [Gaps; Kind::ALL.len()],
+    pub(super) windows: Windows,
     pub(super) fsck: Vec<String>,
     /// What the instance has counted.
     pub(super) counters: BTreeMap<&'static str, u64>,
@@ -30,72 +38,131 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether nothing was lost, missing, doubled or damaged. A match may be kept from moving by a death of its sim.
+    /// What must be zero, by names that stay.
+    fn zeros(&self) -> [(&'static str, u64); 13] {
+        let Audit { inputs_missing, inputs_doubled, inputs_rejected, inputs_unacknowledged, events_missing, .. } = self.audit;
+        let Audit { events_doubled, commands_missing, commands_doubled, accounts_wrong, .. } = self.audit;
+        [
+            ("sessions_lost", self.lost.len() as u64),
+            ("sessions_changed", self.totals.changed),
+            ("sessions_moved", self.moved as u64),
+            ("inputs_missing", inputs_missing),
+            ("inputs_doubled", inputs_doubled),
+            ("inputs_rejected", inputs_rejected),
+            ("inputs_unacknowledged", inputs_unacknowledged),
+            ("commands_missing", commands_missing),
+            ("commands_doubled", commands_doubled),
+            ("events_missing", events_missing),
+            ("events_doubled", events_doubled),
+            ("accounts_wrong", accounts_wrong),
+            ("fsck_errors", self.fsck.len() as u64),
+        ]
+    }
+
+    /// Whether nothing was lost, missing, doubled or damaged. A command may fail because a process was killed that it needs.
     pub(super) fn ok(&self) -> bool {
-        let moved = self.moves_refused.is_empty() || !self.args.kill.is_empty();
-        let went = moved && self.upgrades_refused.is_empty();
-        self.lost.is_empty() && self.audit.is_clean() && self.fsck.is_empty() && went
+        let [moves, upgrades, scalings] = &self.refused;
+        let moved = moves.is_empty() || !self.scenario.kill.is_empty();
+        let went = moved && upgrades.is_empty() && scalings.is_empty() && self.failed_starts.is_empty();
+        let stayed = !self.scenario.connections_stay || self.totals.resumed == 0;
+        self.zeros().iter().all(|(_, count)| *count == 0) && went && stayed
     }
 
     /// The figures, under names that stay.
     pub(super) fn json(&self) -> Value {
-        let Audit {
-            inputs_missing, inputs_doubled, inputs_rejected, inputs_unacknowledged, events_missing, events_doubled, ..
-        } = self.audit;
-        let Audit { commands_missing, commands_doubled, accounts_wrong, .. } = self.audit;
+        let common = &self.scenario.common;
         let mut gaps = Map::new();
-        for (kind, all) in Kind::ALL.iter().zip(&self.gaps) {
-            if !all.hit.is_empty() {
-                gaps.insert(kind.name().to_owned(), quantiles(all));
-            }
+        for (kind, all) in Kind::ALL.iter().zip(&self.gaps).filter(|(_, all)| all.has_any()) {
+            gaps.insert(kind.name().to_owned(), quantiles(all));
         }
-        let [kills, stops, moves, upgrades] = self.counts;
-        json!({
+        let hits: Map<String, Value> =
+            Kind::ALL.iter().zip(self.counts).map(|(kind, count)| (kind.name().to_owned(), count.into())).collect();
+        let [kills, stops, moves, upgrades, ..] = self.counts;
+        let [moves_refused, upgrades_refused, scalings_refused] = self.refused.each_ref().map(Vec::len);
+        let absence: Vec<Micros> = self.windows.absences.iter().map(|(gone, back)| back - gone).collect();
+        let mut report = json!({
             "kills": kills,
             "stops": stops,
             "moves": moves,
             "upgrades": upgrades,
+            "hits": hits,
             "spared": self.spared,
-            "moves_refused": self.moves_refused.len(),
-            "upgrades_refused": self.upgrades_refused.len(),
-            "sessions": self.args.clients,
-            "sessions_lost": self.lost.len(),
-            "inputs_sent": self.inputs_sent,
-            "inputs_acknowledged": self.inputs_acknowledged,
-            "inputs_unacknowledged": inputs_unacknowledged,
-            "inputs_missing": inputs_missing,
-            "inputs_doubled": inputs_doubled,
-            "inputs_rejected": inputs_rejected,
-            "commands_missing": commands_missing,
-            "commands_doubled": commands_doubled,
-            "events_missing": events_missing,
-            "events_doubled": events_doubled,
-            "accounts_wrong": accounts_wrong,
+            "moves_refused": moves_refused,
+            "upgrades_refused": upgrades_refused,
+            "scalings_refused": scalings_refused,
+            "starts_failed": self.failed_starts.len(),
+            "sessions": self.scenario.clients,
+            "resumed": self.totals.resumed,
+            "rebound": self.totals.rebound,
+            "inputs_sent": self.totals.sent,
+            "inputs_acknowledged": self.totals.acknowledged,
+            "inputs_skipped": self.totals.skipped,
             "gap_ms": gaps,
-            "fsck_errors": self.fsck.len(),
+            "absence_ms": { "count": absence.len(), "p50": at(&absence, 0.5), "p99": at(&absence, 0.99), "max": at(&absence, 1.0) },
+            "troubles": self.troubles.iter().take(TROUBLES_TOLD).map(|trouble| self.trouble(trouble)).collect::<Vec<_>>(),
             "counters": self.counters,
             "generator": { "late_ms_p99": self.late_ms_p99 },
             "run": {
-                "tick_hz": self.args.tick_hz,
-                "rate_hz": self.args.rate,
-                "duration_s": self.args.duration.as_secs_f64(),
-                "every_ms": ms(self.args.every.as_micros() as Micros),
-                "matches": self.args.matches,
-                "sims": self.args.sims,
-                "seed": self.args.seed,
+                "tick_hz": common.tick_hz,
+                "rate_hz": common.rate,
+                "duration_s": self.scenario.duration.as_secs_f64(),
+                "every_ms": self.scenario.every.as_millis() as u64,
+                "kill": self.scenario.kill.iter().map(|role| role.name()).collect::<Vec<_>>(),
+                "matches": common.matches,
+                "sims": common.sims,
+                "frontends": common.frontends,
+                "seed": common.seed,
             },
             "ok": self.ok(),
-        })
+        });
+        for (name, count) in self.zeros() {
+            report[name] = count.into();
+        }
+        report
+    }
+
+    /// What went wrong, to whom, and what was done just before.
+    fn trouble(&self, trouble: &Trouble) -> String {
+        let Trouble { client, at, what } = trouble;
+        let before = |at: Micros| {
+            let hits = self.windows.hits.partition_point(|hit| hit.at <= at);
+            let hit = hits.checked_sub(1).map(|last| &self.windows.hits[last]);
+            hit.map(|hit| format!(", {:.0} ms after hit {hits} ({} at {:.0} ms)", ms(at - hit.at), hit.kind.name(), ms(hit.at)))
+        };
+        let when = match at {
+            Some(at) => format!("at {:.0} ms{}", ms(*at), before(*at).unwrap_or_default()),
+            None => "at the end".to_owned(),
+        };
+        format!("client {client} {when}: {what}")
+    }
+}
+
+impl Gaps {
+    fn has_any(&self) -> bool {
+        ![&self.hit, &self.unsupervised, &self.others].into_iter().all(Vec::is_empty)
+    }
+
+    /// Those that are told, by name.
+    fn lists(&self) -> [(&'static str, &[Micros]); 5] {
+        [
+            ("", &self.hit),
+            ("unsupervised_", &self.unsupervised),
+            ("others_", &self.others),
+            ("normal_", &self.normal),
+            ("again_", &self.again),
+        ]
     }
 }
 
 fn quantiles(gaps: &Gaps) -> Value {
-    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| at(&gaps.hit, quantile));
-    let [normal_p50, normal_p99, normal_max] = [0.5, 0.99, 1.0].map(|quantile| at(&gaps.normal, quantile));
-    json!({
-        "count": gaps.hit.len(), "p50": p50, "p99": p99, "max": max,
-        "normal_count": gaps.normal.len(), "normal_p50": normal_p50, "normal_p99": normal_p99, "normal_max": normal_max,
-    })
+    let mut all = Map::new();
+    for (prefix, list) in gaps.lists() {
+        all.insert(format!("{prefix}count"), list.len().into());
+        for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+            all.insert(format!("{prefix}{name}"), at(list, quantile).into());
+        }
+    }
+    all.into()
 }
 
 /// The value at a quantile in milliseconds, by the nearest rank; 0 of nothing.
@@ -112,42 +179,68 @@ fn ms(micros: Micros) -> f64 {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (args, audit) = (self.args, &self.audit);
-        let [kills, stops, moves, upgrades] = self.counts;
-        writeln!(f, "{} clients x {} Hz in {} matches at {} Hz", args.clients, args.rate, args.matches, args.tick_hz)?;
-        writeln!(f, "done       {kills} kills, {stops} stops, {moves} moves, {upgrades} upgrades")?;
-        let mut refusals = self.upgrades_refused.iter().chain(&self.moves_refused);
-        let refused = refusals.clone().count();
-        writeln!(f, "           {} times no sim was there to be killed; {refused} moves and upgrades refused", self.spared)?;
-        if let Some(why) = refusals.next() {
-            writeln!(f, "           {why}")?;
-        }
-        writeln!(f, "sessions   {} lost", self.lost.len())?;
-        if let Some(reason) = self.lost.first() {
-            writeln!(f, "           {reason}")?;
+        let (scenario, common, audit, totals) = (self.scenario, &self.scenario.common, &self.audit, &self.totals);
+        let Scenario { clients, .. } = scenario;
+        writeln!(
+            f,
+            "{clients} clients x {} Hz in {} matches at {} Hz, seed {}",
+            common.rate, common.matches, common.tick_hz, common.seed
+        )?;
+        let hits = Kind::ALL.iter().zip(self.counts).filter(|(_, count)| *count > 0);
+        let hits: Vec<String> = hits.map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+        writeln!(f, "done       {}", if hits.is_empty() { "nothing".to_owned() } else { hits.join(", ") })?;
+        let refused: usize = self.refused.iter().map(Vec::len).sum();
+        writeln!(f, "           {} times nobody was there to be killed; {refused} commands refused", self.spared)?;
+        let failed = self.failed_starts.iter().chain(self.refused.iter().flatten());
+        failed.take(TROUBLES_TOLD).try_for_each(|why| writeln!(f, "           {why}"))?;
+        if !self.windows.absences.is_empty() {
+            let absence: Vec<Micros> = self.windows.absences.iter().map(|(gone, back)| back - gone).collect();
+            let [p50, max] = [0.5, 1.0].map(|quantile| at(&absence, quantile));
+            writeln!(f, "           {} times no supervisor, for {p50:.0} ms (p50), {max:.0} ms at most", absence.len())?;
         }
         writeln!(
             f,
-            "inputs     {} sent, {} acknowledged, {} not; {} missing, {} doubled, {} rejected",
-            self.inputs_sent,
-            self.inputs_acknowledged,
+            "sessions   {} lost, {} changed, {} moved; {} times resumed, {} times another address",
+            self.lost.len(),
+            totals.changed,
+            self.moved,
+            totals.resumed,
+            totals.rebound
+        )?;
+        writeln!(
+            f,
+            "inputs     {} sent, {} acknowledged, {} not; {} missing, {} doubled, {} rejected, {} not taken",
+            totals.sent,
+            totals.acknowledged,
             audit.inputs_unacknowledged,
             audit.inputs_missing,
             audit.inputs_doubled,
-            audit.inputs_rejected
+            audit.inputs_rejected,
+            totals.skipped
         )?;
         writeln!(f, "commands   {} missing, {} doubled", audit.commands_missing, audit.commands_doubled)?;
         writeln!(f, "events     {} missing, {} doubled", audit.events_missing, audit.events_doubled)?;
         writeln!(f, "memory     {} accounts wrong, {} problems found by fsck", audit.accounts_wrong, self.fsck.len())?;
-        self.fsck.iter().take(8).try_for_each(|problem| writeln!(f, "           {problem}"))?;
-        writeln!(f, "longest silence, ms       p50       p99       max   normal p50       p99       max")?;
-        for (kind, gaps) in Kind::ALL.iter().zip(&self.gaps).filter(|(_, gaps)| !gaps.hit.is_empty()) {
-            let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| at(&gaps.hit, quantile));
-            let [normal_p50, normal_p99, normal_max] = [0.5, 0.99, 1.0].map(|quantile| at(&gaps.normal, quantile));
-            write!(f, "  {:<18} {p50:>9.1} {p99:>9.1} {max:>9.1}", kind.name())?;
-            writeln!(f, "    {normal_p50:>9.1} {normal_p99:>9.1} {normal_max:>9.1}")?;
-        }
+        self.fsck.iter().take(TROUBLES_TOLD).try_for_each(|problem| writeln!(f, "           {problem}"))?;
+        self.troubles.iter().take(TROUBLES_TOLD).try_for_each(|trouble| writeln!(f, "           {}", self.trouble(trouble)))?;
+        self.write_gaps(f)?;
         writeln!(f, "generator  inputs late by {:.2} ms (p99)", self.late_ms_p99)?;
         writeln!(f, "{}", if self.ok() { "ok" } else { "NOT OK" })
+    }
+}
+
+impl Report<'_> {
+    /// A table: a row for each list of silences that has any.
+    fn write_gaps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "longest silence, ms                    count       p50       p99       max")?;
+        for (kind, gaps) in Kind::ALL.iter().zip(&self.gaps).filter(|(_, gaps)| gaps.has_any()) {
+            let names = ["hit", "hit, without a supervisor", "not hit", "normal", "until they play again"];
+            for (name, (_, list)) in names.iter().zip(gaps.lists()).filter(|(_, (_, list))| !list.is_empty()) {
+                let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| at(list, quantile));
+                let row = format!("{}: {name}", kind.name());
+                writeln!(f, "  {row:<34} {:>7} {p50:>9.1} {p99:>9.1} {max:>9.1}", list.len())?;
+            }
+        }
+        Ok(())
     }
 }
