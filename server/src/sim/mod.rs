@@ -367,7 +367,7 @@ impl<G: Game> Sim<G> {
         let mut fds = [PollFd::new(&self.wake, PollFlags::IN)];
         // Interrupted or not: the loop looks at everything again.
         if poll(&mut fds, Some(&timeout)).is_ok_and(|n| n > 0) {
-            let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+            let _ = rustix::io::read(self.wake, &mut [0u8; 8]);
         }
     }
 }
