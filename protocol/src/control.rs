@@ -18,6 +18,9 @@ pub enum ClientMsg {
         schema_hash: u64,
         /// Who it is.
         credential: Credential,
+        /// Grows from one connection of the client to the next, over its restarts, too: a join or a resume that was sent over an older
+        /// connection and comes late takes nothing from a newer one. Milliseconds of the Unix epoch serve.
+        attempt: u64,
         /// The session that it wants back, instead of a join.
         resume: Option<Resume>,
     },

@@ -509,6 +509,8 @@ shared! {
         pub nonce: [u8; 16],
         /// Hash of the token with which the session can be resumed.
         pub token_hash: [u8; 32],
+        /// Grows from one connection of the client to the next.
+        pub attempt: u64,
         /// The front-end's own number for the connection, returned in the session's row.
         pub connection: u64,
         /// Slot of the front-end.
@@ -531,6 +533,8 @@ shared! {
         pub shown_hash: [u8; 32],
         /// Hash of the token that takes its place.
         pub token_hash: [u8; 32],
+        /// Grows from one connection of the client to the next.
+        pub attempt: u64,
         /// The front-end's own number for the connection, returned in the session's row.
         pub connection: u64,
         /// Slot of the front-end.

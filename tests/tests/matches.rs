@@ -19,7 +19,13 @@ use crate::club::Club;
 fn welcomed<G: Wire>(instance: &Instance, name: &str) -> Stranger {
     let mut stranger = Stranger::connect(instance, b"ringfort/1").expect("a connection");
     let credential = Credential::Name(name.to_owned());
-    stranger.say(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: G::schema().hash(), credential, resume: None });
+    stranger.say(&ClientMsg::Hello {
+        version: PROTOCOL_VERSION,
+        schema_hash: G::schema().hash(),
+        credential,
+        attempt: 0,
+        resume: None,
+    });
     assert!(matches!(stranger.hear(), ServerMsg::Welcome { .. }));
     stranger
 }

@@ -144,7 +144,7 @@ fn another_version() {
         let mut stranger = connect(instance);
         let credential = Credential::Name("stranger".to_owned());
         let schema_hash = Game::schema().hash();
-        stranger.say(&ClientMsg::Hello { version: PROTOCOL_VERSION + 1, schema_hash, credential, resume: None });
+        stranger.say(&ClientMsg::Hello { version: PROTOCOL_VERSION + 1, schema_hash, credential, attempt: 0, resume: None });
         assert_eq!(stranger.closed().0, Some(Code::VersionMismatch));
     });
 }
@@ -155,7 +155,13 @@ fn names_that_nobody_has() {
         for name in [String::new(), "x".repeat(33), "a\nb".to_owned(), "  ".to_owned(), "\u{202e}ada".to_owned()] {
             let mut stranger = connect(instance);
             let (version, schema_hash) = (PROTOCOL_VERSION, Game::schema().hash());
-            stranger.say(&ClientMsg::Hello { version, schema_hash, credential: Credential::Name(name), resume: None });
+            stranger.say(&ClientMsg::Hello {
+                version,
+                schema_hash,
+                credential: Credential::Name(name),
+                attempt: 0,
+                resume: None,
+            });
             assert_eq!(stranger.closed().0, Some(Code::Refused));
         }
     });

@@ -25,7 +25,13 @@ impl<W: Wire> Session<W> {
     pub(crate) fn handle_connected(&mut self) {
         self.phase = Phase::Greeting;
         let credential = self.credential.clone();
-        self.write(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: W::schema().hash(), credential, resume: None });
+        self.write(&ClientMsg::Hello {
+            version: PROTOCOL_VERSION,
+            schema_hash: W::schema().hash(),
+            credential,
+            attempt: 0,
+            resume: None,
+        });
     }
 
     /// One frame of the control stream, without its length.

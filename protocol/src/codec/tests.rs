@@ -21,7 +21,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golde
 #[test]
 fn hello() {
     let credential = Credential::Name("ada".to_owned());
-    let hello = ClientMsg::Hello { version: 1, schema_hash: 0x0807_0605_0403_0201, credential, resume: None };
+    let hello = ClientMsg::Hello { version: 1, schema_hash: 0x0807_0605_0403_0201, credential, attempt: 0, resume: None };
     #[rustfmt::skip]
     check(&hello, &[
         0, 0, 0, 0,                             // Hello
@@ -29,15 +29,18 @@ fn hello() {
         1, 2, 3, 4, 5, 6, 7, 8,                 // schema hash
         0, 0, 0, 0,                             // Name
         3, 0, 0, 0, 0, 0, 0, 0, b'a', b'd', b'a',
+        0, 0, 0, 0, 0, 0, 0, 0,                 // attempt
         0,                                      // resumes nothing
     ]);
     let resume = Some(Resume { token: ResumeToken::new(4, SessionId::new(2, 3), &[7; 16]), events: 9 });
-    let hello = ClientMsg::Hello { version: 2, schema_hash: 0, credential: Credential::Token("t".to_owned()), resume };
+    let hello =
+        ClientMsg::Hello { version: 2, schema_hash: 0, credential: Credential::Token("t".to_owned()), attempt: 8, resume };
     #[rustfmt::skip]
     check(&hello, &[
         0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         1, 0, 0, 0,                             // Token
         1, 0, 0, 0, 0, 0, 0, 0, b't',
+        8, 0, 0, 0, 0, 0, 0, 0,                 // attempt
         1,                                      // resumes
         4, 0, 0, 0, 0, 0, 0, 0,                 // token: match
         3, 0, 0, 0, 2, 0, 0, 0,                 // session

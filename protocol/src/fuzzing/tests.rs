@@ -62,8 +62,13 @@ fn framed<T: serde::Serialize>(message: &T) -> Vec<u8> {
 }
 
 fn client_messages() -> Vec<Vec<u8>> {
-    let hello =
-        |credential| ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash: schema().hash(), credential, resume: None };
+    let hello = |credential| ClientMsg::Hello {
+        version: PROTOCOL_VERSION,
+        schema_hash: schema().hash(),
+        credential,
+        attempt: 0,
+        resume: None,
+    };
     let join = |target, spectate| ClientMsg::Join { target, nonce: [7; 16], spectate };
     let messages = [
         hello(Credential::Name("ada".to_owned())),

@@ -75,14 +75,14 @@ impl Auth {
         }
     }
 
-    /// What a credential allows.
-    pub fn judge(&self, credential: &Credential) -> Result<Pass, Refused> {
+    /// What a credential allows; with `resumes`, to whom wants a session back. Whether a pass has expired is asked again at a join.
+    pub fn judge(&self, credential: &Credential, resumes: bool) -> Result<Pass, Refused> {
         match (self, credential) {
             (Auth::Development, Credential::Name(name)) if is_name(name) => Ok(Pass { name: name.clone(), ..Pass::default() }),
             (Auth::Development, Credential::Name(_)) => Err(Refused::Name),
             (Auth::Development, Credential::Token(_)) => Err(Refused::NameWanted),
             (Auth::Tokens(_), Credential::Name(_)) => Err(Refused::TokenWanted),
-            (Auth::Tokens(verifier), Credential::Token(token)) => Ok(verifier.verify(token)?),
+            (Auth::Tokens(verifier), Credential::Token(token)) => Ok(verifier.verify(token, resumes)?),
         }
     }
 }

@@ -48,15 +48,15 @@ fn verifier(issuer: Option<&str>) -> Verifier {
 }
 
 fn refusal(token: &str) -> TokenError {
-    verifier(None).verify(token).unwrap_err()
+    verifier(None).verify(token, false).unwrap_err()
 }
 
 #[test]
 fn a_token_made_by_hand_with_a_secret_is_good() {
-    let pass = verifier(None).verify(&hs256(&json!({ "sub": "ada", "exp": FAR }))).unwrap();
+    let pass = verifier(None).verify(&hs256(&json!({ "sub": "ada", "exp": FAR })), false).unwrap();
     assert_eq!((pass.name.as_str(), pass.only), ("ada", None));
     let bound = json!({ "sub": "ada", "exp": FAR, "match": "arena", "aud": "default", "nbf": 0, "mood": ["new", {}] });
-    let pass = verifier(None).verify(&hs256(&bound)).unwrap();
+    let pass = verifier(None).verify(&hs256(&bound), false).unwrap();
     assert_eq!(pass.only.as_deref(), Some("arena"));
     assert!(!pass.has_expired(|| FAR) && pass.has_expired(|| FAR + 60));
 }
@@ -68,7 +68,7 @@ fn a_token_made_by_hand_with_an_ed25519_key_is_good() {
     assert_eq!(base64url(&public), "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "the public half of RFC 8037");
     let claims = json!({ "sub": "ada", "exp": FAR });
     let token = by_hand(r#"{"alg":"EdDSA"}"#, &claims, |message| pair.sign(message).as_ref().to_vec());
-    assert_eq!(Verifier::new(&Verifying::Ed25519(public), "default", None).verify(&token).unwrap().name, "ada");
+    assert_eq!(Verifier::new(&Verifying::Ed25519(public), "default", None).verify(&token, false).unwrap().name, "ada");
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn what_is_not_signed_by_the_key_is_refused() {
     for at in 0..good.len() {
         let mut bytes = good.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-        assert!(verifier(None).verify(&String::from_utf8(bytes).unwrap()).is_err(), "byte {at}");
+        assert!(verifier(None).verify(&String::from_utf8(bytes).unwrap(), false).is_err(), "byte {at}");
     }
-    assert!((0..good.len()).all(|length| verifier(None).verify(&good[..length]).is_err()));
+    assert!((0..good.len()).all(|length| verifier(None).verify(&good[..length], false).is_err()));
     let other = Verifier::new(&Verifying::Secret(vec![1; 32]), "default", None);
-    assert_eq!(other.verify(&good), Err(TokenError::NotSigned));
+    assert_eq!(other.verify(&good, false), Err(TokenError::NotSigned));
     for garbage in ["", ".", "..", "...", "a.b.c", "ada", "\u{0}.\u{fffd}.x"] {
         assert_eq!(refusal(garbage), TokenError::NotSigned, "{garbage:?}");
     }
@@ -103,7 +103,10 @@ fn another_algorithm_is_refused_whatever_its_signature() {
         ring::signature::KeyPair::public_key(&Ed25519KeyPair::from_seed_unchecked(&hex(SEED)).unwrap()).as_ref().to_vec();
     let as_secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &public);
     let forged = by_hand(r#"{"alg":"HS256"}"#, &claims, |message| ring::hmac::sign(&as_secret, message).as_ref().to_vec());
-    assert_eq!(Verifier::new(&Verifying::Ed25519(public), "default", None).verify(&forged), Err(TokenError::OtherAlgorithm));
+    assert_eq!(
+        Verifier::new(&Verifying::Ed25519(public), "default", None).verify(&forged, false),
+        Err(TokenError::OtherAlgorithm)
+    );
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn claims_that_do_not_fit_are_refused() {
     ] {
         check(claims, TokenError::Claims);
     }
-    let issued = |claims: serde_json::Value| verifier(Some("lobby")).verify(&hs256(&claims));
+    let issued = |claims: serde_json::Value| verifier(Some("lobby")).verify(&hs256(&claims), false);
     assert_eq!(issued(json!({ "sub": "ada", "exp": FAR })), Err(TokenError::OtherServer));
     assert_eq!(issued(json!({ "sub": "ada", "exp": FAR, "iss": "foyer" })), Err(TokenError::OtherServer));
     assert_eq!(issued(json!({ "sub": "ada", "exp": FAR, "iss": "lobby" })).unwrap().name, "ada");
@@ -144,7 +147,7 @@ fn an_extension_that_must_be_understood_is_refused() {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
     let claims = json!({ "sub": "ada", "exp": FAR });
     let with = |header: &str| by_hand(header, &claims, |message| ring::hmac::sign(&key, message).as_ref().to_vec());
-    verifier(None).verify(&with(r#"{"alg":"HS256","kid":"7"}"#)).unwrap();
+    verifier(None).verify(&with(r#"{"alg":"HS256","kid":"7"}"#), false).unwrap();
     assert_eq!(refusal(&with(r#"{"alg":"HS256","crit":["exp"]}"#)), TokenError::Critical);
     assert_eq!(refusal(&with(r#"{"alg":"HS256","crit":["once"],"once":true}"#)), TokenError::Critical);
 }
@@ -212,10 +215,10 @@ fn keys_that_we_make_sign_and_verify() {
         let token = issue(&Signing::read(signs).unwrap(), wanted).unwrap();
         let auth = crate::config::Auth { mode: AuthMode::Token, key: Some(verifies.clone()), issuer: Some("lobby".into()) };
         let judge = Auth::of(&Config { auth, ..Config::default() }).unwrap();
-        let pass = judge.judge(&Credential::Token(token)).unwrap();
+        let pass = judge.judge(&Credential::Token(token), false).unwrap();
         assert_eq!((pass.name.as_str(), pass.only.as_deref()), ("ada", Some("arena")));
         assert!(!pass.has_expired(unix_s));
-        assert_eq!(judge.judge(&Credential::Name("ada".into())), Err(Refused::TokenWanted));
+        assert_eq!(judge.judge(&Credential::Name("ada".into()), false), Err(Refused::TokenWanted));
     }
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&pair), mode(&secret)), (0o600, 0o600));
@@ -263,9 +266,19 @@ fn a_key_of_which_one_half_is_there_already_is_not_made_and_leaves_nothing() {
 #[test]
 fn in_development_names_are_believed_and_tokens_are_not() {
     let judge = Auth::of(&Config::default()).unwrap();
-    assert_eq!(judge.judge(&Credential::Name("ada".into())).unwrap(), Pass { name: "ada".into(), ..Pass::default() });
+    assert_eq!(judge.judge(&Credential::Name("ada".into()), false).unwrap(), Pass { name: "ada".into(), ..Pass::default() });
     for name in ["", "a\tb", "123456789012345678901234567890123"] {
-        assert_eq!(judge.judge(&Credential::Name(name.into())), Err(Refused::Name));
+        assert_eq!(judge.judge(&Credential::Name(name.into()), false), Err(Refused::Name));
     }
-    assert_eq!(judge.judge(&Credential::Token("a.b.c".into())), Err(Refused::NameWanted));
+    assert_eq!(judge.judge(&Credential::Token("a.b.c".into()), false), Err(Refused::NameWanted));
+}
+
+#[test]
+fn an_expired_token_resumes_and_does_not_join() {
+    let token = hs256(&json!({ "sub": "ada", "exp": unix_s() - 3_600 }));
+    let verifier = verifier(None);
+    assert_eq!(verifier.verify(&token, false), Err(TokenError::Expired));
+    let pass = verifier.verify(&token, true).unwrap();
+    assert!(pass.name == "ada" && pass.has_expired(unix_s));
+    assert!(verifier.verify(&format!("{token}x"), true).is_err(), "it must have been good once");
 }

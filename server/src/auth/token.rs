@@ -100,6 +100,8 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Op
 pub struct Verifier {
     key: DecodingKey,
     validation: Validation,
+    /// The same, but that a token may have expired.
+    timeless: Validation,
 }
 
 impl Verifier {
@@ -120,15 +122,18 @@ impl Verifier {
             validation.set_issuer(&[issuer]);
             validation.required_spec_claims.insert("iss".to_owned());
         }
-        Verifier { key, validation }
+        let mut timeless = validation.clone();
+        timeless.validate_exp = false;
+        Verifier { key, validation, timeless }
     }
 
-    /// What a token allows.
-    pub(super) fn verify(&self, token: &str) -> Result<Pass, TokenError> {
+    /// What a token allows. Of who resumes a session it need only have been good once: the session was begun with it, or one like it.
+    pub(super) fn verify(&self, token: &str, resumes: bool) -> Result<Pass, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let claims = match jsonwebtoken::decode::<serde_json::Value>(token, &self.key, &self.validation) {
+        let validation = if resumes { &self.timeless } else { &self.validation };
+        let claims = match jsonwebtoken::decode::<serde_json::Value>(token, &self.key, validation) {
             Ok(data) if data.header.crit.is_some() => return Err(TokenError::Critical),
             Ok(data) => serde_json::from_value::<Claims>(data.claims).map_err(|_| TokenError::Claims)?,
             Err(error) => return Err(error.into()),

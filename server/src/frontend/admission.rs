@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ring::rand::SecureRandom;
-use ringfort_protocol::control::{Code, Credential, JoinTarget, ServerMsg};
+use ringfort_protocol::control::{Code, Credential, JoinTarget, Resume, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::token::{SECRET_BYTES, hash_secret};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{JoinRecord, RecordKind, RootFlags, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{JoinRecord, RecordKind, ResumeRecord, RootFlags, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::JOIN_CODE_BYTES;
 use ringfort_shm_state::segment::{padded, unpadded};
 use zerocopy::IntoBytes;
@@ -16,7 +16,7 @@ use zerocopy::IntoBytes;
 use super::clients::{Clients, Handled, NO_ZONE, Refusal};
 use super::counters as count;
 use super::meter::Metered;
-use super::session::{App, Joining, Stage};
+use super::session::{App, Joining, Resuming, Stage};
 use crate::auth::{self, Pass, TokenError};
 use crate::limits::{HELLO_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS, WRONG_CODES_MAX};
 
@@ -24,7 +24,14 @@ use crate::limits::{HELLO_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT
 type Found = Result<(usize, ZoneEntry), Code>;
 
 impl Clients {
-    pub(super) fn hello(&mut self, conn: &mut Conn<App>, version: u16, schema_hash: u64, credential: Credential) -> Handled {
+    pub(super) fn hello(
+        &mut self,
+        conn: &mut Conn<App>,
+        version: u16,
+        schema_hash: u64,
+        credential: Credential,
+        resume: Option<Resume>,
+    ) -> Handled {
         if version != PROTOCOL_VERSION {
             self.counts.one(count::HELLOS_REFUSED);
             return Err(Refusal::new(
@@ -32,7 +39,7 @@ impl Clients {
                 "the protocol's version is another one here: update the older of the two",
             ));
         }
-        let pass = match self.auth.judge(&credential) {
+        let pass = match self.auth.judge(&credential, resume.is_some()) {
             Ok(pass) => pass,
             Err(refused) => {
                 self.counts.one(count::HELLOS_REFUSED);
@@ -56,7 +63,7 @@ impl Clients {
         conn.app.stage = Stage::Welcomed { pass };
         conn.app.matchless_since = self.now;
         conn.app.deadline = Some(conn.app.idle_deadline(self.now));
-        Ok(())
+        resume.map_or(Ok(()), |resume| self.resume(conn, &resume))
     }
 
     /// Of a token that nobody else knows.
@@ -100,10 +107,13 @@ impl Clients {
             self.refuse_join(conn, pass, Code::Busy);
             return Ok(());
         }
+        let secret = self.new_secret();
         let mut joining = Joining {
             pass,
             nonce: half(hash_secret(&nonce)),
-            secret: self.new_secret(),
+            secret,
+            token_hash: hash_secret(&secret),
+            resumes: None,
             zone: 0,
             any: target == JoinTarget::Any,
             spectate,
@@ -137,6 +147,35 @@ impl Clients {
             Err(Code::MatchFull) if joining.any => self.await_room(conn, joining),
             Err(code) => self.refuse_join(conn, joining.pass, code),
         }
+        Ok(())
+    }
+
+    /// Puts the client's wish to have its session back into the inbox of the session's match.
+    fn resume(&mut self, conn: &mut Conn<App>, resume: &Resume) -> Handled {
+        let Stage::Welcomed { pass } = &mut conn.app.stage else { return Ok(()) };
+        let pass = std::mem::take(pass);
+        let Some((zone, entry)) = self.zones_that_live().find(|(_, zone)| zone.incarnation == resume.token.match_id()) else {
+            self.counts.one(count::RESUMES_REFUSED);
+            self.refuse_join(conn, pass, Code::ResumeRefused);
+            return Ok(());
+        };
+        if pass.only.as_ref().is_some_and(|only| *only != unpadded(&entry.name)) {
+            self.counts.one(count::TOKENS_WRONG_MATCH);
+            self.refuse_join_saying(conn, pass, Code::Refused, "the token is for another match");
+            return Ok(());
+        }
+        if entry.state == ZoneState::Paused as u32 {
+            // Its client tries again for as long as it likes.
+            self.refuse_join_saying(conn, pass, Code::Busy, "the match is paused");
+            return Ok(());
+        }
+        let secret = self.new_secret();
+        let token_hash = hash_secret(&secret);
+        let resumes =
+            Some(Resuming { session: resume.token.session().0, shown_hash: resume.token.hash(), events: resume.events });
+        let (any, spectate, tried, until) = (false, false, Vec::new(), self.now);
+        let joining = Joining { pass, nonce: half(token_hash), secret, token_hash, resumes, zone, any, spectate, tried, until };
+        self.begin_join(conn, joining, entry);
         Ok(())
     }
 
@@ -219,24 +258,28 @@ impl Clients {
 
     /// Puts the join into the zone's inbox; its next commit answers.
     pub(super) fn begin_join(&mut self, conn: &mut Conn<App>, joining: Joining, entry: ZoneEntry) {
-        let record = JoinRecord {
-            nonce: joining.nonce,
-            token_hash: hash_secret(&joining.secret),
-            connection: u64::from(conn.id().generation) << 32 | u64::from(conn.id().index),
-            frontend: self.slot,
-            incarnation: self.incarnation,
-            spectate: u32::from(joining.spectate),
-            reserved: 0,
-            name: padded(&joining.pass.name),
-        };
         let id = conn.id();
+        let connection = u64::from(id.generation) << 32 | u64::from(id.index);
+        let (frontend, incarnation, attempt) = (self.slot, self.incarnation, conn.app.attempt);
+        let (token_hash, name) = (joining.token_hash, padded(&joining.pass.name));
         let Some(link) = self.link(joining.zone, entry).filter(|l| !l.is_backed_up()) else {
             self.refuse_join(conn, joining.pass, Code::Busy);
             return;
         };
-        link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
+        match joining.resumes {
+            None => {
+                let (nonce, spectate) = (joining.nonce, u32::from(joining.spectate));
+                let record =
+                    JoinRecord { nonce, token_hash, attempt, connection, frontend, incarnation, spectate, reserved: 0, name };
+                link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
+            }
+            Some(Resuming { session, shown_hash, .. }) => {
+                let record = ResumeRecord { shown_hash, token_hash, attempt, connection, frontend, incarnation, name };
+                link.push(RecordKind::Resume, session, 0, 0, record.as_bytes());
+            }
+        }
         link.joins.push((id, None));
-        self.counts.one(count::JOINS);
+        self.counts.one(if joining.resumes.is_some() { count::RESUMES } else { count::JOINS });
         conn.app.stage = Stage::Joining(Box::new(joining));
         conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
     }
@@ -249,6 +292,7 @@ impl Clients {
             Code::MatchOver => "the match is over",
             Code::MatchStarted => "the match has begun and takes no new players",
             Code::Kicked => "an operator has ended this player's session here",
+            Code::ResumeRefused => "there is no such session any more",
             Code::Busy => "the match takes no more requests just now: try again",
             _ => "the match did not admit the player",
         };

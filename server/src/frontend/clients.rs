@@ -248,14 +248,23 @@ impl Clients {
         // Told to the zone with its next commit, so that one record a tick is enough.
         live.event_acked = live.event_acked.max(number.min(live.event_told));
         self.counts.add(count::ACKS_FORGED, u64::from(number > live.event_told));
+        // The first one says that the client has its token, and so that the one before it is to open nothing any more.
+        if !std::mem::replace(&mut live.has_token, true)
+            && let Some(link) = self.zones.get_mut(&live.zone)
+        {
+            link.push(RecordKind::EventAck, live.session, live.attachment, 0, &live.event_acked.to_ne_bytes());
+        }
         Ok(())
     }
 
     fn message(&mut self, conn: &mut Conn<App>, body: &[u8]) -> Handled {
         match codec::decode::<ClientMsg>(body) {
             Err(_) => Err(Refusal::new(Code::BadMessage, "a control message that cannot be read")),
-            Ok(ClientMsg::Hello { version, schema_hash, credential, .. }) if matches!(conn.app.stage, Stage::Hello) => {
-                self.hello(conn, version, schema_hash, credential)
+            Ok(ClientMsg::Hello { version, schema_hash, credential, attempt, resume })
+                if matches!(conn.app.stage, Stage::Hello) =>
+            {
+                conn.app.attempt = attempt;
+                self.hello(conn, version, schema_hash, credential, resume)
             }
             Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
             Ok(ClientMsg::Join { target, nonce, spectate }) => self.join(conn, target, nonce, spectate),
@@ -311,10 +320,32 @@ impl Clients {
     }
 }
 
+/// What a closed connection means for its session.
+enum Parting {
+    /// The client will not come back, or is not to.
+    ForGood(Why),
+    /// The client may come back.
+    Lost,
+    /// The client was asked to come back at once, over another front-end: the session need not know.
+    Elsewhere,
+}
+
+fn parting(why: &Closed) -> Parting {
+    match why {
+        Closed::ByUs(Code::Reconnect) => Parting::Elsewhere,
+        Closed::ByUs(Code::TimedOut | Code::ServerStopping | Code::Internal) => Parting::Lost,
+        Closed::ByPeer { .. } if why.code() == Some(Code::Left) => Parting::ForGood(Why::Quit),
+        // Whoever breaks the rules, or gives up because we seem to, ends its session with its connection.
+        Closed::ByUs(_) | Closed::ByPeer { .. } => Parting::ForGood(Why::TimedOut),
+        Closed::Refused | Closed::TimedOut | Closed::Reset | Closed::Broken(_) => Parting::Lost,
+    }
+}
+
 impl Handler<App> for Clients {
     fn accepted(&mut self, _remote: std::net::SocketAddr) -> Option<App> {
         Some(App {
             stage: Stage::Hello,
+            attempt: 0,
             joins: 0,
             wrong_codes: 0,
             matchless_since: self.now,
@@ -357,16 +388,26 @@ impl Handler<App> for Clients {
         conn.app.deadline = None;
         self.counts.add(count::FLOODS, u64::from(*why == Closed::ByUs(Code::Flooding)));
         self.counts.add(count::CONNECTIONS_LOST, u64::from(conn.was_connected() && *why == Closed::TimedOut));
-        if let Stage::Live(live) = stage {
-            let why = if why.code() == Some(Code::Left) { Why::Quit } else { Why::TimedOut };
-            if let Some(link) = self.zones.get_mut(&live.zone) {
+        match stage {
+            Stage::Live(live) => {
+                let Some(link) = self.zones.get_mut(&live.zone) else { return };
                 // Unless another connection has taken the session over.
                 if link.sessions.get(&(live.session as u32)) == Some(&conn.id()) {
                     link.sessions.remove(&(live.session as u32));
                 }
-                link.push_leave(live.session, live.attachment, why);
+                match parting(why) {
+                    Parting::ForGood(why) => link.push_leave(live.session, live.attachment, why),
+                    Parting::Lost => link.push_detach(live.session, live.attachment),
+                    Parting::Elsewhere => {}
+                }
             }
+            // When its row appears without a connection, `serve` tells the zone.
+            Stage::Joining(joining) if matches!(parting(why), Parting::ForGood(_)) => {
+                if let Some(link) = self.zones.get_mut(&joining.zone) {
+                    link.quits.insert(joining.token_hash);
+                }
+            }
+            _ => {}
         }
-        // A join under way needs nothing: when its row appears without a connection, `serve` lets it leave.
     }
 }

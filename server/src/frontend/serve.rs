@@ -5,8 +5,7 @@ use std::time::Duration;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
-use ringfort_protocol::token::hash_secret;
-use ringfort_protocol::{ResumeToken, SessionId, TickNo};
+use ringfort_protocol::{AckBits, ResumeToken, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionInput, SessionRow};
 use ringfort_shm_state::mirror::Refreshed;
@@ -114,46 +113,55 @@ impl Clients {
         let is_ours = |row: &SessionRow| row.frontend == frontend && row.incarnation == incarnation;
         let rows: Vec<SessionRow> = link.view.mirror().iter::<SessionRow>(table).map(|(_, row)| row).filter(is_ours).collect();
         let row_of = |link: &ZoneLink, slot: u32| link.view.mirror().get::<SessionRow>(&table, slot).filter(is_ours);
-        let mut leaving = std::mem::take(&mut link.leaving);
-        leaving.retain(|(id, attachment)| {
+        let mut parting = std::mem::take(&mut link.parting);
+        parting.retain(|(id, attachment)| {
             row_of(link, *id as u32).is_some_and(|row| row.id == *id && row.attachment == *attachment)
         });
-        link.leaving = leaving;
+        link.parting = parting;
         for row in &rows {
             let id = ConnId { index: row.connection as u32, generation: (row.connection >> 32) as u32 };
             let plays =
                 |conn: &Conn<App>| conn.is_open() && matches!(&conn.app.stage, Stage::Live(live) if live.session == row.id);
             let served = link.sessions.get(&(row.id as u32)) == Some(&id) && driver.get(id).is_some_and(plays);
-            if !served && !self.go_live(driver, link, row, id, head) && link.leaving.insert((row.id, row.attachment)) {
-                link.push_leave(row.id, row.attachment, Why::TimedOut);
+            if !served && !self.go_live(driver, link, row, id, head) && link.parting.insert((row.id, row.attachment)) {
+                match link.quits.remove(&row.resume_hash) {
+                    true => link.push_leave(row.id, row.attachment, Why::Quit),
+                    false => link.push_detach(row.id, row.attachment),
+                }
             }
         }
         let gone: Vec<(u32, ConnId)> =
             link.sessions.iter().filter(|(slot, _)| row_of(link, **slot).is_none()).map(|(slot, id)| (*slot, *id)).collect();
         for (slot, id) in gone {
             link.sessions.remove(&slot);
-            let overflow = self.has_overflowed(driver, link, id);
-            self.tell_left(driver, id, overflow.then_some(EndReason::EventOverflow));
+            self.tell_gone(driver, link, slot, id);
         }
         self.refuse_passed_joins(driver, link, head);
+        if link.joins.is_empty() {
+            link.quits.clear();
+        }
     }
 
     fn go_live(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, row: &SessionRow, id: ConnId, head: &RootHead) -> bool {
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return false };
         let Stage::Joining(joining) = &mut conn.app.stage else { return false };
-        if hash_secret(&joining.secret) != row.resume_hash || joining.zone != link.slot {
+        if joining.token_hash != row.resume_hash || joining.zone != link.slot {
             return false;
         }
         let token = ResumeToken::new(link.entry.incarnation, SessionId(row.id), &joining.secret);
         let wire = &link.view.description().wire;
         let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
         let pass = std::mem::take(&mut joining.pass);
-        let mut live = Live::new(pass, link.slot, row.id, row.attachment, row.event_cursor, baselines);
+        let newest = link.view.meta().map_or(0, |meta| meta.next_event);
+        let has = joining.resumes.map_or(0, |resumes| resumes.events.min(newest));
+        let mut live = Live::new(pass, link.slot, row.id, row.attachment, row.event_cursor.max(has), baselines);
+        live.event_settled = row.event_cursor;
         (live.command_acked, live.command_appended) = (row.command, row.command);
+        live.appended = inputs_of(link, row);
         conn.app.joins = conn.app.joins.wrapping_add(1);
         live.stay = conn.app.joins;
         live.spectator = row.flags & SessionFlags::SPECTATOR != 0;
-        let spectator = live.spectator;
+        let (spectator, next_input) = (live.spectator, live.appended.highest.wrapping_add(1));
         conn.app.stage = Stage::Live(Box::new(live));
         conn.app.deadline = None;
         let joined = ServerMsg::Joined {
@@ -168,7 +176,7 @@ impl Clients {
             tick: TickNo(head.tick),
             token,
             grace_ms: link.entry.grace_ms,
-            next_input: next_input(link, row),
+            next_input,
             next_command: row.command.wrapping_add(1),
         };
         let _ = conn.send_control(&joined);
@@ -178,6 +186,31 @@ impl Clients {
             self.tell_left(driver, before, Some(EndReason::Kicked));
         }
         true
+    }
+
+    /// Tells a client why its session is none of this front-end's any more.
+    fn tell_gone(&mut self, driver: &mut Driver<App>, link: &ZoneLink, slot: u32, id: ConnId) {
+        let table = link.view.description().engine.sessions;
+        let session = driver.get(id).and_then(|conn| match &conn.app.stage {
+            Stage::Live(live) => Some(live.session),
+            _ => None,
+        });
+        match link.view.mirror().get::<SessionRow>(&table, slot).filter(|row| Some(row.id) == session) {
+            Some(row) if row.detached == 0 => {
+                self.counts.one(count::SESSIONS_TAKEN_OVER);
+                self.tell_left(driver, id, Some(EndReason::TakenOver));
+            }
+            // Its match was told that we are dead, or that this connection is: it is not, and its client can have the session back.
+            Some(_) => {
+                if let Some(conn) = driver.connection(id) {
+                    conn.close(Code::Reconnect, "the session was taken from its connection: resume it");
+                }
+            }
+            None => {
+                let overflow = self.has_overflowed(driver, link, id);
+                self.tell_left(driver, id, overflow.then_some(EndReason::EventOverflow));
+            }
+        }
     }
 
     /// Whether a session that is gone had left its events unacknowledged for as long as the log is.
@@ -198,6 +231,9 @@ impl Clients {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
                 let said = refusal_of(link, &joining.nonce);
+                // A resume that was neither refused nor has a row of ours came before another one that has it.
+                let unsaid = if joining.resumes.is_some() { Code::ResumeRefused } else { unsaid };
+                self.counts.add(count::RESUMES_REFUSED, u64::from(joining.resumes.is_some()));
                 let words = said.map(|row| unpadded(&row.text)).filter(|words| !words.is_empty());
                 let code = said.and_then(|row| Code::from_u64(row.code.into())).unwrap_or(unsaid);
                 self.try_next(conn, *joining, code, words.as_deref());
@@ -286,11 +322,18 @@ impl Clients {
     }
 }
 
-/// The lowest sequence that no input of the session's committed row has.
-fn next_input(link: &ZoneLink, row: &SessionRow) -> u32 {
+/// The inputs that a session's committed row has: applied, given up, or waiting.
+fn inputs_of(link: &ZoneLink, row: &SessionRow) -> AckBits {
     let table = link.view.description().engine.inputs;
-    let inputs = link.view.mirror().get::<SessionInput>(&table, row.id as u32);
-    inputs.map_or(1, |inputs| inputs.highest.max(inputs.queued).max(inputs.rejected).wrapping_add(1))
+    let Some(inputs) = link.view.mirror().get::<SessionInput>(&table, row.id as u32) else { return AckBits::NONE };
+    let mut all = AckBits { highest: inputs.highest, bits: inputs.bits };
+    AckBits { highest: inputs.rejected, bits: inputs.rejected_bits }.iter().for_each(|sequence| {
+        all.insert(sequence);
+    });
+    if inputs.queued != 0 {
+        all.insert(inputs.queued);
+    }
+    all
 }
 
 /// What the zone has said last of the joins with a nonce.

@@ -18,6 +18,8 @@ const RECEIPTS: usize = 64;
 pub struct App {
     /// Where the connection stands.
     pub stage: Stage,
+    /// Which connection of its client it is: see [`ClientMsg::Hello`](ringfort_protocol::control::ClientMsg::Hello).
+    pub attempt: u64,
     /// How often it has joined.
     pub joins: u8,
     /// Codes of private matches that it has got wrong.
@@ -65,6 +67,10 @@ pub struct Joining {
     pub nonce: [u8; 16],
     /// Of the token that the client is to be given.
     pub secret: [u8; SECRET_BYTES],
+    /// That token's hash: the committed row that has it is this join's.
+    pub token_hash: [u8; 32],
+    /// The session that is to be resumed; a new one when there is none.
+    pub resumes: Option<Resuming>,
     /// Slot of the zone.
     pub zone: usize,
     /// Any match will do: the next one with room is tried after a refusal.
@@ -75,6 +81,17 @@ pub struct Joining {
     pub tried: Vec<usize>,
     /// Until when it waits for room, if any match will do.
     pub until: Instant,
+}
+
+/// What a client has shown to get its session back.
+#[derive(Clone, Copy)]
+pub struct Resuming {
+    /// The session.
+    pub session: u64,
+    /// Hash of the token shown.
+    pub shown_hash: [u8; 32],
+    /// The highest reliable event that the client has.
+    pub events: u64,
 }
 
 /// A session of this front-end.
@@ -114,6 +131,8 @@ pub struct Live {
     pub rejected_told: [AckBits; 2],
     /// It watches only.
     pub spectator: bool,
+    /// The client has said that it has its token, and its zone was told.
+    pub has_token: bool,
     /// The client has asked to leave.
     pub leaving: bool,
     /// Inputs taken since the last snapshot.
@@ -124,7 +143,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// A session that has nothing yet.
+    /// A session whose client has nothing yet but the events up to a number.
     pub fn new(pass: Pass, zone: usize, session: u64, attachment: u32, event_cursor: u64, baselines: Baselines) -> Self {
         Self {
             pass,
@@ -144,6 +163,7 @@ impl Live {
             rejected: [AckBits::NONE; 2],
             rejected_told: [AckBits::NONE; 2],
             spectator: false,
+            has_token: false,
             leaving: false,
             inputs_since_snapshot: 0,
             commands_since_snapshot: 0,
@@ -198,6 +218,7 @@ mod tests {
         let limits = crate::config::LIMITS_DEFAULT;
         let mut app = App {
             stage: Stage::Hello,
+            attempt: 0,
             joins: 0,
             wrong_codes: 0,
             matchless_since: start,

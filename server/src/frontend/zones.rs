@@ -29,8 +29,10 @@ pub struct ZoneLink {
     pub sessions: BTreeMap<u32, ConnId>,
     /// Joins under way: the connection, and the inbox cursor behind its record once that is appended.
     pub joins: Vec<(ConnId, Option<u64>)>,
-    /// Sessions without a connection that were told to leave, with the attachment that was.
-    pub leaving: HashSet<(u64, u32)>,
+    /// Sessions without a connection whose match was told so, with the attachment that was.
+    pub parting: HashSet<(u64, u32)>,
+    /// Token hashes of joins whose clients have gone for good before they were answered.
+    pub quits: HashSet<[u8; 32]>,
     inbox: Inbox,
     batch: Batch,
     /// A tail that no front-end leaves, and the root that was the newest when it was seen first.
@@ -47,7 +49,8 @@ impl ZoneLink {
             view,
             sessions: BTreeMap::new(),
             joins: Vec::new(),
-            leaving: HashSet::new(),
+            parting: HashSet::new(),
+            quits: HashSet::new(),
             inbox,
             batch: Batch::default(),
             impossible: None,
@@ -73,6 +76,7 @@ impl ZoneLink {
     pub fn absorb(&mut self, other: &mut Self) {
         self.batch.absorb(&mut other.batch);
         self.joins.append(&mut other.joins);
+        self.quits.extend(other.quits.drain());
     }
 
     /// Queues a record of a session.
@@ -84,6 +88,11 @@ impl ZoneLink {
     /// Queues that a session ends. This is never put off for want of room: it is one small record a session.
     pub fn push_leave(&mut self, session: u64, attachment: u32, why: Why) {
         self.push(RecordKind::Leave, session, attachment, 0, &why.to_u64().to_ne_bytes());
+    }
+
+    /// Queues that a session's connection was lost. As small, and as rare.
+    pub fn push_detach(&mut self, session: u64, attachment: u32) {
+        self.push(RecordKind::Detach, session, attachment, 0, &[]);
     }
 
     /// Appends what is queued, as far as the ring has room and nobody else holds its lock; the rest stays queued.

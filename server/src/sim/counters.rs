@@ -37,6 +37,10 @@ crate::counters::words! {
     INPUTS_REJECTED = "sim_inputs_rejected",
     COMMANDS_REJECTED = "sim_commands_rejected",
     ZONES_RELEASED = "sim_zones_released",
+    RESUMES_REFUSED = "sim_resumes_refused",
+    SESSIONS_DETACHED = "sim_sessions_detached",
+    SESSIONS_RESUMED = "sim_sessions_resumed",
+    SESSIONS_EXPIRED = "sim_sessions_expired",
 }
 
 /// Adds what a zone counted.
@@ -47,6 +51,10 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         inputs_over_credit,
         commands_refused,
         joins_refused,
+        resumes_refused,
+        sessions_detached,
+        sessions_resumed,
+        sessions_expired,
         sessions_kicked,
         spectators_refused,
         idle_ends,
@@ -72,6 +80,10 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         (INPUTS_OVER_CREDIT, inputs_over_credit),
         (COMMANDS_REFUSED, commands_refused),
         (JOINS_REFUSED, joins_refused),
+        (RESUMES_REFUSED, resumes_refused),
+        (SESSIONS_DETACHED, sessions_detached),
+        (SESSIONS_RESUMED, sessions_resumed),
+        (SESSIONS_EXPIRED, sessions_expired),
         (SESSIONS_KICKED, sessions_kicked),
         (SPECTATORS_REFUSED, spectators_refused),
         (IDLE_ENDS, idle_ends),

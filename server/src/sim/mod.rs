@@ -17,7 +17,7 @@ pub mod letters;
 #[cfg(test)]
 mod look_back_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod warm;
 pub mod zone;
 

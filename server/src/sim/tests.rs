@@ -32,7 +32,7 @@ struct Place {
 }
 
 #[derive(State)]
-struct Counting {
+pub(crate) struct Counting {
     ents: Entities,
     #[sync(all)]
     tally: Column<Tally>,
@@ -41,13 +41,13 @@ struct Counting {
 }
 
 #[derive(Input, Clone, Copy, Debug, Default)]
-struct Value {
+pub(crate) struct Value {
     #[q(max = 1000)]
     value: u32,
 }
 
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
-enum Tell {
+pub(crate) enum Tell {
     #[reliable]
     Joined {
         who: Entity,
@@ -62,13 +62,13 @@ enum Tell {
 }
 
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
-enum Order {
+pub(crate) enum Order {
     Close,
     Add { n: u32 },
 }
 
 #[derive(Timer, Clone, Copy, Debug)]
-enum Ring {
+pub(crate) enum Ring {
     For(Entity),
 }
 
@@ -132,7 +132,7 @@ impl Game for Counting {
 
 impl Bench<Counting> {
     /// An input whose view is its sequence.
-    fn input(&mut self, session: u64, sequence: u32, value: u32) {
+    pub(crate) fn input(&mut self, session: u64, sequence: u32, value: u32) {
         let mut bytes = Vec::new();
         ringfort_protocol::Input::to_wire(&Value { value }, &mut bytes);
         bytes.extend_from_slice(&sequence.to_le_bytes());

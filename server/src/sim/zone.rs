@@ -3,6 +3,7 @@
 //! **Invariant**: cursors, events, sessions and the world commit together, so an input is applied exactly once or not yet. All
 //! that is kept between ticks beside the pages (`Index`) is derived from them and rebuilt on takeover.
 
+mod attach;
 mod index;
 mod life;
 mod outside;
@@ -31,6 +32,7 @@ use super::fault;
 use super::inputs::Arrivals;
 use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{LINGER_MS, RECORDS_PER_TICK, REFUSALS_PER_TICK};
+use attach::{NO_HASH, proves};
 use index::Index;
 use retry::Retry;
 
@@ -47,6 +49,14 @@ pub struct ZoneCounters {
     pub commands_refused: u64,
     /// Joins that the zone did not admit: full, locked, over, kicked before, or refused by the game.
     pub joins_refused: u64,
+    /// Resumes that the zone did not admit: the session has ended, or the token is not its own or an old one.
+    pub resumes_refused: u64,
+    /// Sessions whose connection was lost.
+    pub sessions_detached: u64,
+    /// Sessions that came back over another connection.
+    pub sessions_resumed: u64,
+    /// Sessions that did not come back in time.
+    pub sessions_expired: u64,
     /// Sessions that an operator has ended.
     pub sessions_kicked: u64,
     /// Inputs and commands of sessions that only watch.
@@ -357,6 +367,7 @@ impl<G: Game> Zone<G> {
         }
         self.drain_mail(records.directory, records.mail_tail);
         self.drain_inbox(records.inbox_memory, records.tail);
+        self.end_expired();
         if self.bound.meta().closed_at == 0 {
             self.give_up_asks();
             self.run_game();
@@ -409,7 +420,7 @@ impl<G: Game> Zone<G> {
         let gone = |row: &SessionRow| row.frontend == frontend && row.incarnation <= incarnation;
         let ids: Vec<u64> = self.bound.sessions.iter().filter(|(_, row)| gone(row)).map(|(_, row)| row.id).collect();
         for id in ids {
-            self.end_session(id, Why::TimedOut);
+            self.detach(id);
         }
     }
 
@@ -420,7 +431,7 @@ impl<G: Game> Zone<G> {
             let before = self.net_cursor;
             match self.inbox.next_into(memory, &mut self.net_cursor, tail, &mut record) {
                 Ok(true)
-                    if record.kind == Some(RecordKind::Join)
+                    if matches!(record.kind, Some(RecordKind::Join | RecordKind::Resume))
                         && self.tick.life.row.get().refusals - refusals >= REFUSALS_PER_TICK =>
                 {
                     self.net_cursor = before;
@@ -439,8 +450,10 @@ impl<G: Game> Zone<G> {
     fn apply(&mut self, kind: Option<RecordKind>, header: &ringfort_shm_state::layout::RecordHeader, payload: &[u8]) {
         let ours = header.incarnation == self.entry.incarnation as u32;
         let kind = kind.filter(|_| ours);
-        if kind == Some(RecordKind::Join) {
-            return self.join(payload);
+        match kind {
+            Some(RecordKind::Join) => return self.join(payload),
+            Some(RecordKind::Resume) => return self.resume(header.session, payload),
+            _ => {}
         }
         let slot = header.session as u32;
         let row = self.bound.sessions.get(slot).filter(|row| row.id == header.session && row.attachment == header.attachment);
@@ -453,6 +466,9 @@ impl<G: Game> Zone<G> {
             return;
         }
         let (id, command) = (row.id, row.command);
+        if row.used_hash != NO_HASH && proves(kind) {
+            self.forget_used(slot);
+        }
         let number = payload.get(..8).map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")));
         match (kind, number) {
             (RecordKind::Input, _) if self.retry.rejects() => self.reject_input(slot, header.sequence),
@@ -470,6 +486,7 @@ impl<G: Game> Zone<G> {
                 }
             }
             (RecordKind::Leave, Some(why)) => self.end_session(id, Why::from_u64(why)),
+            (RecordKind::Detach, _) => self.detach(id),
             _ => self.counters.records_ignored += 1,
         }
     }

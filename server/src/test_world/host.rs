@@ -76,6 +76,7 @@ impl<G: Game> Host<G> {
             spectators: setup.spectators,
             max_entities: plan.max_entities,
             rewind_ms: plan.rewind_ms,
+            grace_ms: plan.grace_ms,
             inbox_bytes: MAX_INBOX_BYTES,
             seed: setup.seed,
             tables_hash: plan.tables_hash,

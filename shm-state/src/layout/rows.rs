@@ -55,6 +55,8 @@ shared! {
         pub nonce: [u8; 16],
         /// The front-end's number for the connection.
         pub connection: u64,
+        /// The client's own number for the connection, which grows: an attachment by an older one comes late.
+        pub attempt: u64,
         /// Slot of the front-end that it is attached to, [`DETACHED`] for none.
         pub frontend: u32,
         /// Incarnation of that front-end's process.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use ringfort_shm_state::layout::{SessionFlags, SessionRow};
+use ringfort_shm_state::layout::{DETACHED, SessionFlags, SessionRow};
 
 /// Sessions by nonce, and the free slots.
 #[derive(Default)]
@@ -13,6 +13,8 @@ pub(super) struct Index {
     /// whose players are exchanged in one tick would otherwise need room for both.
     pub(super) freed: Vec<u32>,
     pub(super) per_frontend: HashMap<u32, u32>,
+    /// Sessions without a connection, with the tick since which they have none.
+    pub(super) detached: BTreeSet<(u32, u32)>,
     /// Sessions that only watch.
     pub(super) spectators: u32,
 }
@@ -21,7 +23,7 @@ impl Index {
     pub(super) fn add(&mut self, slot: u32, row: &SessionRow) {
         self.free.remove(&slot);
         self.by_nonce.insert(row.nonce, slot);
-        *self.per_frontend.entry(row.frontend).or_default() += 1;
+        self.come(slot, row);
         self.spectators += row.flags & SessionFlags::SPECTATOR;
     }
 
@@ -29,16 +31,27 @@ impl Index {
         self.freed.push(slot);
         self.by_nonce.remove(&row.nonce);
         self.spectators -= row.flags & SessionFlags::SPECTATOR;
-        self.leave_frontend(row.frontend);
+        self.go(slot, row);
     }
 
-    pub(super) fn move_frontend(&mut self, from: u32, to: u32) {
-        self.leave_frontend(from);
-        *self.per_frontend.entry(to).or_default() += 1;
+    /// A session is attached elsewhere, or nowhere.
+    pub(super) fn move_session(&mut self, slot: u32, before: &SessionRow, after: &SessionRow) {
+        self.go(slot, before);
+        self.come(slot, after);
     }
 
-    fn leave_frontend(&mut self, frontend: u32) {
-        if let Some(count) = self.per_frontend.get_mut(&frontend) {
+    fn come(&mut self, slot: u32, row: &SessionRow) {
+        if row.frontend == DETACHED {
+            self.detached.insert((row.detached, slot));
+        } else {
+            *self.per_frontend.entry(row.frontend).or_default() += 1;
+        }
+    }
+
+    fn go(&mut self, slot: u32, row: &SessionRow) {
+        if row.frontend == DETACHED {
+            self.detached.remove(&(row.detached, slot));
+        } else if let Some(count) = self.per_frontend.get_mut(&row.frontend) {
             *count = count.saturating_sub(1);
         }
     }
@@ -48,7 +61,7 @@ impl Index {
     }
 }
 
-/// The bit of a front-end's slot.
+/// The bit of a front-end's slot; of none, none.
 pub(super) fn bit(frontend: u32) -> u64 {
-    1 << (frontend % 64)
+    1u64.checked_shl(frontend).unwrap_or(0)
 }

@@ -39,15 +39,15 @@ impl<G: Game> Zone<G> {
         self.touched_frontends |= bit(join.frontend);
         if let Some(slot) = self.index.by_nonce.get(&join.nonce).copied() {
             return match self.is_same_client(slot, &join) {
-                true => self.reattach(slot, &join),
-                false => self.refuse(&join, &Denied { code: Code::Refused, words: Some(OTHER_CLIENT.into()) }),
+                true => self.join_again(slot, &join),
+                false => self.refuse_join(&join, &Denied { code: Code::Refused, words: Some(OTHER_CLIENT.into()) }),
             };
         }
         let name = unpadded(&join.name[..PLAYER_NAME_BYTES]);
         let hello = Hello { name: &name, spectator: join.spectate != 0 };
         match self.admit(&join, &hello) {
             Ok(slot) => self.enter(slot, &join, &hello),
-            Err(denied) => self.refuse(&join, &denied),
+            Err(denied) => self.refuse_join(&join, &denied),
         }
     }
 
@@ -91,6 +91,7 @@ impl<G: Game> Zone<G> {
             joined: self.tick.now.0,
             flags: if hello.spectator { SessionFlags::SPECTATOR } else { 0 },
             resume_hash: join.token_hash,
+            attempt: join.attempt,
             name: join.name,
             ..SessionRow::new_zeroed()
         };
@@ -111,27 +112,19 @@ impl<G: Game> Zone<G> {
         self.bound.sessions.get(slot).is_some_and(|row| row.name == join.name && watches(row) == (join.spectate != 0))
     }
 
-    /// The same client joins again: its row is attached anew, and records of the older attachment are ignored from here on.
-    fn reattach(&mut self, slot: u32, join: &JoinRecord) {
-        let Some(row) = self.bound.sessions.get_mut(slot) else { return };
-        let before = *row;
-        row.attachment += 1;
-        (row.connection, row.frontend, row.incarnation) = (join.connection, join.frontend, join.incarnation);
-        row.resume_hash = join.token_hash;
-        let after = *row;
-        self.index.move_frontend(before.frontend, after.frontend);
-        self.bound.game.resumed(&self.tick, SessionId(after.id));
+    fn refuse_join(&mut self, join: &JoinRecord, denied: &Denied) {
+        self.counters.joins_refused += 1;
+        self.refuse(join.nonce, denied.code, denied.words.as_ref());
     }
 
-    /// Leaves word of a refusal where the join's front-end looks for it.
-    fn refuse(&mut self, join: &JoinRecord, denied: &Denied) {
-        self.counters.joins_refused += 1;
+    /// Leaves word of a refusal where the front-end looks for it.
+    pub(super) fn refuse(&mut self, nonce: [u8; 16], code: Code, words: Option<&Refusal>) {
         let number = self.tick.life.change(|life| {
             life.refusals += 1;
             life.refusals
         });
-        let words = denied.words.as_ref().map_or("", Refusal::words);
-        let row = RefusalRow { number, nonce: join.nonce, code: u16::from(denied.code).into(), reserved: 0, text: padded(words) };
+        let words = words.map_or("", Refusal::words);
+        let row = RefusalRow { number, nonce, code: u16::from(code).into(), reserved: 0, text: padded(words) };
         let rows = u64::from(self.bound.refusals.at().rows);
         self.bound.refusals.insert(((number - 1) % rows) as u32, row);
     }
@@ -161,7 +154,7 @@ impl<G: Game> Zone<G> {
     pub(super) fn end_session(&mut self, id: u64, why: Why) {
         let slot = id as u32;
         let Some(row) = self.bound.sessions.get(slot).filter(|row| row.id == id).copied() else { return };
-        if why == Why::TimedOut {
+        if why == Why::TimedOut && row.detached == 0 {
             self.bound.game.dropped(&self.tick, SessionId(id));
         }
         self.bound.game.leave(&self.tick, SessionId(id), why);

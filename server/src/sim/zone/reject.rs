@@ -9,16 +9,29 @@ use ringfort_protocol::Input;
 use ringfort_protocol::view::VIEW_BYTES;
 use ringfort_shm_state::inbox::Record;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{JoinRecord, RecordKind, SessionFlags, SessionInput, SessionRow};
+use ringfort_shm_state::layout::{JoinRecord, RecordKind, ResumeRecord, SessionFlags, SessionInput, SessionRow};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::segment::unpadded;
 use zerocopy::FromBytes;
 
 use super::Zone;
+use super::attach::{NO_HASH, joins_again, opens, proves};
 use crate::game::Game;
 use crate::limits::{RECORDS_PER_TICK, REFUSALS_PER_TICK};
 use crate::sim::inputs::{give_up, give_up_command, take_waiting};
 use crate::sim::letters::{self, Kind, Letter};
+
+/// Sessions by slot, as the records so far leave them.
+type Rows = BTreeMap<u32, (SessionRow, SessionInput)>;
+
+/// As [`Zone::resume`].
+fn resume_in(rows: &mut Rows, id: u64, resume: &[u8]) {
+    let Ok(resume) = ResumeRecord::read_from_bytes(resume) else { return };
+    if let Some((session, _)) = rows.get_mut(&(id as u32)).filter(|(session, _)| session.id == id && opens(session, &resume)) {
+        session.attachment = session.attachment.wrapping_add(1);
+        (session.attempt, session.used_hash, session.resume_hash) = (resume.attempt, resume.shown_hash, resume.token_hash);
+    }
+}
 
 impl<G: Game> Zone<G> {
     /// Writes what the tick will give up to the file of dead letters, once. Returns where the tick's records end.
@@ -37,7 +50,7 @@ impl<G: Game> Zone<G> {
     /// Goes through the records as the tick will. It ends at the first join that the tick might leave for the next one, as
     /// behind it there would be records that are written to the file and not given up.
     fn collect(&self, memory: &Memory, tail: u64, letters: &mut Vec<Letter>) -> u64 {
-        let mut rows: BTreeMap<u32, (SessionRow, SessionInput)> = BTreeMap::new();
+        let mut rows = Rows::new();
         for (slot, session) in self.bound.sessions.iter() {
             let Some(mut row) = self.bound.inputs.get(slot).copied() else { continue };
             let (waiting, view) = (row.waiting, row.waiting_view);
@@ -57,20 +70,24 @@ impl<G: Game> Zone<G> {
             if header.incarnation != self.entry.incarnation as u32 {
                 continue;
             }
-            if record.kind == Some(RecordKind::Join) {
+            if let Some(kind @ (RecordKind::Join | RecordKind::Resume)) = record.kind {
                 joins += 1;
                 if joins > REFUSALS_PER_TICK {
                     return before;
                 }
                 // What an older attachment sent is ignored from here on.
-                if let Some((session, _)) = self.attached_anew(record.payload()).and_then(|slot| rows.get_mut(&slot)) {
-                    session.attachment += 1;
+                match kind {
+                    RecordKind::Join => self.join_again_in(&mut rows, record.payload()),
+                    _ => resume_in(&mut rows, header.session, record.payload()),
                 }
                 continue;
             }
             let slot = header.session as u32;
             let Some((session, row)) = rows.get_mut(&slot) else { continue };
             let counts = session.id == header.session && header.attachment == session.attachment;
+            if counts && record.kind.is_some_and(proves) {
+                session.used_hash = NO_HASH;
+            }
             if !counts || session.flags & SessionFlags::SPECTATOR != 0 {
                 continue;
             }
@@ -93,11 +110,14 @@ impl<G: Game> Zone<G> {
         tail
     }
 
-    /// The slot of the session that a join is a repetition of.
-    fn attached_anew(&self, join: &[u8]) -> Option<u32> {
-        let join = JoinRecord::read_from_bytes(join).ok()?;
-        let slot = *self.index.by_nonce.get(&join.nonce)?;
-        self.is_same_client(slot, &join).then_some(slot)
+    /// As [`Zone::join_again`], for a join that is a repetition.
+    fn join_again_in(&self, rows: &mut Rows, join: &[u8]) {
+        let Ok(join) = JoinRecord::read_from_bytes(join) else { return };
+        let Some(slot) = self.index.by_nonce.get(&join.nonce).filter(|slot| self.is_same_client(**slot, &join)) else { return };
+        if let Some((session, _)) = rows.get_mut(slot).filter(|(session, _)| joins_again(session, &join)) {
+            session.attachment = session.attachment.wrapping_add(1);
+            (session.attempt, session.used_hash, session.resume_hash) = (join.attempt, session.resume_hash, join.token_hash);
+        }
     }
 
     fn letter(&self, session: &SessionRow, kind: Kind, sequence: u32, bytes: &[u8], view: Option<u32>) -> Letter {

@@ -290,7 +290,7 @@ fn a_nonce_brings_back_the_same_name_in_the_same_part_only() {
     assert_eq!((bench.told().joined, bench.told().watched, bench.told().resumed, zone.counters.joins_refused), (1, 1, 0, 5));
     bench.enter(1, "ada", false);
     bench.tick(&mut zone);
-    assert_eq!((bench.sessions()[&1].attachment, bench.told().resumed), (2, 1));
+    assert_eq!((bench.sessions()[&1].attachment, bench.told().resumed), (2, 0), "it was never dropped");
     bench.check();
 }
 
@@ -311,7 +311,7 @@ fn a_locked_match_takes_spectators_and_those_who_are_in_but_no_new_players() {
     bench.enter(1, "ada", false);
     bench.tick(&mut zone);
     assert_eq!(ids(&bench), [1, 3]);
-    assert_eq!((bench.sessions()[&1].attachment, bench.told().resumed), (2, 1), "who comes back is no new player");
+    assert_eq!((bench.sessions()[&1].attachment, bench.told().joined), (2, 1), "who comes back is no new player");
     bench.push_attached(RecordKind::Command, ada.id, 2, 2, &{
         let mut bytes = Vec::new();
         ringfort_protocol::Message::to_wire(&Ask::Unlock, &mut bytes);
