@@ -6,6 +6,8 @@ use ringfort_shm_state::layout::{InstanceEntry, Role, SegmentKind};
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::world::World;
 
+use crate::limits::FRONTEND_STANDBY;
+
 /// Why an instance can't be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -62,6 +64,7 @@ impl Attached {
     pub fn worker(&self, role: Role, slot: u32) -> Option<Segment> {
         let kind = match role {
             Role::Frontend => SegmentKind::Frontend,
+            Role::Standby if slot == FRONTEND_STANDBY => SegmentKind::Frontend,
             Role::Sim | Role::Standby => SegmentKind::Sim,
             Role::Hook => SegmentKind::Hook,
             Role::Supervisor => return None,

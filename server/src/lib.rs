@@ -50,3 +50,4 @@ pub mod stop_signal;
 pub mod supervisor;
 mod test_world;
 pub mod udp;
+mod warm;

@@ -148,6 +148,10 @@ pub const RESTART_DELAY_MIN_MS: u64 = 10;
 pub const RESTART_DELAY_MAX_MS: u64 = 5_000;
 /// A worker that lived shorter than this died quickly.
 pub const QUICK_DEATH_MS: u64 = 10_000;
+/// A front-end that was ready and lived shorter than this died quickly: what kills one again and again must not keep the machine busy.
+pub const FRONTEND_QUICK_DEATH_MS: u64 = 1_000;
+/// Time without a heartbeat after which a front-end that stands by is not relied on.
+pub const STANDBY_SILENT_MS: u64 = 3 * LOOP_SLEEP_MAX_MS;
 /// Inbox bytes for each player of a match, before the area is rounded up to a power of two.
 pub const INBOX_BYTES_PER_PLAYER: u64 = 256;
 /// The supervisor's place in the directory's process table.

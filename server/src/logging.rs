@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
@@ -54,23 +54,34 @@ impl fmt::Display for Source {
     }
 }
 
+/// The log of this process, once it was started.
+static LOG: OnceLock<Log> = OnceLock::new();
+
 /// Starts logging in this process, once, and makes panics log.
 pub fn start(source: Source, level: LogLevel, file: &Path) -> Result<(), LoggingError> {
-    let subscriber = subscriber(source, level, file)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    let log = Log::open(source, file)?;
+    tracing::subscriber::set_global_default(subscriber(&log, level)).map_err(|_| LoggingError::Twice)?;
+    LOG.set(log).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-fn subscriber(source: Source, level: LogLevel, file: &Path) -> Result<impl Subscriber + Send + Sync, LoggingError> {
-    let log = LogFile::open(file, LOG_FILE_BYTES_MAX).map_err(|source| LoggingError::Open { file: file.to_owned(), source })?;
-    let format = PrefixedFormat { prefix: source.to_string(), inner: tracing_subscriber::fmt::format().with_ansi(false) };
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(level_filter(level))
-        .event_format(format)
-        .with_writer(Output { file: Mutex::new(log) });
-    Ok(subscriber.finish())
+/// Goes on under another name in another file. Does nothing where logging was never started.
+pub fn rename(source: Source, file: &Path) -> Result<(), LoggingError> {
+    let Some(log) = LOG.get() else { return Ok(()) };
+    *log.file() = open(file)?;
+    *log.prefix.lock().unwrap_or_else(PoisonError::into_inner) = source.to_string();
+    Ok(())
+}
+
+fn open(file: &Path) -> Result<LogFile, LoggingError> {
+    LogFile::open(file, LOG_FILE_BYTES_MAX).map_err(|source| LoggingError::Open { file: file.to_owned(), source })
+}
+
+fn subscriber(log: &Log, level: LogLevel) -> impl Subscriber + Send + Sync + use<> {
+    let format = PrefixedFormat { log: log.clone(), inner: tracing_subscriber::fmt::format().with_ansi(false) };
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level_filter(level)).event_format(format);
+    subscriber.with_writer(log.clone()).finish()
 }
 
 fn level_filter(level: LogLevel) -> LevelFilter {
@@ -92,7 +103,7 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
 
 /// The usual line behind the name of the process.
 struct PrefixedFormat {
-    prefix: String,
+    log: Log,
     inner: Format<Full>,
 }
 
@@ -102,22 +113,34 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        write!(writer, "{} ", self.prefix)?;
+        write!(writer, "{} ", self.log.prefix.lock().unwrap_or_else(PoisonError::into_inner))?;
         self.inner.format_event(context, writer, event)
     }
 }
 
-/// Where a formatted line goes: stderr and the file.
-struct Output {
-    file: Mutex<LogFile>,
+/// Where a formatted line goes, beside stderr, and what it begins with. Both can change: see [`rename`].
+#[derive(Clone)]
+struct Log {
+    prefix: Arc<Mutex<String>>,
+    file: Arc<Mutex<LogFile>>,
 }
 
-impl<'a> MakeWriter<'a> for Output {
+impl Log {
+    fn open(source: Source, file: &Path) -> Result<Log, LoggingError> {
+        Ok(Log { prefix: Arc::new(Mutex::new(source.to_string())), file: Arc::new(Mutex::new(open(file)?)) })
+    }
+
+    fn file(&self) -> MutexGuard<'_, LogFile> {
+        // A thread that panicked while it wrote leaves half a line at worst, no reason to lose those that follow.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
     type Writer = Tee<'a>;
 
     fn make_writer(&'a self) -> Tee<'a> {
-        // A thread that panicked while it wrote leaves half a line at worst, no reason to lose those that follow.
-        Tee(self.file.lock().unwrap_or_else(PoisonError::into_inner))
+        Tee(self.file())
     }
 }
 
@@ -172,7 +195,7 @@ mod tests {
     fn lines_carry_role_and_slot_and_panics_their_backtrace() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("frontend-1.log");
-        let subscriber = subscriber(Source::Worker(Role::Frontend, 1), LogLevel::Info, &file).unwrap();
+        let subscriber = subscriber(&Log::open(Source::Worker(Role::Frontend, 1), &file).unwrap(), LogLevel::Info);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(sessions = 3, "ready");
             tracing::debug!("not logged at this level");

@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use crate::attach::{AttachError, Attached};
 use crate::clock::{boot_us, now_us};
+use crate::limits::FRONTEND_STANDBY;
 
 /// Everything that `status` tells.
 #[derive(Debug, Serialize)]
@@ -53,7 +54,7 @@ pub struct Status {
 /// One process.
 #[derive(Debug, Serialize)]
 pub struct ProcessStatus {
-    /// What it is for.
+    /// What it is for: "supervisor", "frontend", "sim", "hook"; "standby" is a sim, "standby-frontend" a front-end that waits to take over.
     pub role: &'static str,
     /// Which of its kind.
     pub slot: u32,
@@ -173,8 +174,9 @@ impl Status {
         let directory = Directory::new(&attached.directory);
         let entries: Vec<(Role, WorkerEntry)> =
             directory.workers().filter_map(|entry| Some((Role::from_u32(entry.role)?, entry))).collect();
-        let own =
-            |(role, entry): &(Role, WorkerEntry)| Some(((segment_of(*role), entry.slot), attached.worker(*role, entry.slot)?));
+        let own = |(role, entry): &(Role, WorkerEntry)| {
+            Some(((segment_of(*role, entry.slot), entry.slot), attached.worker(*role, entry.slot)?))
+        };
         let pages: Pages = entries.iter().filter_map(own).collect();
         let matches: Vec<MatchStatus> =
             directory.zones().map(|(slot, entry)| match_status(&attached, &pages, slot, &entry)).collect();
@@ -220,16 +222,25 @@ fn listen(attached: &Attached) -> SocketAddr {
 }
 
 /// Whose segment a worker has: a sim that stands by is a sim.
-fn segment_of(role: Role) -> &'static str {
-    if role == Role::Standby { Role::Sim.name() } else { role.name() }
+fn segment_of(role: Role, slot: u32) -> &'static str {
+    match role {
+        Role::Standby if slot == FRONTEND_STANDBY => Role::Frontend.name(),
+        Role::Standby => Role::Sim.name(),
+        role => role.name(),
+    }
+}
+
+/// What a worker is shown as.
+fn shown_as(role: Role, slot: u32) -> &'static str {
+    if role == Role::Standby && slot == FRONTEND_STANDBY { "standby-frontend" } else { role.name() }
 }
 
 fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
     let id = ProcessId { pid: entry.pid, start_time: entry.start_time };
     let usage = if id.is_alive() { process::usage(entry.pid).unwrap_or_default() } else { process::Usage::default() };
-    let heartbeat = pages.get(&(segment_of(role), entry.slot)).map(|segment| WorkerPage::new(segment).heartbeat());
+    let heartbeat = pages.get(&(segment_of(role, entry.slot), entry.slot)).map(|segment| WorkerPage::new(segment).heartbeat());
     ProcessStatus {
-        role: role.name(),
+        role: shown_as(role, entry.slot),
         slot: entry.slot,
         pid: entry.pid,
         state: process_state(entry, id),

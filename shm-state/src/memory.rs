@@ -81,14 +81,16 @@ impl Memory {
         self.base.cast::<u8>().wrapping_add(offset).cast_mut()
     }
 
-    /// Brings a range into this process's page table, for writing, so that touching it later is no fault. No more than a wish: kernels
-    /// before 5.14 do not know it.
+    /// Brings a range into this process's page table, for writing if that may be, so that touching it later is no fault. No more than a
+    /// wish: kernels before 5.14 do not know it.
     pub(crate) fn populate(&self, offset: usize, bytes: usize) {
         let from = offset / PAGE_BYTES * PAGE_BYTES;
-        let bytes = (offset + bytes).min(self.bytes()) - from;
-        let start = self.raw(from, bytes);
+        let bytes = (offset + bytes).min(self.bytes()).saturating_sub(from);
+        assert!(from <= self.bytes(), "range inside the segment");
+        let advice = if self.writable { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+        let start = self.base.cast::<u8>().wrapping_add(from).cast_mut();
         // SAFETY: the range was checked to be of this mapping, and starts at a page as the mapping does; nothing in it is changed.
-        unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
+        unsafe { libc::madvise(start.cast(), bytes, advice) };
     }
 
     /// The address of a page, for the one process that owns it.

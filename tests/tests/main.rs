@@ -6,6 +6,7 @@ mod chaos;
 #[path = "../src/bin/club/game.rs"]
 mod club;
 mod death;
+mod frontends;
 mod hooks;
 mod hostile;
 mod loadtest;

@@ -173,6 +173,11 @@ impl Clients {
         }
     }
 
+    /// Says that this process serves its slot.
+    pub(super) fn set_ready(&self) {
+        WorkerPage::new(&self.own).set_ready(true);
+    }
+
     /// Says that zones closed up to this generation are not touched any more.
     pub(super) fn saw_generation(&self, generation: u64) {
         WorkerPage::new(&self.own).saw_generation(generation);

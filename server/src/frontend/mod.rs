@@ -10,6 +10,7 @@ pub mod counters;
 mod desk;
 mod meter;
 mod pace;
+mod post;
 mod serve;
 pub(crate) mod session;
 pub(crate) mod snapshot;
@@ -30,10 +31,9 @@ use ringfort_protocol::driver::Driver;
 use ringfort_protocol::quic::{TlsError, server_config, server_endpoint};
 use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
-use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::World;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::auth::{Auth, KeyError};
 use crate::certificate::{Certificate, CertificateError};
@@ -42,16 +42,21 @@ use crate::clock::now_us;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::game::{Description, Game, ZoneLimits};
-use crate::limits::{GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, RECEIVE_BLOCK_BYTES, UDP_BATCH};
+use crate::limits::{
+    FRONTEND_STANDBY, GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, RECEIVE_BLOCK_BYTES, UDP_BATCH,
+};
+use crate::logging::{self, Source};
 use crate::outlive::{OutliveError, outlive_supervisor};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::stop_signal;
 use crate::supervisor::place;
 use crate::supervisor::spawn::MissingDescriptor;
 use crate::udp::UdpBatch;
+use crate::warm::touch_program;
 use clients::Clients;
 use counters as count;
 pub(crate) use desk::Desk;
+use post::Post;
 
 /// A front-end could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -96,20 +101,27 @@ struct Frontend {
 
 /// Runs a front-end until its process is ended.
 pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infallible, FrontendError> {
-    let own = Segment::open(instance, SegmentSpec::worker(SegmentKind::Frontend, slot), Access::ReadWrite)?;
-    WorkerPage::new(&own).claim();
+    let own = post::claim(instance, slot)?;
     stop_signal::catch();
     let passed = Descriptors::take()?;
     let directory = Segment::from_fd(instance, SegmentSpec::DIRECTORY, passed.directory.try_clone()?, Access::ReadOnly)?;
-    let world = Segment::from_fd(instance, SegmentSpec::world(0), passed.world.try_clone()?, Access::ReadOnly)?;
+    let world = World::new(Segment::from_fd(instance, SegmentSpec::world(0), passed.world.try_clone()?, Access::ReadOnly)?);
     let inbox = Segment::open(instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadWrite)?;
-    let socket = &passed.sockets[slot as usize];
     let run_dir = RunDir::open(instance)?;
     let incarnation = outlive_supervisor(&run_dir, &directory, place(Role::Frontend, slot), passed)?.incarnation;
     let keys = run_dir.keys()?;
     let certificate = Certificate::load(&config.tls, &run_dir)?;
     let auth = Auth::of(config)?;
     let quic = server_config(certificate.chain, certificate.key, &keys.token, &keys.ticket)?;
+    touch_program();
+    let (own, Post { slot, incarnation }) = match slot {
+        FRONTEND_STANDBY => {
+            let wake = &passed.frontend_wakes[slot as usize];
+            take_over(instance, post::stand_by(&own, &directory, &world, wake), &run_dir)?
+        }
+        slot => (own, Post { slot, incarnation }),
+    };
+    let socket = &passed.sockets[slot as usize];
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
     let mut frontend = Frontend {
         desk: Desk {
@@ -117,7 +129,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
             clients: Clients::new(
                 slot,
                 incarnation,
-                Rc::new(World::new(world)),
+                Rc::new(world),
                 Rc::new(directory),
                 Rc::new(inbox),
                 own,
@@ -134,6 +146,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         socket,
     };
     frontend.desk.limit(config.limits);
+    frontend.desk.clients.set_ready();
     info!("front-end {slot} is ready");
     loop {
         if stop_signal::requested() {
@@ -141,6 +154,16 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         }
         frontend.turn(false)?;
     }
+}
+
+/// Leaves the place of who stands by, which its own successor may have taken already, for a slot and its log.
+fn take_over(instance: &str, post: Post, run_dir: &RunDir) -> Result<(Segment, Post), FrontendError> {
+    let own = post::claim(instance, post.slot)?;
+    let file = run_dir.worker_log(Role::Frontend, post.slot);
+    if let Err(error) = logging::rename(Source::Worker(Role::Frontend, post.slot), &file) {
+        warn!("front-end {} goes on with the log that it has: {error}", post.slot);
+    }
+    Ok((own, post))
 }
 
 impl Frontend {

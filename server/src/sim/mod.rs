@@ -18,7 +18,6 @@ pub mod letters;
 mod look_back_tests;
 #[cfg(test)]
 pub(crate) mod tests;
-mod warm;
 pub mod zone;
 
 use std::collections::BTreeMap;
@@ -45,9 +44,9 @@ use crate::outlive::{OutliveError, outlive_supervisor};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::supervisor::place;
 use crate::supervisor::spawn::MissingDescriptor;
+use crate::warm::{Warmth, touch_program};
 use counters as count;
 use handover::Leaving;
-use warm::Warmth;
 use zone::{Outcome, Zone};
 
 /// A sim could not begin.
@@ -153,7 +152,7 @@ impl<G: Game> Sim<G> {
     fn warm_up(&mut self) {
         let page = WorkerPage::new(&self.own);
         let directory = Directory::new(&self.directory);
-        warm::touch_program();
+        touch_program();
         self.warmth.touch(&self.world, directory, || page.beat(now_us()));
         page.set_ready(true);
     }

@@ -43,7 +43,7 @@ const PROCESS_HEAD: [&str; 8] = ["PROCESS", "SLOT", "PID", "STATE", "RESTARTS", 
 fn process(process: &ProcessStatus) -> Vec<String> {
     vec![
         process.role.to_owned(),
-        process.slot.to_string(),
+        if process.role == "standby-frontend" { "-".to_owned() } else { process.slot.to_string() },
         process.pid.to_string(),
         process.state.to_owned(),
         process.restarts.to_string(),

@@ -359,7 +359,7 @@ fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
         }));
     }
     for (kind, role, slots) in [
-        (SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX),
+        (SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX + 1),
         (SegmentKind::Sim, Role::Sim, SIM_SLOTS_MAX),
         (SegmentKind::Hook, Role::Hook, 1),
     ] {

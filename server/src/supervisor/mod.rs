@@ -32,7 +32,7 @@ pub use start::up;
 
 use crate::cli::Role;
 use crate::config::{Config, MatchConfig};
-use crate::limits::{FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
+use crate::limits::{FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
 use moves::{MoveError, Operations, Works};
@@ -42,7 +42,7 @@ use segments::Segments;
 use signals::Signals;
 use sockets::Sockets;
 pub(crate) use workers::place;
-use workers::{Death, Hung, Workers};
+use workers::{Death, Hung, Workers, worker_name};
 use zones::{Opening, Zones};
 
 /// The whole supervisor. Fields are dropped in this order: the workers are dead before their segments can be removed, and
@@ -154,16 +154,19 @@ impl Supervisor {
     fn mourn(&mut self, death: &Death) {
         let log = self.run_dir.worker_log(death.role, death.slot);
         let (role, slot, ending) = (death.role, death.slot, death.ending);
+        let name = worker_name(role, slot);
         if death.planned {
-            info!("{role} {slot} (process {}) gives way to a new one", death.pid);
+            info!("{name} (process {}) gives way to a new one", death.pid);
         } else {
-            error!("{role} {slot} (process {}) {ending}; its log is {}", death.pid, log.display());
+            error!("{name} (process {}) {ending}; its log is {}", death.pid, log.display());
         }
         match role {
             Role::Sim => {
                 self.zones.sim_died(&self.segments, slot, &self.workers.sims(&self.segments));
                 self.workers.wake_all();
             }
+            // It had no clients.
+            Role::Frontend if slot == FRONTEND_STANDBY => {}
             Role::Frontend => {
                 self.zones.frontend_died(&self.segments, slot, death.incarnation);
                 self.steer();

@@ -9,7 +9,7 @@ use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::world::World;
 
 use crate::config::Config;
-use crate::limits::STANDBY_SIMS;
+use crate::limits::{FRONTEND_STANDBY, STANDBY_SIMS};
 
 /// All segments of the instance. Only the directory is mapped for writing: the others have writers of their own.
 pub(super) struct Segments {
@@ -25,6 +25,8 @@ pub(super) struct Segments {
     pub(super) inbox: Segment,
     /// The front-ends' own, by slot.
     pub(super) frontends: Vec<Segment>,
+    /// That of the front-end that stands by.
+    pub(super) standby: Segment,
     /// The sims' own, by slot.
     pub(super) sims: Vec<Segment>,
     /// The hook process's own, if there is to be one.
@@ -90,6 +92,7 @@ impl Segments {
         let frontends = workers(SegmentKind::Frontend, config.frontends)?;
         let sims = workers(SegmentKind::Sim, config.sims + STANDBY_SIMS)?;
         let hooks = workers(SegmentKind::Hook, config.hooks.is_some().into())?;
+        let standby = files.own(SegmentSpec::worker(SegmentKind::Frontend, FRONTEND_STANDBY))?;
         Ok(Segments {
             directory_file: directory.read_only_file(instance, SegmentSpec::DIRECTORY)?,
             directory,
@@ -97,10 +100,16 @@ impl Segments {
             world: World::new(world),
             inbox,
             frontends,
+            standby,
             sims,
             hooks,
             files,
         })
+    }
+
+    /// A front-end's own, or that of the one that stands by.
+    pub(super) fn frontend(&self, slot: u32) -> &Segment {
+        if slot == FRONTEND_STANDBY { &self.standby } else { &self.frontends[slot as usize] }
     }
 
     /// Makes the segment of one more sim.

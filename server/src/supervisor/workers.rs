@@ -3,6 +3,8 @@
 //! **Invariant**: a process is in the directory's table before it can need to find itself there, and a successor is started
 //! only after its predecessor was reaped. A worker is started again as long as the instance runs, if ever more slowly.
 
+mod standby;
+
 use std::cmp::Ordering;
 use std::io;
 use std::ops::Range;
@@ -31,8 +33,8 @@ use crate::cli::Role;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::limits::{
-    FRONTEND_PLACES, FRONTEND_WAKES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS,
-    RESTART_DELAY_MIN_MS, SIM_PLACES, SIM_SLOTS_MAX, STANDBY_SIMS,
+    FRONTEND_PLACES, FRONTEND_QUICK_DEATH_MS, FRONTEND_STANDBY, FRONTEND_WAKES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE,
+    QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIM_SLOTS_MAX, STANDBY_SIMS,
 };
 
 /// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
@@ -59,6 +61,11 @@ pub(super) enum Replacement {
 /// The incarnation of the process that was started last in a place, in this run or an earlier one; 0 when none was.
 pub(super) fn incarnation(segments: &Segments, role: Role, slot: u32) -> u32 {
     Directory::new(&segments.directory).worker(place(role, slot)).map_or(0, |entry| entry.incarnation)
+}
+
+/// A worker as the log names it.
+pub(super) fn worker_name(role: Role, slot: u32) -> String {
+    if (role, slot) == (Role::Frontend, FRONTEND_STANDBY) { "the standby front-end".to_owned() } else { format!("{role} {slot}") }
 }
 
 /// Where the directory has a worker.
@@ -130,11 +137,12 @@ impl Workers {
         let frontends = posts(Role::Frontend, 0..config.frontends);
         let sims = posts(Role::Sim, 0..config.sims + STANDBY_SIMS);
         let hooks = u32::from(config.hooks.is_some());
+        const STANDBY: Range<u32> = FRONTEND_STANDBY..FRONTEND_STANDBY + 1;
         let frontends_gone = posts(Role::Frontend, config.frontends..FRONTENDS_MAX);
         let sims_gone = posts(Role::Sim, config.sims + STANDBY_SIMS..SIM_SLOTS_MAX);
         frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).for_each(|post| post.vacate(segments));
         Ok(Workers {
-            posts: sims.chain(frontends).chain(posts(Role::Hook, 0..hooks)).collect(),
+            posts: sims.chain(frontends).chain(posts(Role::Frontend, STANDBY)).chain(posts(Role::Hook, 0..hooks)).collect(),
             frontend_wakes: (0..FRONTEND_WAKES).map(|_| wake()).collect::<io::Result<_>>()?,
             sim_wakes: (0..SIM_SLOTS_MAX).map(|_| wake()).collect::<io::Result<_>>()?,
             config_json: config.worker_json(),
@@ -161,7 +169,7 @@ impl Workers {
         let mut deaths = Vec::new();
         for post in &mut self.posts {
             if let Some(death) = post.reap() {
-                let was_ready = post.role == Role::Sim && post.has_been_ready(segments);
+                let was_ready = post.role != Role::Hook && post.has_been_ready(segments);
                 post.publish(segments, WorkerState::Dead);
                 post.plan_restart(now, was_ready);
                 deaths.push(death);
@@ -178,6 +186,9 @@ impl Workers {
             }
             let counts = !std::mem::take(&mut self.posts[at].uncounted);
             self.posts[at].entry.restarts += u32::from(counts);
+            if self.promote(at, segments, now) {
+                continue;
+            }
             if let Err(error) = self.start(at, segments, sockets) {
                 error!("{error}; it is tried again");
                 self.posts[at].plan_restart(now, false);
@@ -332,10 +343,12 @@ impl Workers {
         let mut frontends_changed = false;
         for post in &mut self.posts {
             let starting = post.process.is_some() && post.entry.state == number(WorkerState::Starting);
-            if starting && WorkerPage::new(post.segment(segments)).claimed_by().pid == post.entry.pid {
+            // Who stands by does so when it is warm.
+            let begun = if post.stands_by() { post.has_been_ready(segments) } else { post.has_claimed(segments) };
+            if starting && begun {
                 post.publish(segments, WorkerState::Running);
-                info!("{} {} runs as process {}", post.role, post.slot, post.entry.pid);
-                frontends_changed |= post.role == Role::Frontend;
+                info!("{} runs as process {}", worker_name(post.role, post.slot), post.entry.pid);
+                frontends_changed |= post.role == Role::Frontend && !post.stands_by();
             }
         }
         frontends_changed
@@ -349,15 +362,17 @@ impl Workers {
 
     /// Slots of the front-ends that accept clients.
     pub(super) fn live_frontends(&self) -> Vec<usize> {
-        let live = self.posts.iter().filter(|post| post.role == Role::Frontend && post.is_running());
+        let live = self.posts.iter().filter(|post| post.role == Role::Frontend && post.is_running() && !post.stands_by());
         live.map(|post| post.slot as usize).collect()
     }
 
     /// Whether every process that lives, the hook's excepted, has acted upon a generation of the directory. Who starts later reads a newer one;
     /// a claim of a dead predecessor can only be of an older one.
     pub(super) fn all_saw(&self, segments: &Segments, generation: u64) -> bool {
-        // The hook process keeps nothing of a match that it does not look up again by the match's id.
-        let mut live = self.posts.iter().filter(|post| post.process.is_some() && post.role != Role::Hook);
+        // The hook process keeps nothing of a match that it does not look up again by the match's id, and a front-end that stands by nothing
+        // at all.
+        let looks = |post: &&Post| post.process.is_some() && post.role != Role::Hook && !post.stands_by();
+        let mut live = self.posts.iter().filter(looks);
         live.all(|post| WorkerPage::new(post.segment(segments)).seen_generation() >= generation)
     }
 
@@ -389,7 +404,7 @@ impl Workers {
         loop {
             for post in self.posts.iter_mut().filter(|post| post.role == role) {
                 if let Some(death) = post.reap() {
-                    info!("{role} {} {}", death.slot, death.ending);
+                    info!("{} {}", worker_name(role, death.slot), death.ending);
                     post.publish(segments, WorkerState::Dead);
                 }
             }
@@ -405,7 +420,7 @@ impl Workers {
         }
         for post in self.posts.iter_mut().filter(|post| post.role == role) {
             if post.process.is_some() {
-                warn!("{role} {} did not stop within {} ms and is killed", post.slot, time.as_millis());
+                warn!("{} did not stop within {} ms and is killed", worker_name(role, post.slot), time.as_millis());
                 post.kill();
                 post.publish(segments, WorkerState::Dead);
             }
@@ -421,8 +436,9 @@ impl Drop for Workers {
 
 impl Post {
     fn new(role: Role, slot: u32, incarnation: u32) -> Post {
-        let entry =
-            WorkerEntry { pid: 0, role: shared_role(role) as u32, start_time: 0, slot, restarts: 0, state: 0, incarnation };
+        let stands_by = (role, slot) == (Role::Frontend, FRONTEND_STANDBY);
+        let shared = if stands_by { SharedRole::Standby } else { shared_role(role) } as u32;
+        let entry = WorkerEntry { pid: 0, role: shared, start_time: 0, slot, restarts: 0, state: 0, incarnation };
         let (started, pulse) = (Instant::now(), Pulse::default());
         let (process, start_at, binary) = (None, None, None);
         Post {
@@ -440,15 +456,20 @@ impl Post {
         }
     }
 
-    /// Whether this process, a sim's, lives or lived to be ready.
+    /// Whether this process has said that it uses the segment of its place.
+    fn has_claimed(&self, segments: &Segments) -> bool {
+        let claim = WorkerPage::new(self.segment(segments)).claimed_by();
+        claim == ProcessId { pid: self.entry.pid, start_time: self.entry.start_time }
+    }
+
+    /// Whether this process, a sim's or a front-end's, lives or lived to be ready.
     fn has_been_ready(&self, segments: &Segments) -> bool {
-        let page = WorkerPage::new(self.segment(segments));
-        page.claimed_by().pid == self.entry.pid && page.is_ready()
+        self.has_claimed(segments) && WorkerPage::new(self.segment(segments)).is_ready()
     }
 
     fn segment<'s>(&self, segments: &'s Segments) -> &'s Segment {
         match self.role {
-            Role::Frontend => &segments.frontends[self.slot as usize],
+            Role::Frontend => segments.frontend(self.slot),
             Role::Sim => &segments.sims[self.slot as usize],
             Role::Hook => &segments.hooks[self.slot as usize],
         }
@@ -488,20 +509,22 @@ impl Post {
         Some(Death { role: self.role, slot: self.slot, pid, incarnation, ending, planned })
     }
 
-    /// One that had come as far as to be ready is started again at once: what it died of after that is judged by its matches.
+    /// One that had come as far as to be ready is started again at once: what a sim died of after that is judged by its matches, and a
+    /// front-end has to have lived for a moment.
     fn plan_restart(&mut self, now: Instant, was_ready: bool) {
-        if was_ready {
+        let lived = now.saturating_duration_since(self.started);
+        if was_ready && (self.role == Role::Sim || lived >= Duration::from_millis(FRONTEND_QUICK_DEATH_MS)) {
             (self.quick_deaths, self.start_at) = (0, Some(now));
             return;
         }
-        if now.saturating_duration_since(self.started) >= Duration::from_millis(QUICK_DEATH_MS) {
+        if lived >= Duration::from_millis(QUICK_DEATH_MS) {
             self.quick_deaths = 0;
         }
         let delay = restart_delay(self.quick_deaths);
         self.quick_deaths = self.quick_deaths.saturating_add(1);
         if delay == Duration::from_millis(RESTART_DELAY_MAX_MS) {
-            let (role, slot, deaths) = (self.role, self.slot, self.quick_deaths);
-            error!("{role} {slot} has died {deaths} times in a row soon after its start; it is tried every {delay:?}");
+            let (name, deaths) = (worker_name(self.role, self.slot), self.quick_deaths);
+            error!("{name} has died {deaths} times in a row soon after its start; it is tried every {delay:?}");
         }
         self.start_at = Some(now + delay);
     }

@@ -10,7 +10,7 @@ use crate::limits::WARM_AGAIN_MS;
 
 /// What was touched already.
 #[derive(Default)]
-pub(super) struct Warmth {
+pub(crate) struct Warmth {
     extents: BTreeSet<usize>,
     zones: BTreeSet<usize>,
     again_us: u64,
@@ -18,12 +18,12 @@ pub(super) struct Warmth {
 
 impl Warmth {
     /// Whether worlds may have grown since.
-    pub(super) fn is_due(&self, now_us: u64) -> bool {
+    pub(crate) fn is_due(&self, now_us: u64) -> bool {
         now_us >= self.again_us
     }
 
     /// Brings in the control blocks of the matches and the memory that they own; `beat` is called now and then.
-    pub(super) fn touch(&mut self, world: &World, directory: Directory<'_>, beat: impl Fn()) {
+    pub(crate) fn touch(&mut self, world: &World, directory: Directory<'_>, beat: impl Fn()) {
         self.again_us = crate::clock::now_us() + WARM_AGAIN_MS * 1000;
         for (zone, _) in directory.zones() {
             if self.zones.insert(zone) {
@@ -41,7 +41,7 @@ impl Warmth {
 }
 
 /// Brings the program's own text into this process's page table.
-pub(super) fn touch_program() {
+pub(crate) fn touch_program() {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     for line in maps.lines() {
         let mut words = line.split_ascii_whitespace();
