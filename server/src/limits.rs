@@ -307,6 +307,11 @@ pub const RECEIVE_BATCHES_PER_LOOP: usize = 8;
 pub const REFRESH_AT_LEAST_MS: u64 = 50;
 /// Reliable events that a client is told after one commit; the rest waits for the next.
 pub const EVENTS_PER_SNAPSHOT: u64 = 256;
+/// Bytes of snapshots that one look at the zones gives to clients that have yet to get the whole of what they see. When a front-end has
+/// died its clients come to others all at once; those who play there are not to wait for them.
+pub const FILLING_BYTES: usize = 256 << 10;
+/// Bytes of a snapshot to such a client when those are used up: its own entity, and the news of its inputs.
+pub const FILLING_SNAPSHOT_BYTES: usize = 256;
 /// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
 pub const GATHER_US: u64 = 500;
 /// How long a client that wants any match waits for room before it is told that all are full.

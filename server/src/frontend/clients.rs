@@ -44,6 +44,8 @@ pub(super) struct Clients {
     pub(super) directory: Rc<Segment>,
     pub(super) generation: u64,
     pub(super) refreshed_at: Instant,
+    /// What is left of [`FILLING_BYTES`](crate::limits::FILLING_BYTES) in this look at the zones.
+    pub(super) filling_left: usize,
     /// Slots of zones to be served, between two uses.
     pub(super) stale: Vec<usize>,
     /// Clients that want any match, while all are full.
@@ -103,6 +105,7 @@ impl Clients {
             now_us: 0,
             generation: 0,
             refreshed_at: now,
+            filling_left: 0,
             stale: Vec::new(),
             waiting: Waiting::default(),
             directory,

@@ -60,6 +60,7 @@ crate::counters::words! {
     ACKS_STALE = "fe_acks_stale",
     INPUTS_LATE = "fe_inputs_late",
     REJECTED_TOLD = "fe_rejected_told",
+    SNAPSHOTS_SHORTENED = "fe_snapshots_shortened",
     RESUMES = "fe_resumes",
     RESUMES_REFUSED = "fe_resumes_refused",
     SESSIONS_TAKEN_OVER = "fe_sessions_taken_over",

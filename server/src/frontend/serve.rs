@@ -17,7 +17,7 @@ use super::session::{App, Live, Stage};
 use super::snapshot::is_for;
 use super::zones::ZoneLink;
 use crate::game::Why;
-use crate::limits::{EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, REFRESH_AT_LEAST_MS};
+use crate::limits::{EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, FILLING_BYTES, FILLING_SNAPSHOT_BYTES, REFRESH_AT_LEAST_MS};
 
 impl Clients {
     /// Whether the zones are to be looked at although no sim has called: a call may have been lost with a killed sim.
@@ -45,7 +45,7 @@ impl Clients {
 
     /// Looks at every zone in use, and sends each of its clients what its newest commit means for it.
     pub(super) fn serve(&mut self, driver: &mut Driver<App>) {
-        self.refreshed_at = self.now;
+        (self.refreshed_at, self.filling_left) = (self.now, FILLING_BYTES);
         let mut stale = std::mem::take(&mut self.stale);
         stale.extend(self.zones.values().filter(|link| self.is_stale(link)).map(|link| link.slot));
         for slot in stale.drain(..) {
@@ -245,12 +245,20 @@ impl Clients {
         let table = link.view.description().engine.sessions;
         let Some(row) = link.view.mirror().get::<SessionRow>(&table, slot) else { return };
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
-        let budget = conn.max_datagram();
+        let mut budget = conn.max_datagram();
         let Stage::Live(live) = &mut conn.app.stage else { return };
+        let filling = live.filling;
+        if filling && self.filling_left < budget {
+            self.counts.one(count::SNAPSHOTS_SHORTENED);
+            budget = budget.min(FILLING_SNAPSHOT_BYTES);
+        }
         (live.inputs_since_snapshot, live.commands_since_snapshot) = (0, 0);
         let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);
         self.counts.one(count::SNAPSHOTS);
         self.counts.add(count::SNAPSHOT_BYTES, snapshot.len() as u64);
+        if filling {
+            self.filling_left = self.filling_left.saturating_sub(snapshot.len());
+        }
         if conn.send_datagram(snapshot).is_err() {
             self.counts.one(count::SNAPSHOTS_UNSENT);
         }

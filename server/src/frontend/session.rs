@@ -131,6 +131,8 @@ pub struct Live {
     pub rejected_told: [AckBits; 2],
     /// It watches only.
     pub spectator: bool,
+    /// It has yet to get the whole of what it sees.
+    pub filling: bool,
     /// The client has said that it has its token, and its zone was told.
     pub has_token: bool,
     /// The client has asked to leave.
@@ -163,6 +165,7 @@ impl Live {
             rejected: [AckBits::NONE; 2],
             rejected_told: [AckBits::NONE; 2],
             spectator: false,
+            filling: true,
             has_token: false,
             leaving: false,
             inputs_since_snapshot: 0,

@@ -171,7 +171,9 @@ impl SnapshotBuilder {
             written += u64::from(fits);
         }
         counts.add(count::SNAPSHOT_RECORDS, written);
-        counts.add(count::RECORDS_PUT_OFF, self.candidates.len() as u64 - written);
+        let put_off = self.candidates.len() as u64 - written;
+        counts.add(count::RECORDS_PUT_OFF, put_off);
+        live.filling &= put_off > 0;
     }
 
     fn cues(&mut self, view: &ZoneView, live: &Live, counts: &mut Counters) {

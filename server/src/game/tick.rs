@@ -19,7 +19,7 @@ pub enum Arrival {
     OnTime,
     /// None arrived; it is the last one again, for the so-many-th tick, with every button's edge taken away.
     Repeated(u32),
-    /// None has ever arrived; it is the input's default.
+    /// None has ever arrived, or the player has no connection just now; it is the input's default.
     Missing,
 }
 

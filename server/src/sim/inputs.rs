@@ -111,8 +111,18 @@ impl Arrivals {
                 at += 1;
             }
             let Some(row) = inputs.get(slot).copied() else { continue };
-            let mut apply =
-                Apply::<G> { who: SessionId(session.id), row, bytes, newest, players, refused: 0, over_credit: 0, applied: 0 };
+            let detached = session.detached != 0;
+            let mut apply = Apply::<G> {
+                who: SessionId(session.id),
+                detached,
+                row,
+                bytes,
+                newest,
+                players,
+                refused: 0,
+                over_credit: 0,
+                applied: 0,
+            };
             apply.session(&self.list[first..at], credit);
             refused += apply.refused;
             self.over_credit += apply.over_credit;
@@ -161,6 +171,8 @@ pub fn give_up_command(row: &mut SessionInput, number: u32) {
 /// One session's turn.
 struct Apply<'p, G: Game> {
     who: SessionId,
+    /// Nobody gives inputs: none is repeated.
+    detached: bool,
     row: SessionInput,
     bytes: usize,
     newest: TickNo,
@@ -244,7 +256,7 @@ impl<G: Game> Apply<'_, G> {
     }
 
     fn repeat(&mut self) {
-        if self.row.highest == 0 {
+        if self.row.highest == 0 || self.detached {
             self.push(<G::Input as Default>::default(), Arrival::Missing);
             return;
         }

@@ -16,6 +16,8 @@ use crate::game::Game;
 
 /// A client that is always there, on a network that loses nothing.
 pub(super) struct Client<G: Game> {
+    /// The attachment that it is.
+    pub(super) attachment: u32,
     live: Live,
     world: ClientWorld,
     /// The last input's number.
@@ -33,6 +35,7 @@ impl<G: Game> Client<G> {
         let wire = &view.description().wire;
         let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
         Self {
+            attachment: row.attachment,
             live: Live::new(Pass::default(), SLOT, row.id, row.attachment, row.event_cursor, baselines),
             world: ClientWorld::new(wire.clone(), view.description().limits.max_entities),
             input: 0,
@@ -40,6 +43,12 @@ impl<G: Game> Client<G> {
             command: 0,
             heard: row.event_cursor,
         }
+    }
+
+    /// The same client over a new connection: it has nothing of the world, and remembers what it has sent and heard.
+    pub(super) fn again(&self, view: &ZoneView, row: &SessionRow) -> Self {
+        let Self { input, last, command, heard, .. } = *self;
+        Self { input, last, command, heard, ..Self::new(view, row) }
     }
 
     /// Takes the view's commit in. `hear` gets its events: the unreliable ones first.

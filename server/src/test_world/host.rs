@@ -3,9 +3,12 @@
 use std::rc::Rc;
 
 use ringfort_protocol::SessionId;
+use ringfort_protocol::token::hash_secret;
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
-use ringfort_shm_state::layout::{JoinRecord, RecordHeader, RecordKind, SegmentKind, Verdict, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{
+    JoinRecord, RecordHeader, RecordKind, ResumeRecord, SegmentKind, SessionRow, Verdict, ZoneEntry, ZoneState,
+};
 use ringfort_shm_state::limits::MAX_INBOX_BYTES;
 use ringfort_shm_state::segment::{Segment, SegmentError, SegmentSpec, padded};
 use ringfort_shm_state::world::World;
@@ -136,14 +139,28 @@ impl<G: Game> Host<G> {
             spectate: spectate.into(),
             frontend: FRONTEND,
             incarnation: 1,
+            token_hash: hash_secret(&nonce),
             name: padded(name),
             ..JoinRecord::new_zeroed()
         };
-        self.push(RecordKind::Join, SessionId::NOBODY, 0, join.as_bytes());
+        self.push(RecordKind::Join, SessionId::NOBODY, 0, 0, join.as_bytes());
     }
 
-    pub(super) fn push(&mut self, kind: RecordKind, who: SessionId, sequence: u32, payload: &[u8]) {
-        let attachment = u32::from(who != SessionId::NOBODY);
+    /// A resume of a session by its newest token.
+    pub(super) fn push_resume(&mut self, row: &SessionRow) {
+        let resume = ResumeRecord {
+            shown_hash: row.resume_hash,
+            token_hash: hash_secret(&row.resume_hash),
+            attempt: row.attempt + 1,
+            frontend: FRONTEND,
+            incarnation: 1,
+            name: row.name,
+            ..ResumeRecord::new_zeroed()
+        };
+        self.push(RecordKind::Resume, SessionId(row.id), 0, 0, resume.as_bytes());
+    }
+
+    pub(super) fn push(&mut self, kind: RecordKind, who: SessionId, attachment: u32, sequence: u32, payload: &[u8]) {
         let incarnation = self.entry.incarnation as u32;
         self.batch.push(RecordHeader { bytes: 0, kind: kind as u16, attachment, session: who.0, sequence, incarnation }, payload);
     }

@@ -286,7 +286,36 @@ impl<G: Game> TestWorld<G> {
 
     /// Lets a player leave in the next tick, for a reason.
     pub fn leave_because(&mut self, who: SessionId, why: Why) {
-        self.host.push(RecordKind::Leave, who, 0, &why.to_u64().to_ne_bytes());
+        self.push(RecordKind::Leave, who, 0, &why.to_u64().to_ne_bytes());
+    }
+
+    /// Breaks a player's connection in the next tick. Its session waits for it: [`TestWorld::resume`].
+    pub fn disconnect(&mut self, who: SessionId) {
+        self.push(RecordKind::Detach, who, 0, &[]);
+    }
+
+    /// Lets a player come back over a new connection in the next tick.
+    ///
+    /// # Panics
+    /// When it has left, or its time to come back is over.
+    #[track_caller]
+    pub fn resume(&mut self, who: SessionId) {
+        let row = self.row(who);
+        self.host.push_resume(&row);
+    }
+
+    #[track_caller]
+    fn row(&self, who: SessionId) -> SessionRow {
+        match self.rows().find(|row| row.id == who.0) {
+            Some(row) => row,
+            None => panic!("session {who} is not in the match: it has left, or never joined"),
+        }
+    }
+
+    fn push(&mut self, kind: RecordKind, who: SessionId, sequence: u32, payload: &[u8]) {
+        // One that has left has no attachment: its records count for nothing.
+        let attachment = self.rows().find(|row| row.id == who.0).map_or(0, |row| row.attachment);
+        self.host.push(kind, who, attachment, sequence, payload);
     }
 
     /// Sends a player's input, which the next tick applies. One that sends none has its last one repeated. Of two for one tick the newer
@@ -307,7 +336,8 @@ impl<G: Game> TestWorld<G> {
         let span = view.next.0.saturating_sub(view.tick.0).min(u8::MAX.into()) as u8;
         let view = View { tick: view.tick, span, alpha: (view.alpha * 256.0) as u8 };
         bytes.extend_from_slice(&view.to_bytes());
-        self.host.push(RecordKind::Input, who, client.input, &bytes);
+        let number = client.input;
+        self.push(RecordKind::Input, who, number, &bytes);
     }
 
     /// Sends a player's command, which the next tick carries out.
@@ -317,7 +347,8 @@ impl<G: Game> TestWorld<G> {
         client.command += 1;
         let mut bytes = Vec::new();
         command.to_wire(&mut bytes);
-        self.host.push(RecordKind::Command, who, client.command, &bytes);
+        let number = client.command;
+        self.push(RecordKind::Command, who, number, &bytes);
     }
 
     /// Runs a tick and commits it. A match that has closed is not stepped any more: its state stays that of its last tick.
@@ -449,11 +480,17 @@ impl<G: Game> TestWorld<G> {
         self.clients.retain(|who, _| rows.iter().any(|row| row.id == who.0));
         for row in rows {
             let who = SessionId(row.id);
+            if row.detached != 0 {
+                continue;
+            }
             let client = self.clients.entry(who).or_insert_with(|| Client::new(&self.view, &row));
+            if client.attachment != row.attachment {
+                *client = client.again(&self.view, &row);
+            }
             let heard = self.heard.entry(who).or_default();
             client.serve(&self.view, &row, &mut self.builder, |event| heard.push(event));
             if row.event_cursor < client.heard {
-                self.host.push(RecordKind::EventAck, who, 0, &client.heard.to_ne_bytes());
+                self.host.push(RecordKind::EventAck, who, row.attachment, 0, &client.heard.to_ne_bytes());
             }
         }
         let result = self.outbox().into_iter().find(|ask| ask.kind == AskKind::Result);

@@ -164,6 +164,32 @@ fn each_input_counts_once_and_a_held_button_is_pressed_once() {
 }
 
 #[test]
+fn a_player_whose_connection_was_lost_comes_back_to_what_it_was() {
+    let mut world = TestWorld::<Small>::new().option("start", 5);
+    let (ada, bob) = (world.join("ada"), world.join("bob"));
+    world.input(ada, Push { value: 1, ..Push::default() });
+    world.step();
+    world.command(ada, Order::Tell { n: 7 });
+    world.disconnect(ada);
+    world.step();
+    let lost = mark(&world, ada);
+    world.steps(3);
+    let (now, of) = (mark(&world, ada), world.events(ada));
+    assert_eq!((now.sum, of), (lost.sum, vec![]), "nothing is repeated for it, and it hears nothing");
+    world.resume(ada);
+    world.restart();
+    world.step();
+    assert_eq!(world.events(ada), [Tell::Near { n: 7 }, Tell::Only { n: 7 }], "what is reliable was kept for it");
+    world.input(ada, Push { value: 1, ..Push::default() });
+    world.step();
+    assert_eq!(mark(&world, ada).sum, lost.sum + 1);
+    world.disconnect(ada);
+    let grace = Small::GRACE_MS * Small::HZ / 1000;
+    world.steps(grace + 1);
+    assert_eq!(world.sessions(), [bob]);
+}
+
+#[test]
 fn events_come_to_their_audience_and_once() {
     let mut world = TestWorld::<Small>::new();
     let (ada, bob, far) = (world.join("ada"), world.join("bob"), world.join("far"));
