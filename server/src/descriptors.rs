@@ -8,7 +8,7 @@ mod hand;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{AskError, ask};
+pub use ask::{AskError, ask, is_listening};
 pub use hand::serve;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -79,6 +79,8 @@ pub const WORKER_DESCRIPTORS_MAX: usize = 96;
 pub const HAND_MS: u64 = 300;
 /// Those who may wait for a worker's descriptors.
 pub const HAND_BACKLOG: i32 = 4;
+/// How often all workers are asked for them.
+pub const HAND_ROUNDS: u32 = 3;
 /// Stack of the thread that hands them over.
 pub const HAND_STACK_BYTES: usize = 128 << 10;
 /// How long a worker waits to be in the directory before it gives up.

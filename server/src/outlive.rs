@@ -46,6 +46,7 @@ pub fn outlive_supervisor(
     let failed = |source| OutliveError::System { path: path.display().to_string(), source };
     descriptors::serve(&path, passed).map_err(failed)?;
     let entry = await_entry(directory, place, me).ok_or(OutliveError::NotEntered(me))?;
+    rustix::process::set_parent_process_death_signal(None).map_err(|error| failed(error.into()))?;
     Ok(entry)
 }
 

@@ -103,7 +103,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
     let named = || instance_name(cli.instance.as_deref(), file);
     match cli.command {
         Command::Up(flags) => up::<G>(file, cli.instance.as_deref(), &flags),
-        Command::Down => down(&named()?),
+        Command::Down => down::<G>(file, &named()?),
         Command::Status(output) => status(&named()?, output),
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
@@ -153,13 +153,24 @@ fn run_worker<G: Game>(worker: WorkerArgs) -> Result<u8, RunError> {
     }
 }
 
-fn down(instance: &str) -> Result<u8, RunError> {
+fn down<G: Game>(file: Option<&Path>, instance: &str) -> Result<u8, RunError> {
     let supervisor = Attached::open(instance).ok().and_then(|attached| {
         let directory = Directory::new(&attached.directory);
         let entry = directory.workers().find(|entry| entry.role == SharedRole::Supervisor as u32)?;
         Some(ProcessId { pid: entry.pid, start_time: entry.start_time })
     });
-    let (sentence, _) = ask(instance, &Request::Down)?;
+    let sentence = match ask(instance, &Request::Down) {
+        Ok((sentence, _)) => sentence,
+        // Its workers may have outlived it.
+        Err(RunError::Control(error @ ControlError::NotRunning { .. })) => {
+            let config = Config { instance: instance.to_owned(), ..Config::load(file)? };
+            if !supervisor::stop_orphans::<G>(config)? {
+                return Err(error.into());
+            }
+            format!("instance \"{instance}\", which had no supervisor, has stopped")
+        }
+        Err(error) => return Err(error),
+    };
     // It answers just before it exits. Whoever starts the instance again right after us finds its lock free.
     let until = Instant::now() + Duration::from_millis(SUPERVISOR_EXIT_MS);
     while supervisor.is_some_and(ProcessId::is_alive) && Instant::now() < until {

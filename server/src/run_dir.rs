@@ -19,6 +19,7 @@ use ringfort_shm_state::segment::{SegmentError, SegmentSpec, open_private};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::cli::Role;
+use crate::descriptors;
 
 /// First bytes of the keys file: what it is and its version.
 const KEYS_MAGIC: &[u8; 16] = b"ringfort keys 01";
@@ -218,6 +219,25 @@ impl RunDir {
             }
         }
         Ok(())
+    }
+
+    /// Ids of the processes that sockets of workers are named after.
+    fn worker_pids(&self) -> Vec<u32> {
+        let names = std::fs::read_dir(self.workers()).into_iter().flatten().flatten();
+        names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".sock")?.parse().ok()).collect()
+    }
+
+    /// A process that listens at a worker's socket, of whatever version it is.
+    pub fn listening_worker(&self) -> Option<u32> {
+        self.worker_pids().into_iter().find(|pid| descriptors::is_listening(&self.worker_socket(*pid)))
+    }
+
+    /// Removes the sockets of all workers but these.
+    pub fn clear_workers(&self, living: &[u32]) {
+        for pid in self.worker_pids().into_iter().filter(|pid| !living.contains(pid)) {
+            // One that stays is asked in vain, or removed by the next process of that number.
+            let _ = std::fs::remove_file(self.worker_socket(pid));
+        }
     }
 
     /// Takes the instance's lock and leaves our pid in it for others to name.

@@ -39,6 +39,8 @@ pub struct Status {
     pub listen: SocketAddr,
     /// Whether it was told to stop.
     pub stopping: bool,
+    /// Whether its supervisor has died and its workers go on.
+    pub orphaned: bool,
     /// Its processes.
     pub processes: Vec<ProcessStatus>,
     /// Its matches, by slot.
@@ -180,7 +182,10 @@ impl Status {
         let pages: Pages = entries.iter().filter_map(own).collect();
         let matches: Vec<MatchStatus> =
             directory.zones().map(|(slot, entry)| match_status(&attached, &pages, slot, &entry)).collect();
+        let lives = |(_, entry): &&(Role, WorkerEntry)| ProcessId { pid: entry.pid, start_time: entry.start_time }.is_alive();
+        let living: Vec<Role> = entries.iter().filter(lives).map(|(role, _)| *role).collect();
         Ok(Status {
+            orphaned: !living.is_empty() && !living.contains(&Role::Supervisor),
             uptime_s: boot_us().saturating_sub(attached.instance.started_us) / 1_000_000,
             listen: listen(&attached),
             stopping: attached.instance.stopping != 0,

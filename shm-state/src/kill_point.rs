@@ -49,11 +49,20 @@ pub const ALL: &[&str] = &[
     "attempt:published",
     "takeover:rebuilt",
     "letters:written",
+    // Those of [`SUPERVISOR`].
+    "adopt:attached",
+    "adopt:entered",
+    "adopt:workers",
+    "adopt:granted",
 ];
 
 /// Those that lie in the server, in a sim that takes a match over or begins a tick: the epoch is its own; it knows what the last owner died of;
 /// it has said which attempt it makes; its indices are rebuilt; what the tick gives up is in a file.
 pub const SERVER: &[&str] = &["takeover:claimed", "takeover:judged", "attempt:published", "takeover:rebuilt", "letters:written"];
+
+/// Those of a supervisor that goes on with another's workers: it has all segments; is entered; has entered its workers; has granted what the dead
+/// have left.
+pub const SUPERVISOR: &[&str] = &["adopt:attached", "adopt:entered", "adopt:workers", "adopt:granted"];
 
 /// A place at which this process dies when the feature `kill-points` is on and the place was armed.
 #[cfg(feature = "kill-points")]
@@ -203,7 +212,8 @@ mod armed {
             let first = super::super::index("cell:slot_written");
             assert_eq!(parsed("cell:slot_written"), packed(first, 1, Action::Kill));
             assert_eq!(parsed("cell:slot_written:12"), packed(first, 12, Action::Kill));
-            assert_eq!(parsed("letters:written"), packed(ALL.len() - 1, 1, Action::Kill));
+            assert_eq!(parsed("adopt:granted"), packed(ALL.len() - 1, 1, Action::Kill));
+            assert!(super::super::SUPERVISOR.iter().all(|name| ALL.contains(name)));
             assert!(super::super::SERVER.iter().all(|name| ALL.contains(name)));
         }
 

@@ -69,15 +69,26 @@ impl Instance {
 
     /// Kills its supervisor and all its workers. The supervisor's exit code is yet to be taken: [`Instance::reap`].
     pub fn kill_processes(&self) {
-        // It first, so that it starts nobody again.
-        for pid in std::iter::once(self.supervisor()).chain(self.pids()) {
-            // An error says that it has ended since.
-            let _ = kill_process(pid, Signal::KILL);
+        // It first, so that it starts nobody again. An error says that it has ended since.
+        let _ = kill_process(self.supervisor(), Signal::KILL);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let pids = self.pids();
+            if pids.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < until, "{pids:?} do not die");
+            for pid in pids {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
-        self.wait_for("all are dead", |status| {
-            let processes = status["processes"].as_array().expect("a list of processes");
-            processes.iter().all(|process| process["state"] == "dead" || process["state"] == "zombie")
-        });
+    }
+
+    /// Kills its supervisor alone: the workers go on.
+    pub fn kill_supervisor(&mut self) {
+        let _ = self.up.kill();
+        let _ = self.up.wait();
     }
 
     /// Takes the exit of a supervisor that was killed.
@@ -91,17 +102,17 @@ impl Instance {
             listening(spawn_up(&self.program, &self.name, self.directory.path(), flags), self.directory.path());
     }
 
-    /// Starts it again and kills it after a time, wherever it is by then.
+    /// Starts it again and kills it after a time with all its workers, wherever it is by then.
     pub fn start_and_kill(&mut self, flags: &[&str], after: Duration) {
+        self.start_and_kill_supervisor(flags, after);
+        self.kill_processes();
+    }
+
+    /// Starts it again and kills the supervisor alone after a time, wherever it is by then.
+    pub fn start_and_kill_supervisor(&mut self, flags: &[&str], after: Duration) {
         self.up = spawn_up(&self.program, &self.name, self.directory.path(), flags);
         std::thread::sleep(after);
-        let _ = self.up.kill();
-        let _ = self.up.wait();
-        let until = Instant::now() + PATIENCE;
-        while !self.pids().is_empty() {
-            assert!(Instant::now() < until, "workers outlive their supervisor");
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        self.kill_supervisor();
     }
 
     /// Checks that it does not start with these flags; its sentence has all of these words.

@@ -1,5 +1,6 @@
 //! Whole-system tests: real processes, real sockets, real kills.
 
+mod adopt;
 #[path = "../src/bin/bomb/game.rs"]
 mod bomb;
 mod chaos;

@@ -45,14 +45,7 @@ pub enum AskError {
 
 /// Asks the worker with a process id at its socket. Each wait ends after [`HAND_MS`]: a process that was stopped keeps nobody.
 pub fn ask(path: &Path, pid: u32) -> Result<Descriptors<OwnedFd>, AskError> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(io::Error::from)?;
-    for timeout in [Timeout::Send, Timeout::Recv] {
-        // That of sending bounds connecting, too.
-        set_socket_timeout(&socket, timeout, Some(Duration::from_millis(HAND_MS))).map_err(io::Error::from)?;
-    }
-    let near = short(path)?;
-    let address = SocketAddrUnix::new(near.path()).map_err(io::Error::from)?;
-    connect(&socket, &address).map_err(io::Error::from)?;
+    let socket = connected(path)?;
     let peer = socket_peercred(&socket).map_err(io::Error::from)?.pid.as_raw_pid();
     if u32::try_from(peer) != Ok(pid) {
         return Err(AskError::Stranger(peer));
@@ -62,6 +55,22 @@ pub fn ask(path: &Path, pid: u32) -> Result<Descriptors<OwnedFd>, AskError> {
     let all = Descriptors::of_list(list).ok_or(AskError::Count(count))?;
     check(&all)?;
     Ok(all)
+}
+
+/// Whether somebody listens at a worker's socket, were it a process that was stopped.
+pub fn is_listening(path: &Path) -> bool {
+    connected(path).is_ok()
+}
+
+fn connected(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    for timeout in [Timeout::Send, Timeout::Recv] {
+        // That of sending bounds connecting, too.
+        set_socket_timeout(&socket, timeout, Some(Duration::from_millis(HAND_MS)))?;
+    }
+    let near = short(path)?;
+    connect(&socket, &SocketAddrUnix::new(near.path())?)?;
+    Ok(socket)
 }
 
 /// One message, which must be the greeting with descriptors.

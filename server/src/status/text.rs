@@ -7,6 +7,12 @@ pub(super) fn status(status: &Status) -> String {
     let Status { instance, uptime_s, listen, processes, sessions, arena, counters, .. } = status;
     let stopping = if status.stopping { ", stopping" } else { "" };
     let mut text = format!("instance {instance}, up {}, listening on {listen}{stopping}\n\n", duration(*uptime_s));
+    if status.orphaned {
+        text = format!(
+            "instance {instance}, listening on {listen}: supervisor gone; workers go on; `ringfort up` adopts them, `ringfort down` \
+             stops them\n\n"
+        );
+    }
     if processes.iter().all(|process| matches!(process.state, "dead" | "zombie")) {
         text =
             format!("instance {instance} does not run; this is what its last run left, and `ringfort up` may go on with it\n\n");

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -92,6 +93,24 @@ impl Binary {
             Ok((false, _)) => Err(BinaryError::NoFile(path.to_owned())),
             Err(source) => Err(BinaryError::Open { path: path.to_owned(), source }),
         }
+    }
+
+    /// What a process runs; `None` when that is what we run.
+    pub(super) fn of_process(pid: u32) -> io::Result<Option<Binary>> {
+        let link = PathBuf::from(format!("/proc/{pid}/exe"));
+        // The file itself, whatever its path leads to by now.
+        let file = File::open(&link)?;
+        let (its, ours) = (file.metadata()?, std::fs::metadata("/proc/self/exe")?);
+        if (its.dev(), its.ino()) == (ours.dev(), ours.ino()) {
+            return Ok(None);
+        }
+        Ok(Some(Binary { file, path: std::fs::read_link(&link)? }))
+    }
+
+    /// Whether both are one file.
+    pub(super) fn is(&self, other: &Binary) -> bool {
+        let id = |of: &Binary| of.file.metadata().map(|found| (found.dev(), found.ino())).ok();
+        id(self).is_some_and(|its| id(other) == Some(its))
     }
 
     /// Where it was found.
@@ -296,6 +315,21 @@ mod tests {
         let text = Binary::open(Path::new("/etc/passwd")).unwrap();
         let refused = Probe::start(text, &[], Instant::now()).err().unwrap().to_string();
         assert!(refused.contains("cannot be executed (Permission denied"), "{refused}");
+    }
+
+    #[test]
+    fn what_a_process_runs_is_found_though_its_path_is_gone() {
+        assert!(Binary::of_process(std::process::id()).unwrap().is_none());
+        let path = std::env::temp_dir().join(format!("ringfort-gone-{}", std::process::id()));
+        std::fs::copy("/bin/sh", &path).unwrap();
+        let mut child = Command::new(&path).args(["-c", "read -r line"]).stdin(Stdio::piped()).spawn().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let found = || Binary::of_process(child.id()).unwrap().unwrap();
+        let status = found().command().args(["-c", "exit 9"]).status().unwrap();
+        assert!(found().is(&found()) && !found().is(&binary()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(status.code(), Some(9));
     }
 
     #[test]

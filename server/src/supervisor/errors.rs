@@ -55,6 +55,31 @@ pub enum UpError {
         /// Which of its kind.
         slot: u32,
     },
+    /// Workers of an earlier supervisor live, and are others than this binary could go on with.
+    #[error(
+        "workers of instance \"{instance}\" still run without a supervisor, process {pid} among them, and this binary cannot go on with \
+         them: {unfit}; nothing was touched: use the binary that started them, or its `ringfort down --instance {instance}`"
+    )]
+    OtherWorkers {
+        /// Which instance.
+        instance: String,
+        /// One of them.
+        pid: u32,
+        /// Why not.
+        #[source]
+        unfit: Unfit,
+    },
+    /// Workers of an earlier supervisor live, and nothing is to be gone on with.
+    #[error(
+        "{count} workers of instance \"{instance}\" still run without a supervisor; `ringfort up` without --fresh goes on with them, and \
+         `ringfort down --instance {instance}` stops them"
+    )]
+    WorkersLive {
+        /// Which instance.
+        instance: String,
+        /// How many.
+        count: usize,
+    },
     /// What an earlier run left can't be gone on with.
     #[error(
         "instance \"{instance}\" cannot go on with what an earlier run left in /dev/shm: {unfit}; `ringfort up --fresh` removes \

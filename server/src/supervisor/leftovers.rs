@@ -45,6 +45,20 @@ pub(super) struct Earlier {
     inbox_mib: u32,
 }
 
+impl Earlier {
+    /// What was allocated stays as it is, whatever the configuration says by now.
+    pub(super) fn keep_sizes(&self, config: &mut Config) {
+        for (key, wanted, found) in
+            [("arena_mib", &mut config.arena_mib, self.arena_mib), ("inbox_mib", &mut config.inbox_mib, self.inbox_mib)]
+        {
+            if *wanted != found {
+                warn!("`{key}` stays {found}, as the earlier run has it; {wanted} counts when the instance starts anew");
+                *wanted = found;
+            }
+        }
+    }
+}
+
 /// Why an earlier run can't be gone on with: what was found, and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
@@ -121,11 +135,11 @@ impl Leftovers {
         }
         // Before anything is read: who put a file there that others can write may have written anything.
         files.iter().try_for_each(|path| check_private(path))?;
-        await_deaths(instance, &files)?;
+        await_deaths(instance, &files, &[])?;
         if fresh {
             return Ok(Leftovers { earlier: None, useless: files });
         }
-        let earlier = judge(instance, rules);
+        let earlier = judge(instance, rules, false);
         let earlier = earlier.map_err(|unfit| UpError::Leftovers { instance: instance.clone(), unfit })?;
         let useless = match earlier {
             // The workers' own segments hold nothing that a match needs: they are made anew, as many as there will be.
@@ -137,14 +151,8 @@ impl Leftovers {
 
     /// What was allocated stays as it is, whatever the configuration says by now.
     pub(super) fn keep_sizes(&self, config: &mut Config) {
-        let Some(earlier) = &self.earlier else { return };
-        for (key, wanted, found) in
-            [("arena_mib", &mut config.arena_mib, earlier.arena_mib), ("inbox_mib", &mut config.inbox_mib, earlier.inbox_mib)]
-        {
-            if *wanted != found {
-                warn!("`{key}` stays {found}, as the earlier run has it; {wanted} counts when the instance starts anew");
-                *wanted = found;
-            }
+        if let Some(earlier) = &self.earlier {
+            earlier.keep_sizes(config);
         }
     }
 
@@ -152,7 +160,7 @@ impl Leftovers {
     pub(super) fn clear(&self, config: &Config) -> Result<(), UpError> {
         let instance = &config.instance;
         // Looked at again: it is some time since the first look, and what is removed or written from here on does not come back.
-        await_deaths(instance, &leftovers(instance))?;
+        await_deaths(instance, &leftovers(instance), &[])?;
         if self.useless.is_empty() {
             return Ok(());
         }
@@ -217,7 +225,9 @@ const SYS: SegmentSpec = SegmentSpec::inbox(SegmentKind::InboxSys, 0);
 
 /// The run to go on with. `None` when nobody can have played on it, as it was killed before its directory was published; or when it
 /// was killed while it removed its segments.
-fn judge(instance: &str, rules: &Rules) -> Result<Option<Earlier>, Unfit> {
+///
+/// With `is_stepped` its sims live: the world moves meanwhile, and is not looked into.
+pub(super) fn judge(instance: &str, rules: &Rules, is_stepped: bool) -> Result<Option<Earlier>, Unfit> {
     let world = whole(instance, WORLD)?.map(World::new);
     let directory = whole(instance, DIRECTORY)?;
     let published = directory.as_ref().map(Directory::new).and_then(|directory| Some((directory, directory.instance()?)));
@@ -235,10 +245,12 @@ fn judge(instance: &str, rules: &Rules) -> Result<Option<Earlier>, Unfit> {
         check_entry(*slot, entry, &world, &net, rules)?;
     }
     check_areas(&zones)?;
-    let Report { problems, .. } = check_world(&world, &zones, rules.describe);
-    let count = problems.len();
-    if let Some(first) = problems.into_iter().next() {
-        return Err(Unfit::Damaged { count, first });
+    if !is_stepped {
+        let Report { problems, .. } = check_world(&world, &zones, rules.describe);
+        let count = problems.len();
+        if let Some(first) = problems.into_iter().next() {
+            return Err(Unfit::Damaged { count, first });
+        }
     }
     Ok(Some(Earlier {
         matches: zones.into_iter().map(|(_, entry)| entry).collect(),
@@ -249,7 +261,7 @@ fn judge(instance: &str, rules: &Rules) -> Result<Option<Earlier>, Unfit> {
 
 /// A segment that was finished, which is refused if it is of another version; `None` when it is missing, or its creator was killed
 /// before that.
-fn whole(instance: &str, spec: SegmentSpec) -> Result<Option<Segment>, Unfit> {
+pub(super) fn whole(instance: &str, spec: SegmentSpec) -> Result<Option<Segment>, Unfit> {
     match header(&spec.path(instance))? {
         Some(header) if !is_half_made(&header) => Ok(Some(Segment::open(instance, spec, Access::ReadOnly)?)),
         _ => Ok(None),
@@ -268,6 +280,11 @@ fn check_entry(slot: usize, entry: &ZoneEntry, world: &World, inbox: &Segment, r
     }
     if Inbox::new(inbox.memory(), slot, entry.inbox_offset, entry.inbox_bytes).is_none() {
         return Err(wrong("an inbox at", format!("{:#x}", entry.inbox_offset)));
+    }
+    // Sims have segments of their slots' numbers.
+    let next = entry.next_sim.saturating_sub(1);
+    if entry.owner_sim.max(next) >= SIM_SLOTS_MAX {
+        return Err(wrong("as its sim", entry.owner_sim.max(next).to_string()));
     }
     // Reservations are summed up, so none may be beyond all bounds.
     if entry.extents_reserved > world.extents() as u64 {
@@ -330,10 +347,13 @@ struct Claim {
 
 /// Waits until no process of the earlier run lives: the workers of a killed supervisor are killed by the kernel, which may take
 /// a moment.
-fn await_deaths(instance: &str, files: &[PathBuf]) -> Result<(), UpError> {
+///
+/// Those with the ids in `adopted` may live on.
+pub(super) fn await_deaths(instance: &str, files: &[PathBuf], adopted: &[u32]) -> Result<(), UpError> {
     let until = Instant::now() + Duration::from_millis(LEFTOVER_PATIENCE_MS);
     loop {
-        let Some(claim) = claims(instance, files).into_iter().find(|claim| claim.process.is_alive()) else { return Ok(()) };
+        let lives = |claim: &Claim| !adopted.contains(&claim.process.pid) && claim.process.is_alive();
+        let Some(claim) = claims(instance, files).into_iter().find(lives) else { return Ok(()) };
         if Instant::now() >= until {
             let Claim { process: ProcessId { pid, .. }, role, slot } = claim;
             return Err(UpError::LeftoverLives { instance: instance.to_owned(), pid, role: role.name(), slot });
@@ -415,7 +435,7 @@ mod tests {
             let files = make(&instance, &rules);
             doom(&instance);
             removal_order(&instance, &files)[..removed].iter().for_each(|path| std::fs::remove_file(path).unwrap());
-            let judged = judge(&instance, &rules).map(|earlier| earlier.is_some());
+            let judged = judge(&instance, &rules, false).map(|earlier| earlier.is_some());
             leftovers(&instance).iter().for_each(|path| std::fs::remove_file(path).unwrap());
             assert_eq!(judged.map_err(|unfit| unfit.to_string()), Ok(removed == 0), "{removed} of {count} are removed");
         }

@@ -4,6 +4,7 @@
 //! front-ends and sims, says in the directory who steps which match, and starts again what dies. One thread, one loop; it takes no
 //! shared lock.
 
+mod adoption;
 mod binary;
 pub mod control;
 pub(crate) mod errors;
@@ -23,16 +24,19 @@ mod zones;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
-use ringfort_shm_state::layout::{InstanceEntry, WorkerState};
+use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
+pub use adoption::stop_orphans;
 pub use errors::{MatchError, UpError};
 pub use start::up;
 
 use crate::cli::Role;
 use crate::config::{Config, MatchConfig};
-use crate::limits::{FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, SUPERVISOR_TURN_MS};
+use crate::limits::{
+    FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, STANDBY_SIMS, SUPERVISOR_TURN_MS,
+};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
 use moves::{MoveError, Operations, Works};
@@ -59,6 +63,8 @@ struct Supervisor {
     config: Config,
     run_dir: RunDir,
     instance: InstanceEntry,
+    /// Processes of an earlier supervisor that it has gone on with.
+    adopted: usize,
     /// Commands that are answered when their match has opened.
     creating: Vec<Asked>,
     /// Commands that are answered when their match has been told to end.
@@ -119,6 +125,7 @@ impl Supervisor {
         if self.polls.is_due(now) {
             self.kill_hung();
         }
+        self.publish_counts();
         self.workers.start_due(&self.segments, &self.sockets, now);
         if self.workers.note_claims(&self.segments) {
             self.steer();
@@ -134,6 +141,20 @@ impl Supervisor {
             self.workers.wake_all();
         }
         self.workers.show_standby(&self.segments, &self.zones.standing_by());
+    }
+
+    /// Says in the directory how many sims there are to be, before one more is started: the next supervisor goes on with as many.
+    fn publish_counts(&mut self) {
+        let sims = (self.workers.sim_slots().count() as u32).saturating_sub(STANDBY_SIMS);
+        if sims == self.instance.sims {
+            return;
+        }
+        self.instance.sims = sims;
+        if let Err(error) =
+            DirectoryWriter::new(&self.segments.directory).publish_instance(&self.instance, &self.rules.schema_json)
+        {
+            error!("the directory does not say how many sims there are: {error}");
+        }
     }
 
     /// Looks at the sims' heartbeats, and kills whose have stopped for too long.
@@ -334,19 +355,12 @@ impl Supervisor {
 
     /// Ends everything in order: clients are told, sims stop, segments go, whoever asked is answered.
     fn stop(mut self, mut askers: Vec<ConnToken>) {
-        self.instance.stopping = 1;
-        let directory = DirectoryWriter::new(&self.segments.directory);
-        if let Err(error) = directory.publish_instance(&self.instance, &self.rules.schema_json) {
-            // It had room at the start, and is still the same.
-            error!("the directory does not say that the instance stops: {error}");
-        }
-        self.workers.stop(Role::Frontend, &self.segments, Duration::from_millis(FRONTEND_STOP_MS));
-        self.workers.stop(Role::Sim, &self.segments, Duration::from_millis(SIM_STOP_MS));
-        self.workers.stop(Role::Hook, &self.segments, Duration::from_millis(HOOK_STOP_MS));
-        self.zones.write_all_results(&self.segments);
-        let Supervisor { workers, segments, mut control, creating, ending, kicking, operations, config, _lock, .. } = self;
+        end_all(&mut self.workers, &mut self.zones, &self.segments, &mut self.instance, &self.rules);
+        let Supervisor { workers, segments, mut control, creating, ending, kicking, operations, config, run_dir, _lock, .. } =
+            self;
         drop(workers);
         segments.remove();
+        run_dir.clear_workers(&[]);
         info!("instance \"{}\" has stopped", config.instance);
         let now = Instant::now();
         let gone = Response::Error { sentence: format!("instance \"{}\" has stopped", config.instance) };
@@ -375,6 +389,19 @@ impl Supervisor {
             control.reply(asker, &done(format!("instance \"{}\" has stopped", config.instance), None), now);
         }
     }
+}
+
+/// Ends the workers in order: clients are told, sims stop, and what nobody has taken of results is written.
+fn end_all(workers: &mut Workers, zones: &mut Zones, segments: &Segments, instance: &mut InstanceEntry, rules: &Rules) {
+    instance.stopping = Stopping::Now as u32;
+    if let Err(error) = DirectoryWriter::new(&segments.directory).publish_instance(instance, &rules.schema_json) {
+        // It had room at the start, and is still the same.
+        error!("the directory does not say that the instance stops: {error}");
+    }
+    workers.stop(Role::Frontend, segments, Duration::from_millis(FRONTEND_STOP_MS));
+    workers.stop(Role::Sim, segments, Duration::from_millis(SIM_STOP_MS));
+    workers.stop(Role::Hook, segments, Duration::from_millis(HOOK_STOP_MS));
+    zones.write_all_results(segments);
 }
 
 fn done(sentence: String, match_id: Option<u64>) -> Response {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::limits::{EXTENT_BYTES, MIN_INBOX_BYTES};
-use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
+use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, leftovers};
 use ringfort_shm_state::world::World;
 
 use crate::config::Config;
@@ -37,11 +37,21 @@ pub(super) struct Segments {
 /// The segments' files, and what becomes of them.
 struct Files {
     instance: String,
-    /// Whether what all share is there already.
-    resumes: bool,
+    start: Start,
     paths: Vec<PathBuf>,
     /// Whether dropping this removes them.
     doomed: bool,
+}
+
+/// What is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nothing.
+    Anew,
+    /// What all share.
+    Resumes,
+    /// That, and the workers' own, which live or have died since.
+    Adopts,
 }
 
 impl Drop for Files {
@@ -58,6 +68,14 @@ impl Drop for Files {
 impl Files {
     /// Creates a segment for others to write, and maps it for reading.
     fn own(&mut self, spec: SegmentSpec) -> Result<Segment, SegmentError> {
+        if self.start == Start::Adopts {
+            if let Ok(segment) = Segment::open(&self.instance, spec, Access::ReadOnly) {
+                self.paths.push(spec.path(&self.instance));
+                return Ok(segment);
+            }
+            // Its creator was killed over it; or there is none, which is what we want.
+            let _ = std::fs::remove_file(spec.path(&self.instance));
+        }
         Segment::create(&self.instance, spec)?;
         self.paths.push(spec.path(&self.instance));
         Segment::open(&self.instance, spec, Access::ReadOnly)
@@ -65,7 +83,7 @@ impl Files {
 
     /// Attaches a segment that all share, and creates it before unless the earlier run did.
     fn shared(&mut self, spec: SegmentSpec, access: Access) -> Result<Segment, SegmentError> {
-        if !self.resumes {
+        if self.start == Start::Anew {
             Segment::create(&self.instance, spec)?;
         }
         self.paths.push(spec.path(&self.instance));
@@ -74,11 +92,11 @@ impl Files {
 }
 
 impl Segments {
-    /// Every segment of a configuration: new ones, or with `resumes` new ones for the workers only. What was made is removed
-    /// again unless [`Segments::keep`] is called; what was there stays.
-    pub(super) fn make(config: &Config, resumes: bool) -> Result<Segments, SegmentError> {
+    /// Every segment of a configuration: those that are not there already are made. Of a new run what was made is removed again
+    /// unless [`Segments::keep`] is called; what was there stays.
+    pub(super) fn make(config: &Config, start: Start) -> Result<Segments, SegmentError> {
         let instance = &config.instance;
-        let mut files = Files { instance: instance.clone(), resumes, paths: Vec::new(), doomed: !resumes };
+        let mut files = Files { instance: instance.clone(), start, paths: Vec::new(), doomed: start == Start::Anew };
         let world_spec = SegmentSpec::world((u64::from(config.arena_mib) << 20) / EXTENT_BYTES as u64);
         let inbox_bytes = u64::from(config.inbox_mib) << 20;
         // The largest first: it is the one that /dev/shm may have no room for. The directory last: it says that all are there.
@@ -130,7 +148,15 @@ impl Segments {
 
     /// Whether an earlier run is gone on with.
     pub(super) fn resumed(&self) -> bool {
-        self.files.resumes
+        self.files.start != Start::Anew
+    }
+
+    /// Removes segments of slots that there are no more: whoever ended their processes was killed over it.
+    pub(super) fn remove_others(&self) {
+        for path in leftovers(&self.files.instance).into_iter().filter(|path| !self.files.paths.contains(path)) {
+            // One that is gone already is what we want.
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// From here on the segments outlive whatever ends the supervisor, so that the next can go on with them.

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Socket, Type};
 
@@ -87,6 +87,14 @@ impl Sockets {
         Ok(sockets)
     }
 
+    /// Goes on with sockets that an earlier supervisor has bound, by slot, to this address. `None` when they are others.
+    pub(super) fn adopt(slots: Vec<OwnedFd>, address: SocketAddr) -> Option<Sockets> {
+        let slots: Vec<UdpSocket> = slots.into_iter().map(UdpSocket::from).collect();
+        let is_bound = |socket: &UdpSocket| socket.local_addr().is_ok_and(|bound| bound == address);
+        let buffers = buffers_of(slots.first()?);
+        (slots.len() == SOCKET_SLOTS && slots.iter().all(is_bound)).then_some(Sockets { slots, address, buffers })
+    }
+
     /// The address that clients connect to, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -147,6 +155,11 @@ fn enlarge_buffers(socket: &UdpSocket) -> SocketBuffers {
     if sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER_BYTES).is_err() {
         let _ = sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER_BYTES);
     }
+    buffers_of(socket)
+}
+
+fn buffers_of(socket: &UdpSocket) -> SocketBuffers {
+    use rustix::net::sockopt;
     // The kernel tells twice what it gave: half is for its own bookkeeping (socket(7)).
     SocketBuffers {
         receive: sockopt::socket_recv_buffer_size(socket).unwrap_or(0) / 2,
@@ -293,6 +306,23 @@ mod tests {
     #[test]
     fn steers_over_ipv6() {
         check_steering("[::1]:0");
+    }
+
+    #[test]
+    fn sockets_that_were_handed_over_steer_as_before() {
+        let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = sockets.address();
+        let copies = || sockets.all().into_iter().map(|socket| socket.try_clone_to_owned().unwrap()).collect::<Vec<_>>();
+        let (mut fewer, mut other) = (copies(), copies());
+        fewer.pop();
+        other[3] = UdpSocket::bind("127.0.0.1:0").unwrap().into();
+        assert!(Sockets::adopt(fewer, address).is_none() && Sockets::adopt(other, address).is_none());
+        assert!(Sockets::adopt(copies(), "127.0.0.1:1".parse().unwrap()).is_none());
+        let adopted = Sockets::adopt(copies(), address).unwrap();
+        drop(sockets);
+        adopted.steer(&[4, 6]).unwrap();
+        assert_eq!([0, 1].map(|first| slot_of(&adopted, &datagram(LONG, &[first; 8]))), [4, 6]);
+        assert_eq!(slot_of(&adopted, &datagram(SHORT, &[9; CONNECTION_ID_BYTES])), 9);
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use ringfort_shm_state::process::ProcessId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::binary::Binary;
@@ -78,7 +81,7 @@ impl RawTarget {
     }
 }
 
-/// A worker process, our child. Dropping this neither ends nor reaps it.
+/// A worker process, our child or that of an earlier supervisor. Dropping this neither ends nor reaps it.
 #[derive(Debug)]
 pub struct Worker {
     /// What it does.
@@ -87,6 +90,8 @@ pub struct Worker {
     pub slot: u32,
     /// Its process id.
     pub pid: Pid,
+    /// Whether we have started it. Of another's child only the death is told to us.
+    pub is_child: bool,
     pidfd: OwnedFd,
 }
 
@@ -152,7 +157,7 @@ fn spawn_command(
     // The pid can't have passed to another process: until it is waited for, a dead child keeps it.
     let pid = Pid::from_child(&child);
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Worker { role, slot, pid, pidfd }),
+        Ok(pidfd) => Ok(Worker { role, slot, pid, is_child: true, pidfd }),
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -215,6 +220,14 @@ fn prepare_child(role: Role, parent: Pid, sources: &[(RawFd, OwnedFd)]) -> io::R
 }
 
 impl Worker {
+    /// A worker that an earlier supervisor has started; `None` when it has died.
+    pub(super) fn adopt(role: Role, slot: u32, process: ProcessId) -> Option<Worker> {
+        let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // In this order: the descriptor is that of a process that had the number then, and it is the same one now.
+        process.is_alive().then_some(Worker { role, slot, pid, is_child: false, pidfd })
+    }
+
     /// Sends a signal to exactly this process: never to one that got its number later.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(rustix::process::pidfd_send_signal(&self.pidfd, signal)?)
@@ -222,19 +235,35 @@ impl Worker {
 
     /// Reaps the worker if it has ended, and tells how.
     pub fn try_wait(&self) -> io::Result<Option<Ending>> {
+        if !self.is_child {
+            return Ok(self.has_ended(Some(Duration::ZERO))?.then_some(Ending::Gone));
+        }
         self.wait_with(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    /// Whether it has ended within a time, or, without one, once it has. How is not asked.
+    pub(super) fn has_ended(&self, within: Option<Duration>) -> io::Result<bool> {
+        let within = within.map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
+        Ok(poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], within.as_ref())? > 0)
     }
 
     /// Blocks until the worker has ended; for use after SIGKILL.
     pub fn wait(&self) -> io::Result<Ending> {
         loop {
-            match self.wait_with(WaitIdOptions::EXITED) {
+            match self.await_end() {
                 Ok(Some(ending)) => return Ok(ending),
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn await_end(&self) -> io::Result<Option<Ending>> {
+        if self.is_child {
+            return self.wait_with(WaitIdOptions::EXITED);
+        }
+        Ok(self.has_ended(None)?.then_some(Ending::Gone))
     }
 
     fn wait_with(&self, options: WaitIdOptions) -> io::Result<Option<Ending>> {
@@ -266,12 +295,15 @@ pub enum Ending {
         /// Whether a core dump was written.
         core_dumped: bool,
     },
+    /// Somehow: only the supervisor that has started it could know.
+    Gone,
 }
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Ending::Exited(code) => write!(f, "exited {code}"),
+            Ending::Gone => f.write_str("has ended; how, only the supervisor that had started it could know"),
             Ending::Killed { signal, core_dumped } => {
                 match signal_name(signal) {
                     Some(name) => write!(f, "killed by {name}")?,
@@ -310,7 +342,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
 
     fn shell(script: &str, descriptors: &[(RawTarget, BorrowedFd<'_>)]) -> Worker {
         let mut command = Command::new("/bin/sh");
@@ -379,6 +411,26 @@ mod tests {
         // The terminal's interrupt goes to its own session's group, and a sim leads a session of its own.
         let leads = "read -r _ _ _ _ group session _ < /proc/$$/stat; [ $group = $$ ] && [ $session = $$ ] && exit 3";
         assert_eq!(shell(leads, &[]).wait().unwrap(), Ending::Exited(3));
+    }
+
+    #[test]
+    fn who_is_no_child_of_ours_is_watched_and_ended_all_the_same() {
+        let mut parent = Command::new("/bin/sh");
+        let parent = parent.args(["-c", "sleep 100 & echo $!; exec sleep 100"]).stdout(Stdio::piped());
+        let mut parent = parent.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let process = ProcessId::of(line.trim().parse().unwrap()).unwrap();
+        let worker = Worker::adopt(Role::Sim, 1, process).unwrap();
+        assert!(!worker.is_child && worker.try_wait().unwrap().is_none());
+        assert!(!worker.has_ended(Some(Duration::from_millis(1))).unwrap());
+        assert!(Worker::adopt(Role::Sim, 1, ProcessId { start_time: process.start_time + 1, ..process }).is_none());
+        worker.signal(Signal::KILL).unwrap();
+        assert_eq!(worker.wait().unwrap(), Ending::Gone);
+        assert_eq!(worker.try_wait().unwrap(), Some(Ending::Gone));
+        assert!(Worker::adopt(Role::Sim, 1, process).is_none(), "nobody has taken its exit, and it is dead");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
     }
 
     #[test]

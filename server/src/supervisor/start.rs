@@ -12,6 +12,7 @@ use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::unpadded;
 use tracing::{info, warn};
 
+use super::adoption::Orphans;
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
 use super::leftovers::Leftovers;
@@ -19,10 +20,11 @@ use super::moves::Operations;
 use super::pulse::Polls;
 use super::results::Results;
 use super::rules::{Rules, mib_of};
-use super::segments::Segments;
+use super::segments::{Segments, Start};
 use super::signals::Signals;
 use super::sockets::Sockets;
-use super::workers::{Death, Workers};
+use super::spawn::CONFIG_VARIABLE;
+use super::workers::{Death, Wakes, Workers};
 use super::zones::{Opening, Zones};
 use super::{Supervisor, number};
 use crate::auth::Auth;
@@ -33,39 +35,71 @@ use crate::config::{AuthMode, Config};
 use crate::game::Game;
 use crate::limits::{MATCH_OPEN_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS};
 use crate::logging::{self, Source};
-use crate::run_dir::RunDir;
+use crate::run_dir::{InstanceLock, RunDir};
 
 /// Matches that the summary names; of more it tells the number.
 const SUMMARY_MATCHES: usize = 8;
 
-/// Starts an instance of a game and runs it until it is told to stop. The configuration is a valid one. With `fresh` nothing of
-/// an earlier run is gone on with.
+/// What is had before anything of the instance is looked at: its lock above all.
+pub(super) struct Ground {
+    pub(super) run_dir: RunDir,
+    pub(super) lock: InstanceLock,
+    pub(super) signals: Signals,
+    pub(super) rules: Rules,
+}
+
+impl Ground {
+    pub(super) fn of<G: Game>(config: &Config) -> Result<Ground, UpError> {
+        // A key that no front-end can use is told of once, and before anything is touched.
+        Auth::of(config)?;
+        let run_dir = RunDir::open(&config.instance)?;
+        let lock = run_dir.lock()?;
+        run_dir.ensure_directories()?;
+        logging::start(Source::Supervisor, config.log_level, &run_dir.supervisor_log())?;
+        // Before the first child, which undoes it for itself; and before there is something to be cleaned up.
+        let signals = Signals::block().map_err(UpError::Descriptors)?;
+        run_dir.ensure_keys(&lock)?;
+        Certificate::prepare(&config.tls, &run_dir)?;
+        Ok(Ground { run_dir, lock, signals, rules: Rules::of::<G>(config) })
+    }
+}
+
+/// Starts an instance of a game and runs it until it is told to stop, or goes on with the workers of one whose supervisor has died. The
+/// configuration is a valid one. With `fresh` nothing of an earlier run is gone on with.
 pub fn up<G: Game>(config: Config, fresh: bool) -> Result<(), UpError> {
-    let mut supervisor = prepare::<G>(config, fresh)?;
-    supervisor.await_workers()?;
-    supervisor.steer();
-    supervisor.await_resumed()?;
+    let mut supervisor = begin(Ground::of::<G>(&config)?, config, fresh)?;
     supervisor.open_matches()?;
     supervisor.segments.keep();
+    supervisor.workers.keep();
     supervisor.greet();
     let askers = supervisor.run();
     supervisor.stop(askers);
     Ok(())
 }
 
+/// A supervisor with workers.
+fn begin(ground: Ground, config: Config, fresh: bool) -> Result<Supervisor, UpError> {
+    let orphans = Orphans::find(&config, &ground.rules, &ground.run_dir)?;
+    if let Some(orphans) = orphans {
+        if fresh {
+            return Err(UpError::WorkersLive { instance: config.instance, count: orphans.count() });
+        }
+        match orphans.ask(&config.instance, &ground.run_dir) {
+            Some(handed) => return Supervisor::adopt(ground, config, orphans, handed),
+            None => orphans.kill(),
+        }
+    }
+    let mut supervisor = prepare(ground, config, fresh)?;
+    supervisor.await_workers()?;
+    supervisor.steer();
+    supervisor.await_resumed()?;
+    Ok(supervisor)
+}
+
 /// Checks, binds, creates or resumes, spawns.
-fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpError> {
-    // A key that no front-end can use is told of once, and before anything is touched.
-    Auth::of(&config)?;
-    let run_dir = RunDir::open(&config.instance)?;
-    let lock = run_dir.lock()?;
-    run_dir.ensure_directories()?;
-    logging::start(Source::Supervisor, config.log_level, &run_dir.supervisor_log())?;
-    // Before the first child, which undoes it for itself; and before there is something to be cleaned up.
-    let signals = Signals::block().map_err(UpError::Descriptors)?;
-    run_dir.ensure_keys(&lock)?;
-    Certificate::prepare(&config.tls, &run_dir)?;
-    let rules = Rules::of::<G>(&config);
+fn prepare(ground: Ground, mut config: Config, fresh: bool) -> Result<Supervisor, UpError> {
+    let Ground { run_dir, lock, signals, rules } = ground;
+    run_dir.clear_workers(&[]);
     let leftovers = Leftovers::find(&config, &rules, fresh)?;
     leftovers.keep_sizes(&mut config);
     if let Some(earlier) = &leftovers.earlier {
@@ -76,35 +110,21 @@ fn prepare<G: Game>(mut config: Config, fresh: bool) -> Result<Supervisor, UpErr
     config.listen = sockets.address();
     let control = ControlServer::bind(&run_dir.control_socket())?;
     leftovers.clear(&config)?;
-    let segments = Segments::make(&config, leftovers.earlier.is_some())?;
+    let start = if leftovers.earlier.is_some() { Start::Resumes } else { Start::Anew };
+    let segments = Segments::make(&config, start)?;
     let instance = publish(&segments, &config, &rules)?;
     let results = Results::new(&config, &rules).map_err(UpError::Descriptors)?;
     let zones = Zones::new(&config, &segments, results);
-    let mut workers = Workers::new(&config, &segments).map_err(UpError::Descriptors)?;
+    let wakes = Wakes::make().map_err(UpError::Descriptors)?;
+    let mut workers = Workers::new(&config, &segments, &run_dir, wakes);
     workers.start_all(&segments, &sockets)?;
-    Ok(Supervisor {
-        workers,
-        segments,
-        zones,
-        sockets,
-        signals,
-        control,
-        rules,
-        polls: Polls::new(Instant::now()),
-        config,
-        run_dir,
-        instance,
-        creating: Vec::new(),
-        ending: Vec::new(),
-        kicking: Vec::new(),
-        operations: Operations::default(),
-        _lock: lock,
-    })
+    let ground = Ground { run_dir, lock, signals, rules };
+    Ok(Supervisor::of(ground, config, instance, (workers, segments, zones), sockets, control))
 }
 
 /// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with. Beside
 /// those of an earlier run, which are worth more, one that finds no room is left out: see [`Supervisor::open_matches`].
-fn check_matches(rules: &Rules, config: &Config, resumes: bool) -> Result<(), UpError> {
+pub(super) fn check_matches(rules: &Rules, config: &Config, resumes: bool) -> Result<(), UpError> {
     rules.plan(&config.game, config.spectators).map_err(UpError::Options)?;
     let total = ((config.arena_mib as usize) << 20) / EXTENT_BYTES;
     let matches = config.initial_matches();
@@ -137,21 +157,64 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
     };
     let directory = DirectoryWriter::new(&segments.directory);
     directory.publish_instance(&instance, &rules.schema_json)?;
+    enter_supervisor(segments, 0, 1);
+    Ok(instance)
+}
+
+/// Enters this process into the directory as the supervisor.
+pub(super) fn enter_supervisor(segments: &Segments, restarts: u32, incarnation: u32) {
     let me = ProcessId::current();
     let entry = WorkerEntry {
         pid: me.pid,
         role: ringfort_shm_state::layout::Role::Supervisor as u32,
         start_time: me.start_time,
         slot: 0,
-        restarts: 0,
+        restarts,
         state: number(WorkerState::Running),
-        incarnation: 1,
+        incarnation,
     };
-    directory.publish_worker(SUPERVISOR_PLACE, &entry);
-    Ok(instance)
+    DirectoryWriter::new(&segments.directory).publish_worker(SUPERVISOR_PLACE, &entry);
+}
+
+/// The configuration that a worker was started with, as JSON.
+pub(super) fn config_of(pid: u32) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let named = |variable: &[u8]| Some(variable.strip_prefix(CONFIG_VARIABLE.as_bytes())?.strip_prefix(b"=")?.to_vec());
+    String::from_utf8(environment.split(|byte| *byte == 0).find_map(named)?).ok()
 }
 
 impl Supervisor {
+    /// All parts put together, with nothing asked of them yet.
+    pub(super) fn of(
+        ground: Ground,
+        config: Config,
+        instance: InstanceEntry,
+        (workers, segments, zones): (Workers, Segments, Zones),
+        sockets: Sockets,
+        control: ControlServer,
+    ) -> Supervisor {
+        let Ground { run_dir, lock, signals, rules } = ground;
+        Supervisor {
+            workers,
+            segments,
+            zones,
+            sockets,
+            signals,
+            control,
+            rules,
+            polls: Polls::new(Instant::now()),
+            config,
+            run_dir,
+            instance,
+            adopted: 0,
+            creating: Vec::new(),
+            ending: Vec::new(),
+            kicking: Vec::new(),
+            operations: Operations::default(),
+            _lock: lock,
+        }
+    }
+
     /// Waits until every worker has claimed its segment once. One that has died, which only a start on matches of an earlier run
     /// survives, is not waited for: it is started again as at any other time.
     fn await_workers(&mut self) -> Result<(), UpError> {
@@ -249,7 +312,11 @@ impl Supervisor {
     /// The first line is for programs that wait for it, the rest for who typed the command.
     fn greet(&self) {
         let Config { instance, listen, frontends, sims, .. } = &self.config;
-        let resumed = if self.segments.resumed() { "; it goes on from an earlier run" } else { "" };
+        let resumed = match self.adopted {
+            0 if self.segments.resumed() => "; it goes on from an earlier run",
+            0 => "",
+            _ => "; it goes on",
+        };
         info!("instance \"{instance}\" listens on {listen}{resumed}");
         let mut names = self.zones.names();
         let count = names.len();
@@ -271,9 +338,13 @@ impl Supervisor {
         let past = self.rules.doubt();
         let doubts: Vec<&str> = names.into_iter().chain(certificate).chain(past.as_deref()).collect();
         let warning = if doubts.is_empty() { String::new() } else { format!("\x20 WARNING    {}\n", doubts.join(", and ")) };
+        let adopted = match self.adopted {
+            0 => String::new(),
+            count => format!("\x20 adopted    {count} processes of an earlier supervisor\n"),
+        };
         let text = format!(
             "ringfort: instance {instance} listening on {listen}\n\
-             \x20 processes  {frontends} front-ends, {sims} sims\n\
+             {adopted}\x20 processes  {frontends} front-ends, {sims} sims\n\
              \x20 matches    {matches}\n\
              {codes}\x20 logs       {}\n\
              {warning}\

@@ -3,7 +3,10 @@
 //! **Invariant**: a process is in the directory's table before it can need to find itself there, and a successor is started
 //! only after its predecessor was reaped. A worker is started again as long as the instance runs, if ever more slowly.
 
+mod adopt;
 mod standby;
+
+pub(super) use adopt::living;
 
 use std::cmp::Ordering;
 use std::io;
@@ -36,8 +39,10 @@ use crate::limits::{
     FRONTEND_PLACES, FRONTEND_QUICK_DEATH_MS, FRONTEND_STANDBY, FRONTEND_WAKES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE,
     QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIM_SLOTS_MAX, STANDBY_SIMS,
 };
+use crate::run_dir::RunDir;
 
-/// All workers of the instance. Dropping this kills them, so that nobody uses a segment that is removed.
+/// All workers of the instance. Dropping this kills those that we have started, so that nobody uses a segment that is removed; but not
+/// when the supervisor dies of a fault of its own, as another can go on with them.
 pub(super) struct Workers {
     posts: Vec<Post>,
     /// Wake-ups of the front-ends, one a slot and one for who stands by: workers inherit them all, whether someone listens or not.
@@ -45,6 +50,27 @@ pub(super) struct Workers {
     /// Wake-ups of the sims, one a slot, likewise.
     sim_wakes: Vec<OwnedFd>,
     config_json: String,
+    run_dir: RunDir,
+    /// Another supervisor could go on with them.
+    kept: bool,
+}
+
+/// The wake-ups of all workers, whether somebody listens or not.
+pub(super) struct Wakes {
+    pub(super) frontends: Vec<OwnedFd>,
+    pub(super) sims: Vec<OwnedFd>,
+}
+
+impl Wakes {
+    /// New ones.
+    pub(super) fn make() -> io::Result<Wakes> {
+        let wake = |_| Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let (frontends, sims) = (0..FRONTEND_WAKES, 0..SIM_SLOTS_MAX);
+        Ok(Wakes {
+            frontends: frontends.map(wake).collect::<io::Result<_>>()?,
+            sims: sims.map(|_| wake(0)).collect::<io::Result<_>>()?,
+        })
+    }
 }
 
 /// What became of a process that was started in the place of another.
@@ -131,8 +157,7 @@ pub(super) struct Death {
 impl Workers {
     /// Places for the configured workers, all empty. `config` is what they are handed. Their incarnations go on from those of an
     /// earlier run, whose other workers leave the directory.
-    pub(super) fn new(config: &Config, segments: &Segments) -> io::Result<Workers> {
-        let wake = || Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    pub(super) fn new(config: &Config, segments: &Segments, run_dir: &RunDir, wakes: Wakes) -> Workers {
         let posts = |role, slots: Range<u32>| slots.map(move |slot| Post::new(role, slot, incarnation(segments, role, slot)));
         let frontends = posts(Role::Frontend, 0..config.frontends);
         let sims = posts(Role::Sim, 0..config.sims + STANDBY_SIMS);
@@ -141,12 +166,19 @@ impl Workers {
         let frontends_gone = posts(Role::Frontend, config.frontends..FRONTENDS_MAX);
         let sims_gone = posts(Role::Sim, config.sims + STANDBY_SIMS..SIM_SLOTS_MAX);
         frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).for_each(|post| post.vacate(segments));
-        Ok(Workers {
+        Workers {
             posts: sims.chain(frontends).chain(posts(Role::Frontend, STANDBY)).chain(posts(Role::Hook, 0..hooks)).collect(),
-            frontend_wakes: (0..FRONTEND_WAKES).map(|_| wake()).collect::<io::Result<_>>()?,
-            sim_wakes: (0..SIM_SLOTS_MAX).map(|_| wake()).collect::<io::Result<_>>()?,
+            frontend_wakes: wakes.frontends,
+            sim_wakes: wakes.sims,
             config_json: config.worker_json(),
-        })
+            run_dir: run_dir.clone(),
+            kept: false,
+        }
+    }
+
+    /// From here on whatever ends the supervisor leaves them to the next one.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Fills every place for the first time.
@@ -169,6 +201,8 @@ impl Workers {
         let mut deaths = Vec::new();
         for post in &mut self.posts {
             if let Some(death) = post.reap() {
+                // It may have listened to nobody.
+                let _ = std::fs::remove_file(self.run_dir.worker_socket(death.pid));
                 let was_ready = post.role != Role::Hook && post.has_been_ready(segments);
                 post.publish(segments, WorkerState::Dead);
                 post.plan_restart(now, was_ready);
@@ -309,12 +343,13 @@ impl Workers {
         if let Some(at) = self.posts.iter().position(|post| post.role == Role::Sim && post.slot == slot) {
             let mut post = self.posts.remove(at);
             post.kill();
+            let _ = std::fs::remove_file(self.run_dir.worker_socket(post.entry.pid));
             post.vacate(segments);
         }
     }
 
     fn start(&mut self, at: usize, segments: &Segments, sockets: &Sockets) -> Result<(), SpawnError> {
-        let Workers { posts, frontend_wakes, sim_wakes, config_json } = self;
+        let Workers { posts, frontend_wakes, sim_wakes, config_json, .. } = self;
         let post = &mut posts[at];
         let descriptors = Descriptors {
             sockets: sockets.all(),
@@ -430,7 +465,11 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.posts.iter_mut().for_each(Post::kill);
+        if self.kept && std::thread::panicking() {
+            return;
+        }
+        let ours = |post: &&mut Post| post.process.as_ref().is_some_and(|process| process.is_child);
+        self.posts.iter_mut().filter(ours).for_each(Post::kill);
     }
 }
 

@@ -4,6 +4,7 @@
 //! back, was published as closed, and every process that lives has seen that. Epochs go on from match to match in a slot,
 //! as the control block does.
 
+mod adopt;
 mod grants;
 mod planned;
 
@@ -116,17 +117,7 @@ impl Zones {
     /// The matches of the directory, none in a new one. Those of an earlier run are granted to the sims of this run, and told of
     /// that run's front-ends, before any process of this run is started.
     pub(super) fn new(config: &Config, segments: &Segments, results: Results) -> Zones {
-        let mut zones = Zones {
-            live: BTreeMap::new(),
-            // Microseconds since boot are ahead of every number that an earlier instance gave out, one at a time.
-            last_incarnation: boot_us(),
-            max: config.max_matches,
-            sims: config.sims,
-            sim_slots: config.sims + STANDBY_SIMS,
-            leaving: BTreeSet::new(),
-            inbox_bytes: u64::from(config.inbox_mib) << 20,
-            results,
-        };
+        let mut zones = Zones::none(config, results);
         for (slot, entry) in Directory::new(&segments.directory).zones() {
             zones.resume(segments, slot, entry);
         }
@@ -137,6 +128,20 @@ impl Zones {
             }
         }
         zones
+    }
+
+    fn none(config: &Config, results: Results) -> Zones {
+        Zones {
+            live: BTreeMap::new(),
+            // Microseconds since boot are ahead of every number that an earlier instance gave out, one at a time.
+            last_incarnation: boot_us(),
+            max: config.max_matches,
+            sims: config.sims,
+            sim_slots: config.sims + STANDBY_SIMS,
+            leaving: BTreeSet::new(),
+            inbox_bytes: u64::from(config.inbox_mib) << 20,
+            results,
+        }
     }
 
     /// Goes on with a match of an earlier run.
