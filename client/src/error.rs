@@ -79,7 +79,16 @@ pub enum Ended {
         /// The first difference.
         first: String,
     },
-    /// The connection broke: nothing was heard, or the server's process has gone.
+    /// The connection was lost, and the server does not give the session back: it has ended meanwhile, another program has it, or the token
+    /// is an old one.
+    #[error("the session cannot be resumed ({code}): {reason}")]
+    NotResumed {
+        /// Which refusal.
+        code: Code,
+        /// The server's words.
+        reason: String,
+    },
+    /// The connection broke, and could not be made again: nothing was heard, or the server's process has gone.
     #[error("the connection was lost: {reason}")]
     Lost {
         /// In QUIC's words.

@@ -5,18 +5,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quinn_proto::ClientConfig;
-use ringfort_protocol::View;
 use ringfort_protocol::component::Wire;
 use ringfort_protocol::control::{Credential, JoinTarget};
 use ringfort_protocol::driver::Driver;
 use ringfort_protocol::quic::{self, Trust};
+use ringfort_protocol::{ResumeToken, View};
 
 use crate::error::Error;
 use crate::session::Session;
-use crate::sessions::{Net, SessionKey, Sessions, Watch};
+use crate::sessions::{Net, SessionKey, Sessions, Start, Watch};
 use crate::udp::Udp;
 
 /// One socket and its sessions. Sessions stay until the hub is dropped, ended ones too.
@@ -29,11 +29,29 @@ pub struct Hub<W: Wire> {
 impl<W: Wire> Hub<W> {
     /// A hub on a socket at `local`; port 0 lets the kernel choose.
     pub fn bind(local: SocketAddr, trust: Trust) -> Result<Hub<W>, Error> {
+        let now = Instant::now();
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let start = Start { now, unix_ms, seed: u64::from_ne_bytes(random()) };
         Ok(Hub {
             udp: Udp::bind(local)?,
             config: quic::client_config(trust)?,
-            sessions: Sessions::new(Driver::client(Instant::now(), quic::client_endpoint()))?,
+            sessions: Sessions::new(Driver::client(now, quic::client_endpoint()), start)?,
         })
+    }
+
+    /// [`Sessions::give_up_after`].
+    pub fn give_up_after(&mut self, patience: Duration) {
+        self.sessions.give_up_after(patience);
+    }
+
+    /// Goes on behind a new socket of the same address and another port, as a machine does that comes from one network into another:
+    /// connections stay.
+    pub fn rebind(&mut self) -> Result<(), Error> {
+        let mut local = self.local_addr()?;
+        local.set_port(0);
+        self.udp = Udp::bind(local)?;
+        self.sessions.address_changed();
+        Ok(())
     }
 
     /// Starts a session: connection and hello. `server_name` is what the server's certificate must be made out to.
@@ -52,14 +70,33 @@ impl<W: Wire> Hub<W> {
         self.sessions.connect(now, self.config.clone(), server, server_name, credential)
     }
 
+    /// Goes on with a session that an earlier run of the program was given `token` for: see [`Session::resume_token`]. It is told as
+    /// [`Status::Joined`](crate::Status::Joined), or ends when the server does not give it back.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        server: SocketAddr,
+        server_name: &str,
+        credential: Credential,
+        token: ResumeToken,
+    ) -> Result<SessionKey, Error> {
+        self.sessions.resume(now, self.config.clone(), server, server_name, credential, token)
+    }
+
+    /// Closes all connections and keeps the places in their matches: whoever has their tokens can have them back.
+    pub fn detach(mut self) {
+        let link = self.udp.link();
+        self.sessions.detach_all(Instant::now(), &mut |transmit, bytes| link.send(transmit, bytes));
+    }
+
     /// Asks for a place in a match, now or as soon as the server has welcomed the session.
     pub fn join(&mut self, key: SessionKey, target: JoinTarget) {
-        self.sessions.join(key, target, random_nonce());
+        self.sessions.join(key, target, random());
     }
 
     /// Asks for a place to watch a match from.
     pub fn spectate(&mut self, key: SessionKey, target: JoinTarget) {
-        self.sessions.spectate(key, target, random_nonce());
+        self.sessions.spectate(key, target, random());
     }
 
     /// A session, to look at.
@@ -131,10 +168,10 @@ impl<W: Wire> Drop for Hub<W> {
     }
 }
 
-fn random_nonce() -> [u8; 16] {
-    let mut nonce = [0; 16];
+fn random<const BYTES: usize>() -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
     let random = rustls::crypto::ring::default_provider().secure_random;
     // Without randomness of the system there is no TLS either, so this is no new way to fail.
-    random.fill(&mut nonce).expect("the system has no random bytes");
-    nonce
+    random.fill(&mut bytes).expect("the system has no random bytes");
+    bytes
 }

@@ -17,7 +17,9 @@ pub(crate) struct Inputs<I> {
     ring: [Slot; MAX_INPUTS],
     encoded: Vec<u8>,
     stride: usize,
-    /// Sequence of the newest; 0 before the first.
+    /// The lowest sequence that is ours: more than 1 when a program has gone on with the session of an earlier one.
+    first: u32,
+    /// Sequence of the newest; one less than `first` before it.
     newest: u32,
     acked: AckBits,
     /// Given up by the server: never acknowledged, and never sent again.
@@ -34,14 +36,15 @@ struct Slot {
 }
 
 impl<I: Input> Inputs<I> {
-    /// For the connection's join number `stay`, and inputs of `stride` bytes each.
-    pub(crate) fn new(stay: u8, stride: usize) -> Inputs<I> {
+    /// For the connection's join number `stay`, and inputs of `stride` bytes each, from the sequence `first` on.
+    pub(crate) fn new(stay: u8, stride: usize, first: u32) -> Inputs<I> {
         Inputs {
             stay,
             ring: [Slot::default(); MAX_INPUTS],
             encoded: vec![0; stride * MAX_INPUTS],
             stride,
-            newest: 0,
+            first,
+            newest: first.saturating_sub(1),
             acked: AckBits::NONE,
             rejected: AckBits::NONE,
             previous: I::default(),
@@ -52,6 +55,24 @@ impl<I: Input> Inputs<I> {
     /// Which join of the connection they belong to.
     pub(crate) fn stay(&self) -> u8 {
         self.stay
+    }
+
+    /// Goes on under another join number: what is not acknowledged is sent again under it. How long its acknowledgement took will say
+    /// nothing of the way.
+    pub(crate) fn move_to(&mut self, stay: u8) {
+        self.stay = stay;
+        self.ring.iter_mut().for_each(|slot| slot.sent = None);
+    }
+
+    /// Whether one more would push one out that the server lacks.
+    pub(crate) fn is_full(&self) -> bool {
+        self.newest + 1 >= self.oldest_needed() + MAX_INPUTS as u32
+    }
+
+    /// How many the server lacks, as far as a datagram can carry them.
+    pub(crate) fn waiting(&self) -> u32 {
+        let needed = self.oldest_needed()..=self.newest;
+        needed.filter(|sequence| !self.acked.contains(*sequence) && !self.rejected.contains(*sequence)).count() as u32
     }
 
     /// Takes the next input, given at the sight of `view`, and returns its sequence and what is sent: rounded to what the wire
@@ -101,8 +122,8 @@ impl<I: Input> Inputs<I> {
     /// Notes what the server has given up, and returns what of it is news. A datagram has no gaps: where one reaches over such an input it
     /// has an empty one, which the server knows by its sequence to be given up.
     pub(crate) fn rejected(&mut self, all: AckBits) -> AckBits {
-        let (known, newest) = (self.rejected, self.newest);
-        let news = AckBits::of(all.without(known).filter(|sequence| !known.contains(*sequence) && *sequence <= newest));
+        let (known, ours) = (self.rejected, self.first..=self.newest);
+        let news = AckBits::of(all.without(known).filter(|sequence| !known.contains(*sequence) && ours.contains(sequence)));
         self.scratch.clear();
         I::default().to_wire(&mut self.scratch);
         for sequence in news.iter() {
@@ -122,7 +143,7 @@ impl<I: Input> Inputs<I> {
 
     /// The lowest sequence to send again: neither acknowledged nor given up, and young enough for a datagram to reach.
     fn oldest_needed(&self) -> u32 {
-        let reach = self.newest.saturating_sub(MAX_INPUTS as u32 - 1).max(1);
+        let reach = self.newest.saturating_sub(MAX_INPUTS as u32 - 1).max(self.first);
         (reach..=self.newest)
             .find(|sequence| !self.acked.contains(*sequence) && !self.rejected.contains(*sequence))
             .unwrap_or(self.newest + 1)

@@ -19,9 +19,10 @@ pub mod view;
 pub use error::{CommandError, Ended, Error};
 pub use hub::Hub;
 pub use session::{Event, Session, Snapshot, Status};
-pub use sessions::{Net, SessionKey, Sessions, Watch};
+pub use sessions::{Net, SessionKey, Sessions, Start, Watch};
 pub use view::View;
 
+pub use ringfort_protocol::ResumeToken;
 pub use ringfort_protocol::component::Wire;
 pub use ringfort_protocol::control::{Code, Credential, EndReason, JoinTarget};
 pub use ringfort_protocol::quic::Trust;

@@ -38,3 +38,41 @@ pub const ACK_DELAY: Duration = Duration::from_millis(150);
 
 /// How long a message that the server had no room for waits until it is sent again.
 pub const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Longest that the first attempt to get a lost connection back waits, so that the clients of a front-end that has died do not all come in
+/// the same millisecond.
+pub const RECONNECT_SPREAD: Duration = Duration::from_millis(10);
+
+/// How long the second attempt waits, give or take a half; each later one twice as long.
+pub const RECONNECT_DELAY: Duration = Duration::from_millis(50);
+
+/// Longest that an attempt waits for its turn, give or take a half.
+pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Silence after which an attempt is given up, at least; each later one is given twice as long, up to [`ATTEMPT_DOUBLINGS`].
+pub const ATTEMPT_PATIENCE: Duration = Duration::from_millis(700);
+
+/// Silence after which an attempt is given up while nothing is known of the way: QUIC repeats a lost first packet after one second.
+pub const ATTEMPT_PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
+
+/// Round trips of silence after which an attempt is given up, if that is more than [`ATTEMPT_PATIENCE`].
+pub const ATTEMPT_ROUND_TRIPS: u32 = 8;
+
+/// How often an attempt's patience doubles.
+pub const ATTEMPT_DOUBLINGS: u32 = 2;
+
+/// Time between two signs of life that a server is asked for which owes us an answer.
+pub const PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// Silence after which a connection counts as lost. A server answers at least QUIC's signs of life, every other second; that it is not to be
+/// heard at all is known long before QUIC's own time-out.
+pub const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// For how long a first connection is tried.
+pub const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// For how long a lost connection is tried to get back, unless the program says otherwise. A session waits for its grace period by its
+/// match's time, which may stand still while ours passes.
+pub const RESUME_MAX: Duration = Duration::from_secs(60);
+
+const _: () = assert!(SILENCE_MAX.as_secs() > ringfort_protocol::limits::KEEP_ALIVE_SECONDS);

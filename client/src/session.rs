@@ -1,8 +1,9 @@
 //! One client's stay, without a socket or a clock: hello, welcome, join, joined, live, ended.
 //!
 //! A program reads statuses, events and the view, and gives inputs and commands: that half is here. The other half is
-//! what the hub does with it, in `steps`.
+//! what the hub does with it, in `steps`. What becomes of it when its connection is lost is in `resuming`.
 
+mod resuming;
 mod steps;
 
 use std::collections::VecDeque;
@@ -12,12 +13,15 @@ use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::{Message, Wire};
 use ringfort_protocol::control::{ClientMsg, Code, Credential, JoinTarget};
 use ringfort_protocol::limits::MAX_MESSAGE_BYTES;
-use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, WireLayout};
+use ringfort_protocol::{AckBits, Entity, ResumeToken, SessionId, TickNo, WireLayout};
 
 use crate::error::{CommandError, Ended};
 use crate::inputs::Inputs;
 use crate::limits;
 use crate::view::View;
+
+pub(crate) use resuming::Silence;
+use resuming::{Attempts, Heard};
 
 /// A step of the stay, in the order in which they happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,9 +36,28 @@ pub enum Status {
         match_name: String,
         /// Inputs that it takes a second.
         tick_hz: u32,
+        /// With which another run of the program can have the session back: see [`Hub::resume`](crate::Hub::resume).
+        token: ResumeToken,
     },
     /// The first snapshot is here.
     Live,
+    /// The connection was lost, and is made again: the match goes on without us meanwhile, and shows what it showed last. Inputs and
+    /// commands are taken and wait. [`Status::Resumed`] follows, or [`Status::MatchOver`] or [`Status::Ended`]; without a match, what
+    /// would have followed anyway.
+    Resuming {
+        /// Which attempt begins, from 1 on.
+        attempt: u32,
+    },
+    /// We have our session back: the same entity, and inputs, commands and events go on where they were. [`Status::Live`] follows with the
+    /// first snapshot.
+    Resumed {
+        /// Takes the place of the token before, which is good no more.
+        token: ResumeToken,
+        /// Inputs that have waited, and are sent again: no more than one datagram carries.
+        inputs: u32,
+        /// Commands that have waited, and are sent again.
+        commands: u32,
+    },
     /// The join was refused; the connection stays, and another match may be tried.
     Refused {
         /// Why.
@@ -96,6 +119,8 @@ enum Phase {
     Joined,
     /// In a match.
     Live,
+    /// In a match, or with the token of one, and without a connection that serves it.
+    Resuming,
     /// Nothing more will come.
     Ended,
 }
@@ -121,9 +146,14 @@ pub struct Session<W: Wire> {
     tick_hz: u32,
     capacity: u32,
     layout: WireLayout,
+    /// What is shown.
     world: Option<ClientWorld>,
+    /// The world of a session that has just been resumed, until its first snapshot: then it takes the place of the other.
+    fresh: Option<ClientWorld>,
     mine: Entity,
     inputs: Inputs<W::Input>,
+    /// The number of the first command that is ours.
+    first_command: u32,
     next_command: u32,
     /// Encoded, from the oldest unacknowledged on.
     commands: VecDeque<(u32, Vec<u8>)>,
@@ -146,11 +176,31 @@ pub struct Session<W: Wire> {
     rtt: Option<Duration>,
     /// Why we want the connection closed.
     closing: Option<(Code, String)>,
+    /// Matches that we have joined.
+    joins: u32,
+    /// How often we have had our place in this match given back.
+    resumes: u32,
+    token: Option<ResumeToken>,
+    grace: Duration,
+    /// The program gave its place up while there was no connection to say so.
+    leaving: bool,
+    /// The server has welcomed us at some time.
+    was_welcomed: bool,
+    /// How a connection is got, until the server has answered over it.
+    attempts: Option<Attempts>,
+    /// Number of the connection: it grows from one to the next, also from one run of the program to another.
+    connection: u64,
+    heard: Heard,
+    /// Why nothing is to be expected of the connection any more, although it stands.
+    hopeless: Option<String>,
+    /// The round trip of the connection before.
+    known_rtt: Option<Duration>,
+    give_up_after: Duration,
 }
 
 impl<W: Wire> Session<W> {
-    /// A session that says hello with `credential` when the connection stands.
-    pub(crate) fn new(credential: Credential, layout: WireLayout) -> Session<W> {
+    /// A session that says hello with `credential` when its connection stands, which has this number and is being made.
+    pub(crate) fn new(now: Instant, connection: u64, credential: Credential, layout: WireLayout) -> Session<W> {
         Session {
             phase: Phase::Connecting,
             credential,
@@ -160,10 +210,12 @@ impl<W: Wire> Session<W> {
             id: SessionId::NOBODY,
             tick_hz: 0,
             capacity: 0,
-            inputs: Inputs::new(0, layout.input_bytes),
+            inputs: Inputs::new(0, layout.input_bytes, 1),
             layout,
             world: None,
+            fresh: None,
             mine: Entity::NONE,
+            first_command: 1,
             next_command: 1,
             commands: VecDeque::new(),
             commands_rejected: AckBits::NONE,
@@ -180,6 +232,18 @@ impl<W: Wire> Session<W> {
             snapshot_at: None,
             rtt: None,
             closing: None,
+            joins: 0,
+            resumes: 0,
+            token: None,
+            grace: Duration::ZERO,
+            leaving: false,
+            was_welcomed: false,
+            attempts: Some(Attempts::first(now)),
+            connection,
+            heard: Heard::nothing(now),
+            hopeless: None,
+            known_rtt: None,
+            give_up_after: limits::RESUME_MAX,
         }
     }
 
@@ -214,8 +278,10 @@ impl<W: Wire> Session<W> {
 
     /// Gives the place up; `Status::Ended` follows.
     pub fn leave(&mut self) {
-        if self.is_joined() {
+        if self.is_attached() {
             self.write(&ClientMsg::Leave);
+        } else if self.is_joined() {
+            self.leaving = true;
         } else {
             self.close(Code::Left, "left");
         }
@@ -239,7 +305,9 @@ impl<W: Wire> Session<W> {
         }
         let number = self.next_command;
         self.next_command += 1;
-        self.write(&ClientMsg::Command { number, payload: payload.clone() });
+        if self.is_attached() {
+            self.write(&ClientMsg::Command { number, payload: payload.clone() });
+        }
         self.commands.push_back((number, payload));
         Ok(())
     }
@@ -289,8 +357,43 @@ impl<W: Wire> Session<W> {
         self.capacity
     }
 
-    /// Whether we have a place in a match.
+    /// Which match it is, counted from 1 on; 0 before we joined. A session that is resumed stays in its match.
+    pub fn joins(&self) -> u32 {
+        self.joins
+    }
+
+    /// How often the session was resumed in this match.
+    pub fn resumes(&self) -> u32 {
+        self.resumes
+    }
+
+    /// Whether we have a place in a match, also while the connection to it is being made again.
     pub fn is_joined(&self) -> bool {
+        self.is_attached() || self.is_resuming() && self.world.is_some()
+    }
+
+    /// Whether the connection was lost and is being made again, to get our place back.
+    pub fn is_resuming(&self) -> bool {
+        self.phase == Phase::Resuming
+    }
+
+    /// Whether a next input would be taken. While a session is being resumed no more are than one datagram carries.
+    pub fn takes_inputs(&self) -> bool {
+        self.is_joined() && !self.watches && (self.is_live() || !self.inputs.is_full())
+    }
+
+    /// What another run of the program needs to have the session back; nothing before we joined. It changes whenever the session is resumed.
+    /// Whoever has it can play in our place.
+    pub fn resume_token(&self) -> Option<ResumeToken> {
+        self.token.filter(|_| self.is_joined())
+    }
+
+    /// For how long the server keeps the place of a client whose connection was lost.
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    fn is_attached(&self) -> bool {
         matches!(self.phase, Phase::Joined | Phase::Live)
     }
 
@@ -301,7 +404,11 @@ impl<W: Wire> Session<W> {
 
     /// Whether the server has welcomed us.
     pub fn is_welcomed(&self) -> bool {
-        !matches!(self.phase, Phase::Connecting | Phase::Greeting | Phase::Ended)
+        match self.phase {
+            Phase::Connecting | Phase::Greeting | Phase::Ended => false,
+            Phase::Resuming => self.is_joined(),
+            Phase::Idle | Phase::Joining | Phase::Joined | Phase::Live => true,
+        }
     }
 
     /// Whether it is over.

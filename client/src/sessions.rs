@@ -1,6 +1,9 @@
 //! Many sessions over one driver, without a socket or a clock: what arrives is given in, what is to be sent comes out.
 //!
-//! [`crate::Hub`] puts a socket under it; a simulation puts a network of its own there.
+//! [`crate::Hub`] puts a socket under it; a simulation puts a network of its own there. A lost connection is made again here, as
+//! [`crate::session`] decides.
+
+mod lines;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,13 +14,15 @@ use bytes::BytesMut;
 use quinn_proto::{ClientConfig, EcnCodepoint, Transmit};
 use ringfort_protocol::component::Wire;
 use ringfort_protocol::control::{Code, Credential, JoinTarget};
-use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
+use ringfort_protocol::driver::{Closed, Conn, Driver, Handler};
 use ringfort_protocol::limits::{IDLE_SECONDS, MAX_PLAYER_NAME_BYTES, MAX_TOKEN_BYTES};
-use ringfort_protocol::{View, WireLayout};
+use ringfort_protocol::{ResumeToken, View, WireLayout};
 
 use crate::error::{Ended, Error};
 use crate::limits;
 use crate::session::{Session, Snapshot};
+
+use lines::{Dice, Line, Numbers, Road};
 
 /// Names a session of a hub.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,6 +58,17 @@ pub struct Net {
     pub rejected: u64,
 }
 
+/// What sessions cannot know by themselves: they look at no clock and roll no dice.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The time.
+    pub now: Instant,
+    /// The same, in milliseconds of the Unix epoch: a server tells the connections of a client apart by it, also over a restart of its program.
+    pub unix_ms: u64,
+    /// A random number. Of many clients that lose their connections at once each tries again at a time of its own.
+    pub seed: u64,
+}
+
 /// A driver and its sessions. Sessions stay until this is dropped, ended ones too.
 pub struct Sessions<W: Wire> {
     driver: Driver<SessionKey>,
@@ -62,18 +78,21 @@ pub struct Sessions<W: Wire> {
     touched: Vec<SessionKey>,
     timers: BinaryHeap<Reverse<(Instant, SessionKey)>>,
     scratch: Vec<u8>,
+    dice: Dice,
+    numbers: Numbers,
+    give_up_after: Duration,
 }
 
 struct Seat<W: Wire> {
     session: Session<W>,
-    connection: ConnId,
+    line: Line,
     touched: bool,
     armed: Option<Instant>,
 }
 
 impl<W: Wire> Sessions<W> {
     /// No sessions yet, over this driver.
-    pub fn new(driver: Driver<SessionKey>) -> Result<Sessions<W>, Error> {
+    pub fn new(driver: Driver<SessionKey>, start: Start) -> Result<Sessions<W>, Error> {
         Ok(Sessions {
             driver,
             layout: WireLayout::new(W::schema())?,
@@ -81,7 +100,16 @@ impl<W: Wire> Sessions<W> {
             touched: Vec::new(),
             timers: BinaryHeap::new(),
             scratch: Vec::new(),
+            dice: Dice::new(start.seed),
+            numbers: Numbers::new(start),
+            give_up_after: limits::RESUME_MAX,
         })
+    }
+
+    /// For how long sessions of from now on try to get a lost connection back; [`limits::RESUME_MAX`] unless this is said. When it is zero, a
+    /// lost connection is the end of its session.
+    pub fn give_up_after(&mut self, patience: Duration) {
+        self.give_up_after = patience;
     }
 
     /// Starts a session: connection and hello. `server_name` is what the server's certificate must be made out to.
@@ -93,18 +121,50 @@ impl<W: Wire> Sessions<W> {
         server_name: &str,
         credential: Credential,
     ) -> Result<SessionKey, Error> {
-        let key = self.next_key(&credential)?;
-        let connection = self.driver.connect(now, config, server, server_name, key)?;
-        Ok(self.seat(key, connection, credential))
+        let road = Road::Quic { config: Box::new(config), server, server_name: server_name.into() };
+        self.seat(now, road, credential, None)
+    }
+
+    /// Goes on with a session that an earlier run of the program was given this token for, instead of a join. It is told as joined when
+    /// the server has given it back, and ends when the server does not.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        config: ClientConfig,
+        server: SocketAddr,
+        server_name: &str,
+        credential: Credential,
+        token: ResumeToken,
+    ) -> Result<SessionKey, Error> {
+        let road = Road::Quic { config: Box::new(config), server, server_name: server_name.into() };
+        self.seat(now, road, credential, Some(token))
     }
 
     /// Starts a session over a plain connection, for simulations.
     #[cfg(feature = "plain")]
     pub fn connect_plain(&mut self, now: Instant, server: SocketAddr, name: &str) -> Result<SessionKey, Error> {
-        let credential = Credential::Name(name.to_owned());
+        self.seat(now, Road::Plain(server), Credential::Name(name.to_owned()), None)
+    }
+
+    fn seat(
+        &mut self,
+        now: Instant,
+        road: Road,
+        credential: Credential,
+        token: Option<ResumeToken>,
+    ) -> Result<SessionKey, Error> {
         let key = self.next_key(&credential)?;
-        let connection = self.driver.connect_plain(now, server, key);
-        Ok(self.seat(key, connection, credential))
+        let connection = road.connect(&mut self.driver, now, key, None)?;
+        let mut session = Session::new(now, self.numbers.next(now), credential, self.layout.clone());
+        session.give_up_after(self.give_up_after);
+        if let Some(token) = token {
+            session.resume_from(token);
+        }
+        let line = Line { road, connection: Some(connection) };
+        self.seats.push(Seat { session, line, touched: false, armed: None });
+        // Its connection may keep silent from the first packet on.
+        self.session_mut(key);
+        Ok(key)
     }
 
     fn next_key(&self, credential: &Credential) -> Result<SessionKey, Error> {
@@ -117,12 +177,6 @@ impl<W: Wire> Sessions<W> {
             return Err(Error::TooManySessions);
         }
         Ok(SessionKey(self.seats.len() as u32))
-    }
-
-    fn seat(&mut self, key: SessionKey, connection: ConnId, credential: Credential) -> SessionKey {
-        let session = Session::new(credential, self.layout.clone());
-        self.seats.push(Seat { session, connection, touched: false, armed: None });
-        key
     }
 
     /// Asks for a place in a match, now or as soon as the server has welcomed the session. `nonce` is random.
@@ -205,10 +259,21 @@ impl<W: Wire> Sessions<W> {
         self.drive(now, &mut (), out);
     }
 
+    /// Closes all connections and keeps the places in their matches: whoever has their tokens can have them back.
+    pub fn detach_all(&mut self, now: Instant, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.driver.close_all(Code::Reconnect, "");
+        self.drive(now, &mut (), out);
+    }
+
+    /// Our socket has another address from now on: connections stay, and their peers are told with the next poll or flush.
+    pub fn address_changed(&mut self) {
+        self.driver.address_changed();
+    }
+
     /// Figures of a session's connection.
     pub fn net(&self, now: Instant, key: SessionKey) -> Net {
         let seat = &self.seats[key.index()];
-        let path = self.driver.get(seat.connection).map(|connection| connection.stats().path);
+        let path = seat.line.connection.and_then(|id| self.driver.get(id)).map(|connection| connection.stats().path);
         let age = seat.session.snapshot_at().map(|at| now.saturating_duration_since(at));
         Net {
             rtt: seat.session.rtt(),
@@ -219,8 +284,8 @@ impl<W: Wire> Sessions<W> {
     }
 
     fn drive(&mut self, now: Instant, watch: &mut impl Watch<W>, out: &mut impl FnMut(&Transmit, &[u8])) {
-        let Sessions { driver, seats, touched, .. } = self;
-        driver.poll(now, &mut Router { now, seats, touched, watch }, out);
+        let Sessions { driver, seats, touched, dice, .. } = self;
+        driver.poll(now, &mut Router { now, seats, touched, dice, watch }, out);
     }
 
     fn fire_timers(&mut self, now: Instant) {
@@ -242,6 +307,7 @@ impl<W: Wire> Sessions<W> {
         while let Some(key) = self.touched.pop() {
             let seat = &mut self.seats[key.index()];
             seat.touched = false;
+            lines::keep(&mut self.driver, &mut self.dice, &mut self.numbers, seat, key, now);
             seat.session.handle_timeout(now);
             if seat.session.datagram_due(now) {
                 send_datagram(&mut self.driver, &mut self.scratch, seat, now);
@@ -262,36 +328,50 @@ struct Router<'a, W: Wire, V> {
     now: Instant,
     seats: &'a mut [Seat<W>],
     touched: &'a mut Vec<SessionKey>,
+    dice: &'a mut Dice,
     watch: &'a mut V,
 }
 
 impl<W: Wire, V> Router<'_, W, V> {
-    fn session(&mut self, key: SessionKey) -> &mut Session<W> {
-        let seat = &mut self.seats[key.index()];
-        touch(self.touched, seat, key);
-        &mut seat.session
+    /// The session of a connection, unless it has another one by now.
+    fn session(&mut self, conn: &Conn<SessionKey>) -> Option<&mut Session<W>> {
+        let seat = &mut self.seats[conn.app.index()];
+        if seat.line.connection != Some(conn.id()) {
+            return None;
+        }
+        touch(self.touched, seat, conn.app);
+        Some(&mut seat.session)
     }
 }
 
 impl<W: Wire, V: Watch<W>> Handler<SessionKey> for Router<'_, W, V> {
     fn connected(&mut self, conn: &mut Conn<SessionKey>) {
-        self.session(conn.app).handle_connected();
+        let now = self.now;
+        if let Some(session) = self.session(conn) {
+            session.handle_connected(now);
+        }
     }
 
     fn datagram(&mut self, conn: &mut Conn<SessionKey>, bytes: &[u8]) {
         let now = self.now;
-        if let Some(snapshot) = self.session(conn.app).handle_datagram(now, bytes) {
+        if let Some(snapshot) = self.session(conn).and_then(|session| session.handle_datagram(now, bytes)) {
             self.watch.snapshot(conn.app, &self.seats[conn.app.index()].session, &snapshot);
         }
     }
 
     fn frame(&mut self, conn: &mut Conn<SessionKey>, body: &[u8]) {
         let now = self.now;
-        self.session(conn.app).handle_control(now, body);
+        if let Some(session) = self.session(conn) {
+            session.handle_control(now, body);
+        }
     }
 
     fn closed(&mut self, conn: &mut Conn<SessionKey>, why: &Closed) {
-        self.session(conn.app).handle_closed(ended(why));
+        let (now, dice, rtt) = (self.now, self.dice.roll(), lines::rtt(conn));
+        if let Some(session) = self.session(conn) {
+            session.handle_closed(now, why, ended(why), rtt, dice);
+            self.seats[conn.app.index()].line.connection = None;
+        }
     }
 }
 
@@ -304,10 +384,9 @@ fn touch<W: Wire>(touched: &mut Vec<SessionKey>, seat: &mut Seat<W>, key: Sessio
 
 /// A datagram that the connection does not take is lost as on the wire: the next one repeats its inputs.
 fn send_datagram<W: Wire>(driver: &mut Driver<SessionKey>, scratch: &mut Vec<u8>, seat: &mut Seat<W>, now: Instant) {
+    let Some(connection) = seat.line.connection.and_then(|id| driver.connection(id)) else { return };
     seat.session.write_datagram(now, scratch);
-    if let Some(connection) = driver.connection(seat.connection) {
-        let _ = connection.send_datagram(scratch);
-    }
+    let _ = connection.send_datagram(scratch);
 }
 
 /// Frames, then the close; both only if there is something, because looking up a connection makes the driver poll it.
@@ -316,7 +395,7 @@ fn write_control<W: Wire>(driver: &mut Driver<SessionKey>, seat: &mut Seat<W>) {
     if seat.session.control().is_empty() && closing.is_none() {
         return;
     }
-    if let Some(connection) = driver.connection(seat.connection) {
+    if let Some(connection) = seat.line.connection.and_then(|id| driver.connection(id)) {
         // An overflow closes the connection by itself, and `closed` tells.
         let _ = connection.write_control(seat.session.control());
         if let Some((code, reason)) = closing {

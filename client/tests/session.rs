@@ -8,10 +8,11 @@ pub use ringfort_protocol as protocol;
 pub use ringfort_shm_state as shm_state;
 
 mod mock;
+mod resume;
 
 use std::time::{Duration, Instant};
 
-use mock::{AVATAR, Ask, Count, Counting, Mock, Step, Told};
+use mock::{AVATAR, Ask, Count, Counting, Mock, Step, Told, token};
 use ringfort_client::{Code, Ended, Error, Hub, JoinTarget, SessionKey, Status, Trust};
 use ringfort_protocol::control::{EndReason, ServerMsg};
 use ringfort_protocol::{AckBits, Message, SessionId, TickNo, Wire};
@@ -64,7 +65,7 @@ fn hello_join_live_and_leave() {
     let mut pair = Pair::live();
     let expected = [
         Status::Connecting,
-        Status::Joined { session: SessionId::new(1, 2), match_name: "arena".to_owned(), tick_hz: 50 },
+        Status::Joined { session: SessionId::new(1, 2), match_name: "arena".to_owned(), tick_hz: 50, token: token(1) },
         Status::Live,
     ];
     assert_eq!(pair.statuses(), expected);

@@ -139,6 +139,19 @@ impl ClientWorld {
         Ok(Applied::Newer(tick))
     }
 
+    /// Takes the place of another world of the same match, which was told over another connection. Whatever is or was in one of the two
+    /// counts as touched by the newest snapshot.
+    pub fn replace(&mut self, other: &ClientWorld) {
+        let is_there = |slots: &[Slot], index: usize| slots.get(index).is_some_and(|slot| slot.generation != 0);
+        self.touched.clear();
+        for index in 0..self.slots.len().max(other.slots.len()) {
+            if is_there(&self.slots, index) || is_there(&other.slots, index) {
+                self.touched.push(Touched { index: index as u32, columns: u32::MAX });
+            }
+        }
+        self.globals_touched = self.globals_known;
+    }
+
     /// The tick of the newest snapshot; 0 before the first.
     pub fn tick(&self) -> TickNo {
         self.header.map_or(TickNo(0), |header| header.tick)

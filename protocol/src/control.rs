@@ -238,7 +238,7 @@ codes! {
     /// The session cannot be resumed: it has ended, the token is an old one or none of the server's, or it is another player's. The
     /// connection stays, and the client may join.
     ResumeRefused = 19,
-    /// The front-end gives way to another one: the client is to connect again at once, and to resume.
+    /// The front-end gives way to another one: the client is to connect again at once, and to resume. From a client: it will do so.
     Reconnect = 20,
 }
 

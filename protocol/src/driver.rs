@@ -290,6 +290,14 @@ impl<T> Driver<T> {
         slot.conn.as_deref()
     }
 
+    /// Says that our socket has another address from now on, so that every peer is told.
+    pub fn address_changed(&mut self) {
+        for conn in self.slots.iter_mut().filter_map(|slot| slot.conn.as_mut()).filter(|conn| conn.is_open()) {
+            conn.link.address_changed();
+            conn.make_dirty(&mut self.dirty);
+        }
+    }
+
     /// Makes the next [`Driver::poll`] look at a connection.
     pub fn mark_dirty(&mut self, id: ConnId) {
         let _ = self.connection(id);

@@ -37,6 +37,10 @@ pub const KEY_BYTES: usize = 64;
 const MTU: u16 = 1200;
 /// Flow control of a client's control stream: a few of its largest messages.
 const SERVER_RECEIVE_BYTES: u32 = 16 * 1024;
+/// Bounds of the round trip that a client is told to expect: a busy server answers late, and the longer one is what is expected of an
+/// unknown path.
+const INITIAL_RTT_MIN: Duration = Duration::from_millis(25);
+const INITIAL_RTT_MAX: Duration = Duration::from_millis(333);
 /// Bytes of early packets kept for one handshake that is not yet looked at.
 const INCOMING_BYTES: u64 = 16 * 1024;
 
@@ -105,6 +109,14 @@ pub fn client_config(trust: Trust) -> Result<ClientConfig, TlsError> {
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client_tls(trust)?)?));
     config.transport_config(Arc::new(client_transport()));
     Ok(config)
+}
+
+/// Has a client that connects to where it was before expect about this round trip, so that a lost first packet is repeated soon: unless
+/// this is said it waits a whole second (RFC 9002, section 6.2.2).
+pub fn expect_rtt(config: &mut ClientConfig, rtt: Duration) {
+    let mut transport = client_transport();
+    transport.initial_rtt(rtt.clamp(INITIAL_RTT_MIN, INITIAL_RTT_MAX));
+    config.transport_config(Arc::new(transport));
 }
 
 fn client_tls(trust: Trust) -> Result<rustls::ClientConfig, TlsError> {

@@ -58,8 +58,11 @@ fn the_slot_of_a_killed_front_end_goes_on_as_the_process_that_stood_by() {
     let before = crowd.during(|| wait_for_others(&instance, &[]));
     let (victim, standby) = (frontend(&before, 0), frontend(&before, FRONTEND_STANDBY));
     send_signal(pid_of(victim), Signal::KILL);
-    crowd.until("its clients know", |crowd| hit.iter().all(|who| !crowd.session(*who).is_live()));
-    crowd.check_plays_on(&spared);
+    crowd.until("its clients are back", |crowd| {
+        hit.iter().all(|who| crowd.session(*who).resumes() > 0 && crowd.session(*who).is_live())
+    });
+    crowd.check_plays_on(&[&hit[..], &spared].concat());
+    assert!(spared.iter().all(|who| crowd.session(*who).resumes() == 0), "others were hit");
     let after = crowd.during(|| wait_for_others(&instance, &[victim]));
     let successor = frontend(&after, 0);
     assert_eq!(successor["pid"], standby["pid"]);

@@ -2,15 +2,15 @@
 //!
 //! Every message of the server is answered here by a step of the session, or by the end of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_protocol::client_world::{Applied, ClientWorld};
 use ringfort_protocol::codec;
 use ringfort_protocol::component::{Message, Wire};
-use ringfort_protocol::control::{ClientMsg, Code, EndReason, ServerMsg};
+use ringfort_protocol::control::{ClientMsg, Code, EndReason, Resume, ServerMsg};
 use ringfort_protocol::limits::{MAX_CAPACITY, MAX_ENTITIES, MAX_TICK_HZ, PROTOCOL_VERSION};
 use ringfort_protocol::schema::Schema;
-use ringfort_protocol::{AckBits, Entity, SessionId, TickNo, View};
+use ringfort_protocol::{AckBits, Entity, ResumeToken, SessionId, TickNo, View};
 
 use crate::error::Ended;
 use crate::inputs::Inputs;
@@ -20,22 +20,37 @@ use super::{Event, Phase, Request, Session, Snapshot, Status};
 
 const BEYOND_THE_LIMITS: &str = "a match beyond the limits";
 
+/// A place in a match, as the server has told of it.
+pub(super) struct Place {
+    pub(super) session: SessionId,
+    pub(super) stay: u8,
+    match_name: String,
+    pub(super) tick_hz: u32,
+    pub(super) max_entities: u32,
+    pub(super) capacity: u32,
+    pub(super) spectator: bool,
+    pub(super) token: ResumeToken,
+    pub(super) grace: Duration,
+    next_input: u32,
+    pub(super) next_command: u32,
+}
+
 impl<W: Wire> Session<W> {
     /// The connection stands: we speak first.
-    pub(crate) fn handle_connected(&mut self) {
-        self.phase = Phase::Greeting;
-        let credential = self.credential.clone();
-        self.write(&ClientMsg::Hello {
-            version: PROTOCOL_VERSION,
-            schema_hash: W::schema().hash(),
-            credential,
-            attempt: 0,
-            resume: None,
-        });
+    pub(crate) fn handle_connected(&mut self, now: Instant) {
+        self.heard_something(now);
+        let token = self.token.filter(|_| self.phase == Phase::Resuming);
+        if token.is_none() {
+            self.phase = Phase::Greeting;
+        }
+        let (version, schema_hash, credential) = (PROTOCOL_VERSION, W::schema().hash(), self.credential.clone());
+        let resume = token.map(|token| Resume { token, events: self.events_seen });
+        self.write(&ClientMsg::Hello { version, schema_hash, credential, attempt: self.connection, resume });
     }
 
     /// One frame of the control stream, without its length.
     pub(crate) fn handle_control(&mut self, now: Instant, frame: &[u8]) {
+        self.heard_something(now);
         match codec::decode::<ServerMsg>(frame) {
             Ok(message) => self.handle_message(now, message),
             Err(error) => self.close(Code::BadMessage, &error.to_string()),
@@ -44,15 +59,42 @@ impl<W: Wire> Session<W> {
 
     fn handle_message(&mut self, now: Instant, message: ServerMsg) {
         match message {
-            ServerMsg::Welcome { version, schema, .. } if self.phase == Phase::Greeting => self.welcome(version, &schema),
-            ServerMsg::Joined { session, stay, name, tick_hz, max_entities, capacity, spectator, .. }
-                if self.phase == Phase::Joining =>
-            {
-                if capacity > MAX_CAPACITY {
-                    return self.close(Code::BadMessage, BEYOND_THE_LIMITS);
-                }
-                (self.capacity, self.watches) = (capacity, spectator);
-                self.joined(session, stay, name, tick_hz, max_entities);
+            ServerMsg::Welcome { version, schema, .. } if matches!(self.phase, Phase::Greeting | Phase::Resuming) => {
+                self.welcome(version, &schema);
+            }
+            ServerMsg::Joined {
+                session,
+                stay,
+                name: match_name,
+                tick_hz,
+                max_entities,
+                capacity,
+                spectator,
+                token,
+                grace_ms,
+                next_input,
+                next_command,
+                match_id: _,
+                tick: _,
+            } if matches!(self.phase, Phase::Joining | Phase::Resuming) => {
+                let (grace, next_input) = (Duration::from_millis(grace_ms.into()), next_input.max(1));
+                let next_command = next_command.max(1);
+                self.placed(
+                    now,
+                    Place {
+                        session,
+                        stay,
+                        match_name,
+                        tick_hz,
+                        max_entities,
+                        capacity,
+                        spectator,
+                        token,
+                        grace,
+                        next_input,
+                        next_command,
+                    },
+                );
             }
             // Acknowledgements and events of a session that has just ended may still be on their way.
             ServerMsg::CommandAck { number } => {
@@ -61,12 +103,12 @@ impl<W: Wire> Session<W> {
                 }
             }
             ServerMsg::Rejected { inputs, commands } => {
-                if self.is_joined() {
+                if self.is_attached() {
                     self.reject(inputs, commands);
                 }
             }
             ServerMsg::Event { number, tick, payload } => {
-                if self.is_joined() {
+                if self.is_attached() {
                     self.event(number, tick, &payload);
                 }
             }
@@ -80,16 +122,19 @@ impl<W: Wire> Session<W> {
 
     /// A datagram; `Some` when it was a snapshot newer than all before.
     pub(crate) fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) -> Option<Snapshot> {
+        self.heard_something(now);
         // A snapshot may overtake the message that tells of the join. It isn't acknowledged, so nothing of it is lost.
-        if !self.is_joined() {
+        if !self.is_attached() {
             return None;
         }
         // One of the match before, late: it says nothing of this one.
         if bytes.get(1).is_some_and(|stay| *stay != self.inputs.stay()) {
             return None;
         }
-        let Session { world, events, cues_dropped, .. } = self;
-        let world = world.as_mut()?;
+        // Another front-end may lag behind the one before: its first ticks may be older than the one that is shown.
+        let shown = self.world.as_ref().filter(|_| self.fresh.is_some()).map_or(TickNo(0), ClientWorld::tick);
+        let Session { world, fresh, events, cues_dropped, .. } = self;
+        let world = fresh.as_mut().or(world.as_mut())?;
         let events_before = events.len();
         let applied = world.apply(bytes, |mut cue| match W::Event::decode(&mut cue) {
             Ok(what) if events.len() < limits::EVENTS_MAX => {
@@ -98,6 +143,12 @@ impl<W: Wire> Session<W> {
             _ => *cues_dropped += 1,
         });
         match applied {
+            Ok(Applied::Newer(tick)) if tick <= shown => {
+                // Its cues were told before.
+                events.truncate(events_before);
+                self.ack_at.get_or_insert(now + limits::ACK_DELAY);
+                None
+            }
             Ok(Applied::Newer(tick)) => {
                 events.range_mut(events_before..).for_each(|event| event.tick = tick);
                 self.applied(now, bytes.len())
@@ -110,25 +161,20 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    /// The connection is gone.
-    pub(crate) fn handle_closed(&mut self, ended: Ended) {
-        self.end(ended);
-    }
-
     /// Takes the next input, given at the sight of `seen`; [`Session::write_datagram`] must follow. Returns its sequence and the
     /// input as it is sent, or nothing when there is no match to play in.
     pub(crate) fn push_input(&mut self, now: Instant, input: W::Input, seen: View) -> Option<(u32, W::Input)> {
-        (self.is_joined() && !self.watches).then(|| self.inputs.push(now, input, seen))
+        self.takes_inputs().then(|| self.inputs.push(now, input, seen))
     }
 
     /// Whether a datagram must go out although the program gives no input.
     pub(crate) fn datagram_due(&self, now: Instant) -> bool {
-        self.is_joined() && self.ack_at.is_some_and(|at| at <= now)
+        self.is_attached() && self.ack_at.is_some_and(|at| at <= now)
     }
 
     /// Writes the datagram: acknowledged ticks and unacknowledged inputs.
     pub(crate) fn write_datagram(&mut self, now: Instant, to: &mut Vec<u8>) {
-        let ticks = self.world.as_ref().map_or(AckBits::NONE, ClientWorld::acks);
+        let ticks = self.fresh.as_ref().or(self.world.as_ref()).map_or(AckBits::NONE, ClientWorld::acks);
         self.inputs.write(ticks, to);
         // Inputs that stay unacknowledged go out again even if no snapshot comes to be acknowledged.
         self.ack_at = self.inputs.outstanding().then(|| now + limits::ACK_DELAY);
@@ -136,7 +182,7 @@ impl<W: Wire> Session<W> {
 
     /// Brings what is due into the control frames: acknowledged events once a pump, and what the server had no room for.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.events_acked < self.events_seen && self.is_joined() {
+        if self.events_acked < self.events_seen && self.is_attached() {
             self.events_acked = self.events_seen;
             self.write(&ClientMsg::EventAck { number: self.events_seen });
         }
@@ -158,7 +204,7 @@ impl<W: Wire> Session<W> {
 
     /// When the hub should look again even if nothing arrives.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.ack_at.into_iter().chain(self.retry_at).min()
+        self.ack_at.into_iter().chain(self.retry_at).chain(self.connection_timeout()).min()
     }
 
     fn welcome(&mut self, version: u16, schema: &Schema) {
@@ -170,15 +216,23 @@ impl<W: Wire> Session<W> {
             self.closing = Some((Code::SchemaMismatch, first.clone()));
             return self.end(Ended::SchemaMismatch { first });
         }
+        self.was_welcomed = true;
+        if self.phase == Phase::Resuming {
+            return;
+        }
+        self.attempts = None;
         self.phase = Phase::Idle;
-        self.send_wanted();
+        match self.asked {
+            // Asked over the connection before: the server knows by the nonce whether it has given us the place already.
+            Some(_) => self.send_asked(),
+            None => self.send_wanted(),
+        }
     }
 
     /// Asks for the place that the program wants, if there is one.
     pub(super) fn send_wanted(&mut self) {
         if let Some(request) = self.wanted.take() {
             self.asked = Some(request);
-            self.phase = Phase::Joining;
             self.send_asked();
         }
     }
@@ -186,28 +240,55 @@ impl<W: Wire> Session<W> {
     fn send_asked(&mut self) {
         let Some(Request { target, nonce, watches }) = &self.asked else { return };
         let message = ClientMsg::Join { target: target.clone(), nonce: *nonce, spectate: *watches };
+        self.phase = Phase::Joining;
         self.write(&message);
     }
 
-    fn joined(&mut self, session: SessionId, stay: u8, match_name: String, tick_hz: u32, max_entities: u32) {
-        if !(1..=MAX_TICK_HZ).contains(&tick_hz) || max_entities > MAX_ENTITIES {
+    fn placed(&mut self, now: Instant, place: Place) {
+        let sound =
+            (1..=MAX_TICK_HZ).contains(&place.tick_hz) && place.max_entities <= MAX_ENTITIES && place.capacity <= MAX_CAPACITY;
+        if !sound {
             return self.close(Code::BadMessage, BEYOND_THE_LIMITS);
         }
+        self.attempts = None;
+        (self.capacity, self.watches, self.tick_hz) = (place.capacity, place.spectator, place.tick_hz);
+        (self.token, self.grace) = (Some(place.token), place.grace);
+        if self.is_joined() {
+            self.resumed(now, place);
+        } else {
+            self.joined(place);
+        }
+        // Says that we have the token, whatever else there is to acknowledge.
+        self.events_acked = self.events_seen;
+        self.write(&ClientMsg::EventAck { number: self.events_seen });
+        if std::mem::take(&mut self.leaving) {
+            self.write(&ClientMsg::Leave);
+        }
+    }
+
+    /// A match begins for us: by a join, or because this run of the program has the token of an earlier one.
+    fn joined(&mut self, place: Place) {
+        let Place { session, stay, match_name, tick_hz, max_entities, token, next_input, next_command, .. } = place;
         self.phase = Phase::Joined;
         self.asked = None;
+        (self.joins, self.resumes) = (self.joins + 1, 0);
         self.id = session;
-        self.tick_hz = tick_hz;
-        self.world = Some(ClientWorld::new(self.layout.clone(), max_entities));
+        (self.world, self.fresh) = (Some(ClientWorld::new(self.layout.clone(), max_entities)), None);
         self.mine = Entity::NONE;
-        self.inputs = Inputs::new(stay, self.layout.input_bytes);
-        self.next_command = 1;
+        self.inputs = Inputs::new(stay, self.layout.input_bytes, next_input);
+        (self.first_command, self.next_command) = (next_command, next_command);
         self.commands.clear();
         self.commands_rejected = AckBits::NONE;
-        (self.events_seen, self.events_acked) = (0, 0);
-        self.tell(Status::Joined { session, match_name, tick_hz });
+        self.events_seen = 0;
+        self.tell(Status::Joined { session, match_name, tick_hz, token });
     }
 
     fn applied(&mut self, now: Instant, bytes: usize) -> Option<Snapshot> {
+        if let Some(mut fresh) = self.fresh.take() {
+            self.world.iter().for_each(|old| fresh.replace(old));
+            self.world = Some(fresh);
+            self.mine = Entity::NONE;
+        }
         let world = self.world.as_ref()?;
         let header = world.header()?;
         // Looking for our entity walks over all, so it is done only while we have none.
@@ -231,8 +312,8 @@ impl<W: Wire> Session<W> {
     fn reject(&mut self, inputs: AckBits, commands: AckBits) {
         let inputs = self.inputs.rejected(inputs);
         let known = self.commands_rejected;
-        let next_command = self.next_command;
-        let commands = AckBits::of(commands.without(known).filter(|number| !known.contains(*number) && *number < next_command));
+        let ours = self.first_command..self.next_command;
+        let commands = AckBits::of(commands.without(known).filter(|number| !known.contains(*number) && ours.contains(number)));
         for number in commands.iter() {
             self.commands_rejected.insert(number);
         }
@@ -264,22 +345,27 @@ impl<W: Wire> Session<W> {
             return;
         }
         if reason == EndReason::MatchOver {
-            self.phase = Phase::Idle;
-            self.id = SessionId::NOBODY;
-            (self.ack_at, self.retry_at) = (None, None);
-            self.tell(Status::MatchOver);
-            return self.send_wanted();
+            return self.match_over();
         }
         self.closing = Some((Code::Left, "the session has ended".to_owned()));
         self.end(Ended::Session(reason));
+    }
+
+    pub(super) fn match_over(&mut self) {
+        self.phase = Phase::Idle;
+        self.id = SessionId::NOBODY;
+        (self.ack_at, self.retry_at, self.attempts, self.token) = (None, None, None, None);
+        self.tell(Status::MatchOver);
+        self.send_wanted();
     }
 
     /// A refused join leaves the connection as it is; anything else that is refused is the end of it.
     fn refused(&mut self, now: Instant, code: u16, reason: String) {
         let code = Code::from_u64(code.into()).unwrap_or(Code::Internal);
         match (code, self.phase) {
-            (Code::Busy, _) => self.retry_at = Some(now + limits::RETRY_DELAY),
             (Code::SchemaMismatch, _) => self.end(Ended::SchemaMismatch { first: reason }),
+            (_, Phase::Resuming) => self.not_resumed(code, reason),
+            (Code::Busy, _) => self.retry_at = Some(now + limits::RETRY_DELAY),
             (_, Phase::Joining) => {
                 self.phase = Phase::Idle;
                 self.asked = None;
@@ -294,15 +380,18 @@ impl<W: Wire> Session<W> {
     fn retry(&mut self) {
         match self.phase {
             Phase::Joining => self.send_asked(),
-            Phase::Joined | Phase::Live => {
-                let commands = std::mem::take(&mut self.commands);
-                for (number, payload) in &commands {
-                    self.write(&ClientMsg::Command { number: *number, payload: payload.clone() });
-                }
-                self.commands = commands;
-            }
+            Phase::Joined | Phase::Live => self.send_commands(),
             _ => {}
         }
+    }
+
+    /// Sends every command that is not acknowledged.
+    pub(super) fn send_commands(&mut self) {
+        let commands = std::mem::take(&mut self.commands);
+        for (number, payload) in &commands {
+            self.write(&ClientMsg::Command { number: *number, payload: payload.clone() });
+        }
+        self.commands = commands;
     }
 
     pub(super) fn close(&mut self, code: Code, reason: &str) {
@@ -310,12 +399,12 @@ impl<W: Wire> Session<W> {
         self.end(Ended::Closed { code, reason: reason.to_owned() });
     }
 
-    fn end(&mut self, ended: Ended) {
+    pub(super) fn end(&mut self, ended: Ended) {
         if self.phase == Phase::Ended {
             return;
         }
         self.phase = Phase::Ended;
-        (self.ack_at, self.retry_at) = (None, None);
+        (self.ack_at, self.retry_at, self.attempts) = (None, None, None);
         self.ended = Some(ended.clone());
         self.tell(Status::Ended(ended));
     }

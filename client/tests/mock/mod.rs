@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
+use quinn_proto::ServerConfig;
 use ringfort_client::udp::Udp;
 use ringfort_protocol::bits::{BitReader, BitWriter, Row};
 use ringfort_protocol::component::{ColumnId, Component, Input as _, Message as _, Wire};
-use ringfort_protocol::control::{ClientMsg, Code, EndReason, ServerMsg};
+use ringfort_protocol::control::{ClientMsg, Code, EndReason, Resume, ServerMsg};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
 use ringfort_protocol::input::InputDatagram;
 use ringfort_protocol::limits::{MAX_PREDICTED, PROTOCOL_VERSION};
@@ -110,6 +111,7 @@ pub(crate) const AVATAR: Entity = Entity { index: 3, generation: 7 };
 pub(crate) struct Mock {
     udp: Udp,
     driver: Driver<()>,
+    config: ServerConfig,
     pub(crate) state: State,
 }
 
@@ -143,6 +145,27 @@ pub(crate) struct State {
     pub(crate) size: Option<(u32, u32)>,
     /// Whether the last join was one to watch.
     pub(crate) watched: bool,
+    /// Answer no joins, and no resumes.
+    pub(crate) silent: bool,
+    /// Refuse every resume with this.
+    pub(crate) refuse_resumes: Option<Code>,
+    /// What was shown to resume the session.
+    pub(crate) resumes: Vec<Resume>,
+    /// The numbers of the connections that have said hello.
+    pub(crate) attempts: Vec<u64>,
+    /// The nonces of the joins.
+    pub(crate) nonces: Vec<[u8; 16]>,
+    /// Tokens given: the number is in all bytes of the secret.
+    pub(crate) tokens: u8,
+    /// Say that the session has had so many inputs and commands before.
+    pub(crate) before: (u32, u32),
+    /// Acknowledgements of events, as they came.
+    pub(crate) event_acks: Vec<u64>,
+}
+
+/// The token that the mock has given as its n-th.
+pub(crate) fn token(number: u8) -> ResumeToken {
+    ResumeToken::new(1, SessionId::new(1, 2), &[number; 16])
 }
 
 impl Mock {
@@ -152,9 +175,22 @@ impl Mock {
         let config = quic::server_config(vec![made.cert.der().clone()], key, &[1; 64], &[3; 64]).expect("a configuration");
         Mock {
             udp: Udp::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket"),
-            driver: Driver::server(Instant::now(), quic::server_endpoint(0, &[2; 64]), config),
+            driver: driver(&config),
+            config,
             state: State::default(),
         }
+    }
+
+    /// The process dies, and another one has its socket and its keys, and the match as it was.
+    pub(crate) fn restart(&mut self) {
+        self.driver = driver(&self.config);
+        self.state.joined = None;
+    }
+
+    /// Closes the client's connection.
+    pub(crate) fn close(&mut self, code: Code) {
+        let id = self.state.joined.expect("a client");
+        self.driver.connection(id).expect("a connection").close(code, "as the test says");
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -164,7 +200,7 @@ impl Mock {
     /// Handles what has arrived; with `tick`, sends a snapshot too.
     pub(crate) fn turn(&mut self, tick: bool) {
         let now = Instant::now();
-        let Mock { udp, driver, state } = self;
+        let Mock { udp, driver, state, .. } = self;
         udp.receive(|link, datagram| {
             let mut out = |transmit: &_, bytes: &[u8]| link.send(transmit, bytes);
             driver.handle_datagram(now, datagram.from, datagram.local_ip, datagram.ecn, datagram.data, &mut out);
@@ -190,6 +226,10 @@ impl Mock {
     }
 }
 
+fn driver(config: &ServerConfig) -> Driver<()> {
+    Driver::server(Instant::now(), quic::server_endpoint(0, &[2; 64]), config.clone())
+}
+
 impl State {
     fn snapshot(&mut self) -> Vec<u8> {
         self.tick += 1;
@@ -212,14 +252,51 @@ impl State {
         writer.finish().to_vec()
     }
 
+    /// The session is given to a connection.
+    fn place(&mut self, conn: &Conn<()>) -> ServerMsg {
+        self.joined = Some(conn.id());
+        self.tokens += 1;
+        let (tick_hz, capacity) = self.size.unwrap_or((50, 1));
+        ServerMsg::Joined {
+            session: SessionId::new(1, 2),
+            stay: 1,
+            match_id: 1,
+            name: "arena".to_owned(),
+            tick_hz,
+            max_entities: MAX_ENTITIES,
+            capacity,
+            spectator: self.watched,
+            tick: TickNo(self.tick),
+            token: token(self.tokens),
+            grace_ms: 30_000,
+            next_input: self.before.0.max(self.applied.highest) + 1,
+            next_command: self.before.1.max(self.commands_seen) + 1,
+        }
+    }
+
+    fn resume(&mut self, conn: &Conn<()>, resume: Resume) -> Option<ServerMsg> {
+        self.resumes.push(resume);
+        match self.refuse_resumes {
+            _ if self.silent => None,
+            Some(code) => Some(ServerMsg::Error { code: code.into(), reason: "no".to_owned() }),
+            None => Some(self.place(conn)),
+        }
+    }
+
     fn message(&mut self, conn: &mut Conn<()>, message: ClientMsg) -> Option<ServerMsg> {
         match message {
-            ClientMsg::Hello { version, .. } => {
+            ClientMsg::Hello { version, attempt, resume, .. } => {
+                self.attempts.push(attempt);
                 assert_eq!(version, PROTOCOL_VERSION);
                 let schema = self.schema.clone().unwrap_or_else(|| Counting::schema().clone());
-                Some(ServerMsg::Welcome { version, schema })
+                conn.send_control(&ServerMsg::Welcome { version, schema }).expect("room");
+                self.resume(conn, resume?)
             }
-            ClientMsg::Join { spectate, .. } => {
+            ClientMsg::Join { spectate, nonce, .. } => {
+                self.nonces.push(nonce);
+                if self.silent {
+                    return None;
+                }
                 if self.busy > 0 {
                     self.busy -= 1;
                     return Some(ServerMsg::Error { code: Code::Busy.into(), reason: "full inbox".to_owned() });
@@ -227,24 +304,8 @@ impl State {
                 if let Some(code) = self.refuse {
                     return Some(ServerMsg::Error { code: code.into(), reason: "no".to_owned() });
                 }
-                self.joined = Some(conn.id());
                 self.watched = spectate;
-                let (tick_hz, capacity) = self.size.unwrap_or((50, 1));
-                Some(ServerMsg::Joined {
-                    session: SessionId::new(1, 2),
-                    stay: 1,
-                    match_id: 1,
-                    name: "arena".to_owned(),
-                    tick_hz,
-                    max_entities: MAX_ENTITIES,
-                    capacity,
-                    spectator: spectate,
-                    tick: TickNo(self.tick),
-                    token: ResumeToken::new(1, SessionId::new(1, 2), &[7; 16]),
-                    grace_ms: 30_000,
-                    next_input: 1,
-                    next_command: 1,
-                })
+                Some(self.place(conn))
             }
             ClientMsg::Leave => Some(ServerMsg::Left { reason: EndReason::Left }),
             ClientMsg::Command { number, payload } => {
@@ -254,6 +315,7 @@ impl State {
                 (!self.mute).then_some(ServerMsg::CommandAck { number })
             }
             ClientMsg::EventAck { number } => {
+                self.event_acks.push(number);
                 self.event_acked = number;
                 None
             }
@@ -298,8 +360,8 @@ impl Handler<()> for State {
         }
     }
 
-    fn closed(&mut self, _conn: &mut Conn<()>, _why: &Closed) {
-        self.joined = None;
+    fn closed(&mut self, conn: &mut Conn<()>, _why: &Closed) {
+        self.joined = self.joined.filter(|id| *id != conn.id());
     }
 }
 

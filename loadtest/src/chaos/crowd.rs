@@ -414,7 +414,7 @@ fn take_news(hubs: &mut [Hub<Game>], bot: &mut Bot, number: usize, heard: &mut H
             Status::MatchOver => bot.lost = Some("its match is over".to_owned()),
             Status::Ended(ended) => bot.lost = Some(ended.to_string()),
             Status::Rejected { inputs, commands } => ledger.rejected(inputs, commands),
-            Status::Connecting | Status::Live => {}
+            Status::Connecting | Status::Live | Status::Resuming { .. } | Status::Resumed { .. } => {}
         }
     }
     if let Some(reason) = &bot.lost {

@@ -269,6 +269,7 @@ fn settled(hub: &mut Hub<Game>, player: &mut Player, figures: &mut Figures) -> b
             Status::Refused { code, reason: text } => reason = Some(format!("the join was refused ({code}): {text}")),
             Status::Ended(ended) => reason = Some(ended.to_string()),
             Status::Connecting | Status::Live | Status::Rejected { .. } | Status::MatchOver => {}
+            Status::Resuming { .. } | Status::Resumed { .. } => {}
         }
     }
     if player.live {

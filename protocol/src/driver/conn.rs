@@ -146,6 +146,18 @@ impl<T> Conn<T> {
         self.link.stats()
     }
 
+    /// Packets of the connection that have arrived, whatever was in them.
+    pub fn packets_received(&self) -> u64 {
+        self.link.packets_received()
+    }
+
+    /// Asks the peer for a sign of life.
+    pub fn ping(&mut self) {
+        if self.is_open() {
+            self.link.ping();
+        }
+    }
+
     /// Bytes of the longest datagram that [`Conn::send_datagram`] takes; 0 if none.
     pub fn max_datagram(&mut self) -> usize {
         if self.connected && self.is_open() { self.link.max_datagram() } else { 0 }

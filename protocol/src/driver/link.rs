@@ -44,6 +44,22 @@ impl Link {
         either!(self, link => link.stats(), link.stats())
     }
 
+    pub(super) fn packets_received(&self) -> u64 {
+        either!(self, link => link.stats().udp_rx.datagrams, link.packets_received())
+    }
+
+    pub(super) fn ping(&mut self) {
+        either!(self, link => link.ping(), link.ping());
+    }
+
+    /// We have another address: the peer is told by the next packet, which has another connection id, so that nobody can tell from the
+    /// ids that both addresses are ours (RFC 9000, section 9.5).
+    pub(super) fn address_changed(&mut self) {
+        if let Some(quic) = self.quic() {
+            quic.local_address_changed();
+        }
+    }
+
     pub(super) fn max_datagram(&mut self) -> usize {
         either!(self, link => link.datagrams().max_size().unwrap_or(0), link.max_datagram())
     }

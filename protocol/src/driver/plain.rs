@@ -80,6 +80,7 @@ pub(super) struct Plain {
     number: u32,
     max_datagram: usize,
     heard: Instant,
+    packets_received: u64,
     events: VecDeque<Event>,
     datagrams: VecDeque<Bytes>,
     stream: Vec<u8>,
@@ -97,6 +98,7 @@ impl Plain {
             number,
             max_datagram,
             heard: now,
+            packets_received: 0,
             events: VecDeque::new(),
             datagrams: VecDeque::new(),
             stream: Vec::new(),
@@ -129,6 +131,14 @@ impl Plain {
 
     pub(super) fn stats(&self) -> quinn_proto::ConnectionStats {
         quinn_proto::ConnectionStats::default()
+    }
+
+    pub(super) fn packets_received(&self) -> u64 {
+        self.packets_received
+    }
+
+    pub(super) fn ping(&mut self) {
+        self.push(PING, &[]);
     }
 
     pub(super) fn max_datagram(&self) -> usize {
@@ -207,6 +217,7 @@ impl Plain {
             return;
         }
         self.heard = now;
+        self.packets_received += 1;
         match kind {
             // Its first answer is on its way to it.
             OPEN => {}

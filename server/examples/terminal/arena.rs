@@ -49,6 +49,8 @@ impl Scene {
             Status::Connecting => "connecting".to_owned(),
             Status::Joined { match_name, hz, .. } => format!("{match_name}, {hz} ticks a second"),
             Status::Live => return,
+            Status::Resuming { attempt } => format!("reconnecting, attempt {attempt}"),
+            Status::Resumed { lost, .. } => format!("back, {lost} ticks lost"),
             Status::Stalled(silence) => format!("nothing heard for {:.1} s", silence.as_secs_f32()),
             Status::Refused { reason, .. } => format!("refused: {reason}"),
             Status::Rejected { .. } => "the game failed on what you did: it does not count".to_owned(),

@@ -1,9 +1,10 @@
 //! A client's first words: who it is, whom it believes, what it predicts; then the connection.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ringfort_client::{Credential, Ended, Hub, Trust};
+use ringfort_client::limits::RESUME_MAX;
+use ringfort_client::{Credential, Ended, Hub, ResumeToken, Trust};
 
 use super::drawn::Delay;
 use super::error::Error;
@@ -19,12 +20,20 @@ pub struct Builder<G: Game> {
     credential: Credential,
     trust: Trust,
     settings: Settings<G>,
+    resume: Option<ResumeToken>,
+    give_up_after: Duration,
 }
 
 impl<G: Game> Builder<G> {
     pub(super) fn new() -> Builder<G> {
         let credential = Credential::Name("player".to_owned());
-        Builder { credential, trust: Trust::Roots(Vec::new()), settings: Settings::new() }
+        Builder {
+            credential,
+            trust: Trust::Roots(Vec::new()),
+            settings: Settings::new(),
+            resume: None,
+            give_up_after: RESUME_MAX,
+        }
     }
 
     /// The player's name, for a server that believes any (development).
@@ -42,6 +51,20 @@ impl<G: Game> Builder<G> {
     /// Which servers to believe. Until this is said: none.
     pub fn trust(mut self, trust: Trust) -> Builder<G> {
         self.trust = trust;
+        self
+    }
+
+    /// Goes on with a session that an earlier run of the program was given this token for, by [`Status::Joined`](super::Status::Joined) or
+    /// [`Status::Resumed`](super::Status::Resumed). It is there without a join, and is told as joined; when the server does not give it
+    /// back, [`Builder::connect`] fails.
+    pub fn resume(mut self, token: ResumeToken) -> Builder<G> {
+        self.resume = Some(token);
+        self
+    }
+
+    /// For how long a lost connection is tried to get back; a minute unless this is said. When it is zero, a lost connection is the end.
+    pub fn give_up_after(mut self, patience: Duration) -> Builder<G> {
+        self.give_up_after = patience;
         self
     }
 
@@ -64,7 +87,7 @@ impl<G: Game> Builder<G> {
         self
     }
 
-    /// Connects and waits for the server's welcome, at most [`CONNECT_PATIENCE`]. `url` is `quic://host:port` or `host:port`.
+    /// Connects and waits for the server's welcome, or for the session that it is to resume, at most [`CONNECT_PATIENCE`]. `url` is `quic://host:port` or `host:port`.
     pub fn connect(self, url: &str) -> Result<Client<G>, Error> {
         let mut client = self.start(url)?;
         let patience = Instant::now() + CONNECT_PATIENCE;
@@ -93,7 +116,11 @@ impl<G: Game> Builder<G> {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let mut hub = Hub::bind(local, self.trust)?;
-        let key = hub.connect_with(now, server, &host, self.credential)?;
+        hub.give_up_after(self.give_up_after);
+        let key = match self.resume {
+            Some(token) => hub.resume(now, server, &host, self.credential, token)?,
+            None => hub.connect_with(now, server, &host, self.credential)?,
+        };
         hub.flush(now);
         Ok(Client { hub, key, playing, now })
     }

@@ -28,6 +28,8 @@
 //!         for status in c.status() {
 //!             match status {
 //!                 Status::Stalled(silence) => println!("nothing for {silence:?}"),
+//!                 Status::Resuming { attempt } => println!("reconnecting, attempt {attempt}"),
+//!                 Status::Resumed { lost, .. } => println!("back, {lost} ticks lost"),
 //!                 Status::Refused { reason, .. } => println!("{reason}"),
 //!                 Status::MatchOver => c.join(Join::Any),
 //!                 Status::Ended(why) => {
@@ -71,6 +73,13 @@
 //! is drawn ahead of it, as it will be once the inputs on their way have been applied. Inputs leave so that they arrive shortly before their
 //! tick; [`Net::input_margin`] tells, and [`Net::repeated`] counts the ticks that had none.
 //!
+//! **When the connection is lost.** It is made again by itself, with pauses that grow, and the session goes on: the same entity, inputs and
+//! commands that the server lacks are sent again, events come once. [`Status::Resuming`] and [`Status::Resumed`] tell; until then the view
+//! shows the last tick. A session waits for its client for the match's grace period; one that has ended meanwhile ends here, too.
+//! [`Status::Joined`] and [`Status::Resumed`] bring a token with which a program that was started again goes on: keep the newest, give it to
+//! [`Builder::resume`]. Who uses it while the first program still plays takes the session over, which ends there as
+//! [`EndReason::TakenOver`].
+//!
 //! **When the game fails.** A server whose game has failed twice on a tick runs it without that tick's inputs and commands, and says so:
 //! [`Status::Rejected`] names those of ours, each once. They are not sent again. The prediction goes on without them, which is shown as a
 //! correction, and what was predicted of them comes as [`Sure::Cancelled`]. A program need do nothing, but should not send such a command again.
@@ -103,7 +112,7 @@ pub use error::Error;
 pub use forecasts::Sure;
 pub use playing::{Event, Playing, Settings};
 pub use predict::{Correction, Fix};
-pub use ringfort_client::{Code, CommandError, EndReason, Ended, Trust};
+pub use ringfort_client::{Code, CommandError, EndReason, Ended, ResumeToken, Trust};
 pub use rules::{ColumnOf, Drive, OnCorrection};
 pub use slots::{Slot, Slots};
 pub use status::{Net, Status};
@@ -215,6 +224,24 @@ impl<G: Game> Client<G> {
     /// Our session; nobody before we joined.
     pub fn me(&self) -> SessionId {
         self.playing.me()
+    }
+
+    /// What another run of the program needs to have the session back, see [`Builder::resume`]; nothing before we joined.
+    pub fn resume_token(&self) -> Option<ResumeToken> {
+        self.session().resume_token()
+    }
+
+    /// Closes the connection and keeps our place: for as long as the match waits, whoever has the token can have it back.
+    pub fn detach(self) {
+        self.hub.detach();
+    }
+
+    /// Goes on behind another socket, as a machine does that comes from one network into another: the connection stays. Without this, too,
+    /// a client that hears nothing for a while makes its connection anew.
+    pub fn rebind(&mut self) -> Result<(), Error> {
+        self.hub.rebind()?;
+        self.hub.flush(Instant::now());
+        Ok(())
     }
 
     /// Figures of the connection.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ringfort_client::{Ended, Session, SessionKey, Snapshot, Watch};
+use ringfort_client::{Ended, ResumeToken, Session, SessionKey, Snapshot, Watch};
 use ringfort_protocol::{AckBits, Message, SessionId, TickNo, View as Seen};
 
 use super::drawn::Delay;
@@ -82,6 +82,10 @@ pub struct Playing<G: Game> {
     cues_dropped: u64,
     /// [`Status::Ended`] has been told, and nothing follows it.
     ended: bool,
+    /// The session was resumed with this token, and [`Status::Resumed`] is to be told with its first snapshot.
+    resumed: Option<ResumeToken>,
+    /// Ticks between the newest snapshot before a resume and the first after it.
+    lost: u32,
     broken: Option<String>,
 }
 
@@ -101,6 +105,8 @@ impl<G: Game> Playing<G> {
             events_dropped: 0,
             cues_dropped: 0,
             ended: false,
+            resumed: None,
+            lost: 0,
             broken: None,
         })
     }
@@ -112,7 +118,11 @@ impl<G: Game> Playing<G> {
         let Some(header) = world.header() else { return };
         let (events, dropped) = (&mut self.events, &mut self.events_dropped);
         let told = |tick, what, sure| push_event(events, dropped, Event { tick, what, sure });
-        if stay.snapshot(snapshot, world, &header, told) {
+        let is_back = std::mem::replace(&mut stay.resumes, session.resumes()) != session.resumes();
+        if is_back {
+            self.lost = snapshot.tick.0.saturating_sub(stay.tick().0 + 1);
+        }
+        if stay.snapshot(snapshot, world, &header, told) && !is_back {
             self.tell(Status::Live);
         }
     }
@@ -129,11 +139,11 @@ impl<G: Game> Playing<G> {
         for status in statuses {
             self.take_status(status);
         }
-        // Who watches gives no inputs.
-        let joined = session.is_joined();
-        self.plays = joined && !session.is_spectator() && !self.ended;
+        // Who watches gives no inputs, and one that waits for its session to be resumed no more than may wait.
+        self.plays = session.takes_inputs() && !self.ended;
         self.cues_dropped = session.cues_dropped();
-        if let Some(silence) = self.stay.as_mut().and_then(|stay| stay.advance(now)).filter(|_| joined) {
+        let awaits = session.is_joined() && !session.is_resuming();
+        if let Some(silence) = self.stay.as_mut().and_then(|stay| stay.advance(now)).filter(|_| awaits) {
             self.tell(Status::Stalled(silence));
         }
         if let Some(reason) = self.broken.take() {
@@ -225,7 +235,7 @@ impl<G: Game> Playing<G> {
 
     /// A new join is a new stay: nothing of the match before counts in it.
     fn keep_stay(&mut self, now: Instant, session: &Session<Played<G>>) {
-        let same = |stay: &Stay<G>| stay.number == session.stay() && stay.session == session.id();
+        let same = |stay: &Stay<G>| stay.number == session.joins();
         if !session.is_joined() || self.broken.is_some() || self.stay.as_ref().is_some_and(same) {
             return;
         }
@@ -260,15 +270,26 @@ impl<G: Game> Playing<G> {
         if let Step::Rejected { inputs, .. } = &status {
             self.reject(*inputs);
         }
-        self.tell(match status {
+        let told = match status {
             Step::Connecting => Status::Connecting,
-            Step::Joined { session, match_name, tick_hz } => Status::Joined { session, match_name, hz: tick_hz },
-            Step::Live => Status::Live,
+            Step::Joined { session, match_name, tick_hz, token } => {
+                Status::Joined { session, match_name, hz: tick_hz, resume: token }
+            }
+            Step::Live => match self.resumed.take() {
+                Some(resume) => Status::Resumed { lost: self.lost, resume },
+                None => Status::Live,
+            },
+            Step::Resuming { attempt } => Status::Resuming { attempt },
+            Step::Resumed { token, .. } => {
+                self.resumed = Some(token);
+                return;
+            }
             Step::Refused { code, reason } => Status::Refused { code, reason },
             Step::Rejected { inputs, commands } => Status::Rejected { inputs, commands },
             Step::MatchOver => Status::MatchOver,
             Step::Ended(ended) => Status::Ended(ended),
-        });
+        };
+        self.tell(told);
     }
 
     /// The server has given up these inputs: nothing that was thought to follow from them does.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfort_client::{Code, Ended};
+use ringfort_client::{Code, Ended, ResumeToken};
 use ringfort_protocol::{AckBits, SessionId};
 
 /// A step of the stay.
@@ -18,11 +18,27 @@ pub enum Status {
         match_name: String,
         /// Ticks a second, and inputs.
         hz: u32,
+        /// With which another run of the program can have the session back: see [`Builder::resume`](super::Builder::resume). Whoever has it
+        /// can play in our place, so keep it where nobody else reads it.
+        resume: ResumeToken,
     },
     /// Snapshots come: the first of the match, or the first again after [`Status::Stalled`].
     Live,
     /// No snapshot has come for so long. It is said again and again while that lasts.
     Stalled(Duration),
+    /// The connection was lost, and is made again. The view shows the last tick meanwhile, and our own entity goes on to be predicted for as
+    /// many inputs as may wait. [`Status::Resumed`] follows, or [`Status::MatchOver`] or [`Status::Ended`].
+    Resuming {
+        /// Which attempt begins, from 1 on.
+        attempt: u32,
+    },
+    /// We have our session back, and its first snapshot: the same entity, and inputs, commands and events have gone on where they were.
+    Resumed {
+        /// Ticks that we have no snapshots of.
+        lost: u32,
+        /// Takes the place of the token before, which is good no more.
+        resume: ResumeToken,
+    },
     /// The join was refused. The connection stays, and another match may be tried.
     Refused {
         /// Why.

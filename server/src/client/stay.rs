@@ -20,8 +20,10 @@ use crate::limits::STALLED_AFTER;
 
 /// A stay in one match.
 pub(crate) struct Stay<G: Game> {
-    /// The connection's join that it is.
-    pub(crate) number: u8,
+    /// Which match of the session it is.
+    pub(crate) number: u32,
+    /// How often it had been resumed when its last snapshot came.
+    pub(crate) resumes: u32,
     pub(crate) session: SessionId,
     pub(crate) versions: Versions<G>,
     pub(crate) predictions: Vec<Box<dyn Predicting<G>>>,
@@ -68,7 +70,8 @@ impl<G: Game> Stay<G> {
         let interval = blended.map(|(turns, _)| turns.period()).max().unwrap_or(1);
         let versions = Versions::new(limits, session.id(), delay.versions(hz, interval))?;
         Ok(Stay {
-            number: session.stay(),
+            number: session.joins(),
+            resumes: session.resumes(),
             session: session.id(),
             versions,
             predictions: rules.start(hz, any),

@@ -343,6 +343,8 @@ fn parting(why: &Closed) -> Parting {
         Closed::ByUs(Code::Reconnect) => Parting::Elsewhere,
         Closed::ByUs(Code::TimedOut | Code::ServerStopping | Code::Internal) => Parting::Lost,
         Closed::ByPeer { .. } if why.code() == Some(Code::Left) => Parting::ForGood(Why::Quit),
+        // A client that has heard nothing of us for long, or whose program is to be started again.
+        Closed::ByPeer { .. } if why.code() == Some(Code::Reconnect) => Parting::Lost,
         // Whoever breaks the rules, or gives up because we seem to, ends its session with its connection.
         Closed::ByUs(_) | Closed::ByPeer { .. } => Parting::ForGood(Why::TimedOut),
         Closed::Refused | Closed::TimedOut | Closed::Reset | Closed::Broken(_) => Parting::Lost,

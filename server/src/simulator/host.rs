@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use quinn_proto::Transmit;
-use ringfort_client::{JoinTarget, Session, SessionKey, Sessions, Snapshot, Status, Trust, Watch};
+use ringfort_client::{JoinTarget, Session, SessionKey, Sessions, Snapshot, Start, Status, Trust, Watch};
 use ringfort_protocol::control::Credential;
 use ringfort_protocol::driver::Driver;
 use ringfort_protocol::{Message, quic};
@@ -81,10 +81,13 @@ impl<G: Game> Host<G> {
             Carrier::Plain => Driver::plain_client(now),
             Carrier::Quic => Driver::client(now, quic::client_endpoint()),
         };
+        let mut sessions = Sessions::new(driver, Start { now, unix_ms: 0, seed: 0 }).map_err(|e| Failed(e.to_string()))?;
+        // Who is lost joins anew here, with a session of its own.
+        sessions.give_up_after(Duration::ZERO);
         Ok(Self {
             address,
             server: address,
-            sessions: Sessions::new(driver).map_err(|e| Failed(e.to_string()))?,
+            sessions,
             key: None,
             once: Once::new(carrier),
             playing: None,

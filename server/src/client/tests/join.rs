@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfort_client::{Code, EndReason, Ended};
+use ringfort_client::{Code, EndReason, Ended, ResumeToken};
 use ringfort_protocol::Vec2;
 use ringfort_protocol::control::ServerMsg;
 use ringfort_protocol::snapshot::Lapse;
@@ -15,7 +15,8 @@ use crate::limits::{SLOTS_DUE_MAX, STALLED_AFTER};
 #[test]
 fn connecting_joined_live_stalled_and_over() {
     let mut pair = Pair::new();
-    let joined = Status::Joined { session: ME, match_name: "arena".to_owned(), hz: 20 };
+    let resume = ResumeToken::new(1, ME, &[7; 16]);
+    let joined = Status::Joined { session: ME, match_name: "arena".to_owned(), hz: 20, resume };
     assert_eq!(pair.statuses(), [Status::Connecting, joined]);
     pair.tick(&[]);
     assert_eq!(pair.statuses(), [Status::Live]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use quinn_proto::Transmit;
-use ringfort_client::{SessionKey, Sessions};
+use ringfort_client::{SessionKey, Sessions, Start};
 use ringfort_protocol::bits::{BitWriter, Row};
 use ringfort_protocol::control::{ClientMsg, Code, JoinTarget, ServerMsg};
 use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, Handler};
@@ -91,7 +91,7 @@ impl Pair {
 
     pub(super) fn with(settings: Settings<Arena>) -> Pair {
         let now = Instant::now();
-        let mut sessions = Sessions::new(Driver::plain_client(now)).expect("a sound schema");
+        let mut sessions = Sessions::new(Driver::plain_client(now), Start { now, unix_ms: 0, seed: 0 }).expect("a sound schema");
         let key = sessions.connect_plain(now, SERVER.into(), "ada").expect("a start");
         let mut pair = Pair {
             now,
