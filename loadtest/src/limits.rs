@@ -109,9 +109,6 @@ pub(crate) const CHAOS_CLIENTS_MAX: usize = 2_000;
 /// Seconds of killing in one chaos run: its times are kept in 32 bits of microseconds, of which there are 4294 seconds.
 pub(crate) const CHAOS_SECONDS_MAX: f64 = 3_600.0;
 
-/// How long clients play before anything is killed, to know how it is normally.
-pub(crate) const CHAOS_CALM: Duration = Duration::from_secs(5);
-
 /// How long after a hit a client's silence is laid to it.
 pub(crate) const GAP_WINDOW: Duration = Duration::from_secs(2);
 

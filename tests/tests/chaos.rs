@@ -32,9 +32,30 @@ const ZEROS: &[&str] = &[
 ];
 
 fn chaos(instance: &str, arguments: &[&str]) -> Command {
+    loadtest("chaos", instance, arguments)
+}
+
+fn loadtest(what: &str, instance: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(programs::loadtest());
-    command.args(["chaos", "--instance", instance]).args(arguments).stdin(Stdio::null());
+    command.args([what, "--instance", instance]).args(arguments).stdin(Stdio::null());
     command
+}
+
+/// Runs it to its end, and checks that all is zero that must be and that nothing was left behind.
+fn flawless(what: &str, instance: &str, arguments: &[&str]) -> Value {
+    let output = loadtest(what, instance, arguments)
+        .args(["--calm", "1", "--json", "-"])
+        .output()
+        .expect("the load generator can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {said}"));
+    for zero in ZEROS {
+        assert_eq!(report[zero], 0, "{zero}: {report:#}\n{said}");
+    }
+    assert!(output.status.success() && report["ok"] == true, "{report:#}\n{said}");
+    assert!(report["inputs_acknowledged"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(leftovers(instance), Vec::<PathBuf>::new());
+    report
 }
 
 fn name(of: &str) -> String {
@@ -52,26 +73,46 @@ fn leftovers(instance: &str) -> Vec<PathBuf> {
 
 #[test]
 fn sims_that_are_killed_or_stopped_again_and_again_lose_and_double_nothing() {
-    let instance = name("kills");
-    let mut run = chaos(&instance, &["--clients", "40", "--duration", "8", "--kill", "sim", "--every", "700", "--json", "-"]);
-    // With this seed both kinds are among the first three. At this rate whoever is silent for three seconds has sent no more than one tick
-    // takes in, so that each input is acknowledged at last.
-    let output =
-        run.args(["--rate", "10", "--signal", "mix", "--seed", "3"]).output().expect("the load generator can be started");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {said}"));
-    for zero in ZEROS {
-        assert_eq!(report[zero], 0, "{zero}: {report:#}\n{said}");
-    }
-    assert!(output.status.success() && report["ok"] == true, "{report:#}\n{said}");
+    // With this seed both kinds are among the first three.
+    let flags = ["--clients", "40", "--duration", "6", "--kill", "sim", "--every", "700", "--signal", "mix", "--seed", "3"];
+    let report = flawless("chaos", &name("kills"), &flags);
     assert!(report["kills"].as_u64() > Some(0) && report["stops"].as_u64() > Some(0), "{report:#}");
-    assert!(report["inputs_acknowledged"].as_u64() > Some(0), "{report:#}");
     for quantile in ["p50", "p99", "max", "normal_p50", "normal_p99", "normal_max"] {
         for kind in ["kill", "stop"] {
             assert!(report["gap_ms"][kind][quantile].as_f64() > Some(0.0), "{kind} {quantile}: {report:#}");
         }
     }
-    assert_eq!(leftovers(&instance), Vec::<PathBuf>::new());
+    assert_eq!(report["resumed"], 0, "their connections are the front-ends': {report:#}");
+}
+
+#[test]
+fn clients_of_front_ends_that_are_killed_come_back_and_miss_nothing() {
+    let report = flawless("failover", &name("failover"), &["--clients", "40", "--rounds", "3", "--every", "1000"]);
+    assert_eq!(report["hits"]["frontend_kill"], 3, "{report:#}");
+    assert!(report["resumed"].as_u64() > Some(0), "{report:#}");
+    let gaps = &report["gap_ms"]["frontend_kill"];
+    assert!(gaps["again_count"].as_u64() > Some(0) && gaps["others_count"].as_u64() > Some(0), "{report:#}");
+}
+
+#[test]
+fn nobody_notices_that_the_supervisor_is_killed_and_started_again() {
+    let report = flawless("supervise", &name("supervise"), &["--clients", "20", "--kills", "3", "--every", "1000"]);
+    assert_eq!(report["hits"]["supervisor_kill"], 3, "{report:#}");
+    assert_eq!((&report["resumed"], &report["absence_ms"]["count"]), (&0.into(), &3.into()), "{report:#}");
+}
+
+#[test]
+fn whatever_is_killed_nothing_is_lost() {
+    let flags =
+        ["--clients", "30", "--duration", "6", "--kill", "sim,frontend,standby,supervisor,all", "--every", "600", "--seed", "2"];
+    let report = flawless("chaos", &name("mixed"), &flags);
+    assert!(report["resumed"].as_u64() > Some(0), "{report:#}");
+}
+
+#[test]
+fn clients_that_change_their_address_keep_their_connections() {
+    let report = flawless("rebind", &name("rebind"), &["--clients", "10", "--every", "500", "--duration", "3"]);
+    assert_eq!((&report["rebound"], &report["resumed"]), (&60.into(), &0.into()), "{report:#}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ const FIGURES: &[&str] = &[
     "/clients/connected",
     "/clients/failed",
     "/clients/disconnected",
+    "/clients/resumed",
+    "/latency_ms/resume_gap/count",
+    "/latency_ms/resume_gap/max",
     "/clients/rejoined",
     "/inputs/sent",
     "/inputs/acknowledged",
@@ -58,6 +61,7 @@ fn a_run_reports_what_its_clients_saw() {
     is("/clients/connected", 20.0);
     is("/clients/failed", 0.0);
     is("/clients/disconnected", 0.0);
+    is("/clients/resumed", 0.0);
     is("/generator/processes", 2.0);
     is("/inputs/acknowledged", figure(&report, "/inputs/sent"));
     is("/inputs/rejected", 0.0);

@@ -27,6 +27,9 @@ pub(crate) struct Common {
     /// Front-ends of the instance
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = parse_small)]
     pub(super) frontends: usize,
+    /// Seconds of play before anything is done, to know how it is normally
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration, default_value = "5")]
+    pub(super) calm: Duration,
     /// The instance's name [default: chaos- and our process's id]
     #[arg(long, value_name = "NAME")]
     pub(super) instance: Option<String>,

@@ -46,8 +46,6 @@ struct Bot {
     lost: Option<String>,
     /// Its session, once it has one.
     session: Option<SessionId>,
-    /// Times that it came back over another connection.
-    resumed: u64,
     /// Times that it was told another session than its first.
     changed: u64,
     /// Inputs that were due and were not taken, because too many are unacknowledged.
@@ -139,7 +137,7 @@ impl Crowd {
                 let hub = crowd.hubs.len() - 1;
                 let key = crowd.hubs[hub].connect(now, server, "localhost", &client_name(number))?;
                 crowd.hubs[hub].join(key, JoinTarget::Named(match_name(number % matches)));
-                crowd.bots.push(Bot { hub, key, lost: None, session: None, resumed: 0, changed: 0, skipped: 0 });
+                crowd.bots.push(Bot { hub, key, lost: None, session: None, changed: 0, skipped: 0 });
                 crowd.heard.clients.push(Client::default());
             }
             crowd.turn((now + GRAIN).max(starts.next_due().min(patience)))?;
@@ -160,8 +158,9 @@ impl Crowd {
         self.heard.clients.iter_mut().for_each(|client| client.track = Track::default());
         let clients = self.bots.len();
         let mut schedule = Schedule::new(start, Duration::from_secs_f64(1.0 / scenario.common.rate), clients);
-        self.rebinds = scenario.rebind.map(|every| Schedule::new(start + limits::CHAOS_CALM, every, clients));
-        let rebinds_end = start + limits::CHAOS_CALM + scenario.duration;
+        let rebinds_begin = start + scenario.common.calm;
+        let rebinds_end = rebinds_begin + scenario.duration;
+        self.rebinds = scenario.rebind.map(|every| Schedule::new(rebinds_begin, every, clients));
         let mut next_shown = start;
         while Instant::now() < end {
             let now = Instant::now();
@@ -191,9 +190,9 @@ impl Crowd {
         }
         let Client { ledger, track } = &mut heard.clients[client];
         let hub = &mut hubs[bot.hub];
-        let Some(number) = hub.send(now, bot.key, Numbered { number: ledger.sent + 1 }) else {
-            return bot.skipped += 1;
-        };
+        let numbered = Numbered { number: ledger.sent + 1 };
+        let sent = if ledger.has_room() { hub.send(now, bot.key, numbered) } else { None };
+        let Some(number) = sent else { return bot.skipped += 1 };
         // The client's library counts as we do; if not, the game's sums show it.
         ledger.sent = number;
         track.sent.push(micros(now.saturating_duration_since(heard.start)));
@@ -277,7 +276,7 @@ impl Crowd {
             totals.sent += u64::from(client.ledger.sent);
             totals.acknowledged += client.ledger.acknowledged_count();
             totals.skipped += bot.skipped;
-            totals.resumed += bot.resumed;
+            totals.resumed += u64::from(session(&self.hubs, bot).resumes());
             totals.changed += bot.changed;
         }
         totals
@@ -335,7 +334,7 @@ impl Crowd {
     fn rebind(&mut self, now: Instant) -> Result<(), ChaosError> {
         let Crowd { hubs, bots, rebinds: Some(rebinds), rebound, .. } = self else { return Ok(()) };
         while let Some((client, _)) = rebinds.take_due(now) {
-            let _ = (&mut *hubs, &bots[client]);
+            hubs[bots[client].hub].rebind()?;
             *rebound += 1;
         }
         Ok(())
@@ -403,19 +402,19 @@ fn take_news(hubs: &mut [Hub<Game>], bot: &mut Bot, number: usize, heard: &mut H
     }
     for status in hub.session_mut(bot.key).statuses() {
         match status {
-            Status::Joined { session, .. } => {
-                if let Some(first) = bot.session.filter(|first| *first != session) {
-                    bot.changed += 1;
-                    trouble(format!("its session was {first:?} and is {session:?}"));
-                }
-                bot.session = bot.session.or(Some(session));
-            }
+            Status::Joined { session, .. } => _ = bot.session.get_or_insert(session),
             Status::Refused { code, reason } => bot.lost = Some(format!("the join was refused ({code}): {reason}")),
             Status::MatchOver => bot.lost = Some("its match is over".to_owned()),
             Status::Ended(ended) => bot.lost = Some(ended.to_string()),
             Status::Rejected { inputs, commands } => ledger.rejected(inputs, commands),
             Status::Connecting | Status::Live | Status::Resuming { .. } | Status::Resumed { .. } => {}
         }
+    }
+    let now = hub.session(bot.key).id();
+    if let Some(first) = bot.session.filter(|first| *first != now && bot.lost.is_none()) {
+        bot.changed += 1;
+        bot.session = Some(now);
+        trouble(format!("its session was {first:?} and is {now:?}"));
     }
     if let Some(reason) = &bot.lost {
         trouble(reason.clone());

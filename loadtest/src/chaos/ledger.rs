@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ringfort_protocol::AckBits;
+use ringfort_protocol::limits::MAX_INPUTS;
 
 use crate::tally::{Account, BLOCK, News};
 
@@ -13,6 +14,8 @@ pub(crate) struct Ledger {
     pub(crate) sent: u32,
     /// The newest command's number.
     pub(crate) commands: u32,
+    /// All numbers up to it are acknowledged or rejected.
+    closed: u32,
     acknowledged: Numbers,
     /// Told as given up: neither acknowledged nor applied.
     rejected: Numbers,
@@ -58,6 +61,16 @@ impl Ledger {
     pub(crate) fn rejected(&mut self, inputs: AckBits, commands: AckBits) {
         inputs.iter().for_each(|number| self.rejected.insert(number));
         commands.iter().for_each(|number| self.rejected_commands.insert(number));
+    }
+
+    /// Whether a datagram still carries the oldest input that is under way when another one is given. Whoever gives it nevertheless gives up the
+    /// promise for the oldest.
+    pub(crate) fn has_room(&mut self) -> bool {
+        while self.closed < self.sent && (self.acknowledged.contains(self.closed + 1) || self.rejected.contains(self.closed + 1))
+        {
+            self.closed += 1;
+        }
+        self.sent - self.closed < MAX_INPUTS as u32
     }
 
     /// How many inputs were acknowledged.

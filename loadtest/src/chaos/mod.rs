@@ -64,10 +64,11 @@ pub(crate) fn run(scenario: &Scenario) -> Result<bool, ChaosError> {
 }
 
 fn measure(scenario: &Scenario, host: &Host) -> Result<bool, ChaosError> {
+    let common = &scenario.common;
     let mut crowd = Crowd::join(scenario, host.address())?;
     let attached = attachments(scenario, host);
     let start = Instant::now();
-    let begin = start + limits::CHAOS_CALM;
+    let begin = start + common.calm;
     let end = begin + scenario.duration;
     let plan = Plan { scenario, host, start, begin, end };
     let (done, shown) = (Done::default(), Shown::default());

@@ -28,6 +28,8 @@ struct Flight {
     newest: u32,
     /// When the newest snapshot arrived, while its client plays.
     heard: Option<Instant>,
+    /// How often its session has come back in this match.
+    resumes: u32,
     /// The longest time between two snapshots so far.
     gap: Duration,
     /// Those that the server has given up.
@@ -54,6 +56,7 @@ impl Figures {
             newest: 0,
             rejected: AckBits::NONE,
             heard: None,
+            resumes: 0,
             gap: Duration::ZERO,
         };
         Figures { partial: Partial::default(), measuring: false, flights: std::iter::repeat_with(flight).take(clients).collect() }
@@ -101,6 +104,7 @@ impl Figures {
 impl Watch<Game> for Figures {
     fn snapshot(&mut self, key: SessionKey, session: &Session<Game>, snapshot: &Snapshot) {
         self.rejected(key.index(), session.inputs_rejected());
+        self.resumed(key.index(), session.resumes(), snapshot.arrived);
         self.received(key.index(), snapshot);
     }
 }
@@ -113,6 +117,16 @@ impl Figures {
             self.partial.rejected += 1;
             let input = &mut flight.inputs[sequence as usize % INPUTS_IN_FLIGHT];
             input.acknowledged |= input.sequence == sequence;
+        }
+    }
+
+    /// A snapshot has arrived, after so many times that the session came back in this match: the first one since the last time ends a silence.
+    fn resumed(&mut self, client: usize, resumes: u32, arrived: Instant) {
+        let flight = &mut self.flights[client];
+        let times = resumes.saturating_sub(std::mem::replace(&mut flight.resumes, resumes));
+        self.partial.resumed += u64::from(times);
+        if let Some(heard) = flight.heard.filter(|_| times > 0) {
+            self.partial.resume_gap.record(arrived.saturating_duration_since(heard));
         }
     }
 
@@ -213,6 +227,24 @@ mod tests {
         }
         figures.play_over(0, at(1020));
         assert_eq!(figures.partial.gap.ms_max().round(), 60.0, "what was before the measured time does not count");
+    }
+
+    #[test]
+    fn the_silence_of_a_session_that_came_back_ends_with_its_first_snapshot() {
+        let start = Instant::now();
+        let mut figures = Figures::new(1);
+        let received = |figures: &mut Figures, ms, resumes| {
+            let arrived = start + Duration::from_millis(ms);
+            figures.resumed(0, resumes, arrived);
+            figures.received(0, &Snapshot { tick: TickNo(1), arrived, bytes: 1, inputs: AckBits::NONE, waited: None });
+        };
+        [(100, 0), (150, 0), (450, 1), (500, 1)].into_iter().for_each(|(ms, resumes)| received(&mut figures, ms, resumes));
+        assert_eq!((figures.partial.resumed, figures.partial.resume_gap.ms_max().round()), (1, 300.0));
+        received(&mut figures, 900, 3);
+        assert_eq!((figures.partial.resumed, figures.partial.resume_gap.count()), (3, 2), "twice before a snapshot came");
+        figures.match_over(0);
+        received(&mut figures, 950, 0);
+        assert_eq!(figures.partial.resumed, 3, "another match");
     }
 
     #[test]

@@ -74,8 +74,10 @@ pub(crate) struct Partial {
     pub(crate) connected: usize,
     /// Clients that never joined.
     pub(crate) failed: usize,
-    /// Clients that joined and then lost their session before the end.
+    /// Clients that joined and then lost their session for good before the end.
     pub(crate) disconnected: usize,
+    /// Times that a session came back over another connection.
+    pub(crate) resumed: u64,
     /// Why clients failed or were disconnected.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Inputs sent.
@@ -106,6 +108,8 @@ pub(crate) struct Partial {
     pub(crate) network: Latency,
     /// Of each client the longest silence between two snapshots.
     pub(crate) gap: Latency,
+    /// Of each session that came back: from the last snapshot before to the first one after.
+    pub(crate) resume_gap: Latency,
     /// How late inputs left this process.
     pub(crate) late: Latency,
     /// Use of one core while inputs were sent; over several processes the highest.
@@ -119,6 +123,7 @@ impl Partial {
         self.connected += other.connected;
         self.failed += other.failed;
         self.disconnected += other.disconnected;
+        self.resumed += other.resumed;
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }
@@ -136,6 +141,7 @@ impl Partial {
         self.input_to_snapshot.merge(&other.input_to_snapshot);
         self.network.merge(&other.network);
         self.gap.merge(&other.gap);
+        self.resume_gap.merge(&other.resume_gap);
         self.late.merge(&other.late);
         self.cpu_percent = self.cpu_percent.max(other.cpu_percent);
     }

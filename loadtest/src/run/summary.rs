@@ -33,6 +33,7 @@ impl<'a> Summary<'a> {
                 "connected": total.connected,
                 "failed": total.failed,
                 "disconnected": total.disconnected,
+                "resumed": total.resumed,
                 "reasons": total.reasons,
                 "rejoined": total.rejoined,
             },
@@ -54,6 +55,7 @@ impl<'a> Summary<'a> {
                 "input_to_snapshot": quantiles(&total.input_to_snapshot),
                 "network": quantiles(&total.network),
                 "gap": quantiles(&total.gap),
+                "resume_gap": quantiles(&total.resume_gap),
             },
             "generator": {
                 "processes": self.args.processes,
@@ -99,6 +101,9 @@ impl fmt::Display for Summary<'_> {
         let lost_percent = if total.sent == 0 { 0.0 } else { 100.0 * lost as f64 / total.sent as f64 };
         writeln!(f, "{} clients x {} Hz for {:.1} s against {}", args.clients, args.rate, total.seconds, args.server)?;
         writeln!(f, "clients    {} connected, {} failed, {} disconnected", total.connected, total.failed, total.disconnected)?;
+        if total.resumed > 0 {
+            writeln!(f, "           {} times a session came back over another connection", total.resumed)?;
+        }
         if total.rejoined > 0 {
             writeln!(f, "           {} times a match was over and another was joined", total.rejoined)?;
         }
@@ -122,6 +127,9 @@ impl fmt::Display for Summary<'_> {
         write_row(f, "input to snapshot", &total.input_to_snapshot)?;
         write_row(f, "network", &total.network)?;
         write_row(f, "gap", &total.gap)?;
+        if total.resumed > 0 {
+            write_row(f, "resume gap", &total.resume_gap)?;
+        }
         writeln!(
             f,
             "generator  {} processes, at most {:.0} % of a core, inputs late by {:.2} ms (p99)",

@@ -102,3 +102,14 @@ fn commands_that_were_left_out_or_carried_out_twice_are_counted() {
         assert_eq!((audit.commands_missing, audit.commands_doubled), (missing, doubled), "{carried_out:?}");
     }
 }
+
+#[test]
+fn no_input_is_given_that_would_push_an_unacknowledged_one_out_of_the_datagrams() {
+    let mut ledger = Ledger::default();
+    ledger.sent = 16;
+    assert!(!ledger.has_room(), "the first is still carried, and would not be beside a seventeenth");
+    (2..=16).for_each(|number| ledger.acknowledged(number));
+    assert!(!ledger.has_room());
+    ledger.rejected(AckBits { highest: 1, bits: 0 }, AckBits::NONE);
+    assert!(ledger.has_room());
+}
