@@ -16,8 +16,9 @@ pub(crate) const COMMAND: &str = "tally";
 const DESCRIBE: &str = "describe";
 /// Input numbers that one word of an account has bits for.
 pub(crate) const BLOCK: u32 = u64::BITS;
-/// Ticks between two numbered events of a session.
-const NEWS_EVERY: u32 = 10;
+/// Ticks between two numbered events of a session. A match's log keeps four events for each player: a client that is away for as long as that
+/// lasts, six seconds at 20 Hz with what the blocks take, loses its session.
+const NEWS_EVERY: u32 = 60;
 
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Account {

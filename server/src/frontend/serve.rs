@@ -358,7 +358,12 @@ fn settle_events(live: &mut Live, link: &mut ZoneLink) {
     let done = if all_acked { live.event_sent } else { live.event_acked };
     let stride = u64::from(link.view.description().engine.events.rows) / EVENT_SETTLE_SHARE;
     let acked_something = live.event_acked > live.event_settled;
-    if done > live.event_settled && (acked_something || done - live.event_settled >= stride) && !link.is_backed_up() {
+    // Before the client has its token, an acknowledgement of ours would make the token before it open nothing any more.
+    if live.has_token
+        && done > live.event_settled
+        && (acked_something || done - live.event_settled >= stride)
+        && !link.is_backed_up()
+    {
         live.event_settled = done;
         link.push(RecordKind::EventAck, live.session, live.attachment, 0, &done.to_ne_bytes());
     }
