@@ -2,7 +2,7 @@
 //! an earlier run left is gone on with, if it is as it should be, and is not touched if it is not.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
@@ -22,7 +22,7 @@ use super::results::Results;
 use super::rules::{Rules, mib_of};
 use super::segments::{Segments, Start};
 use super::signals::Signals;
-use super::sockets::Sockets;
+use super::sockets::{BindError, Sockets};
 use super::spawn::CONFIG_VARIABLE;
 use super::workers::{Death, Wakes, Workers};
 use super::zones::{Opening, Zones};
@@ -33,7 +33,7 @@ use crate::cli::Role;
 use crate::clock::boot_us;
 use crate::config::{AuthMode, Config};
 use crate::game::Game;
-use crate::limits::{MATCH_OPEN_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS};
+use crate::limits::{MATCH_OPEN_MS, PORT_FREE_MS, PORT_LOOK_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS};
 use crate::logging::{self, Source};
 use crate::run_dir::{InstanceLock, RunDir};
 
@@ -106,7 +106,8 @@ fn prepare(ground: Ground, mut config: Config, fresh: bool) -> Result<Supervisor
         info!("an earlier run left {} matches to go on with", earlier.matches.len());
     }
     check_matches(&rules, &config, leftovers.earlier.is_some())?;
-    let sockets = Sockets::bind(config.listen)?;
+    let patience = Duration::from_millis(if leftovers.earlier.is_some() { PORT_FREE_MS } else { 0 });
+    let sockets = bind(config.listen, patience)?;
     config.listen = sockets.address();
     let control = ControlServer::bind(&run_dir.control_socket())?;
     leftovers.clear(&config)?;
@@ -120,6 +121,17 @@ fn prepare(ground: Ground, mut config: Config, fresh: bool) -> Result<Supervisor
     workers.start_all(&segments, &sockets)?;
     let ground = Ground { run_dir, lock, signals, rules };
     Ok(Supervisor::of(ground, config, instance, (workers, segments, zones), sockets, control))
+}
+
+/// Binds the port. A process of an earlier run that is being killed may hold it for a moment still, also one that no directory names.
+fn bind(listen: SocketAddr, patience: Duration) -> Result<Sockets, BindError> {
+    let until = Instant::now() + patience;
+    loop {
+        match Sockets::bind(listen) {
+            Err(BindError::InUse(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(PORT_LOOK_MS)),
+            bound => return bound,
+        }
+    }
 }
 
 /// The options of `[game]` must serve a match that is created later, too; the arena must hold the matches to start with. Beside
