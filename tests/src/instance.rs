@@ -108,6 +108,15 @@ impl Instance {
         self.kill_processes();
     }
 
+    /// Starts it again with a kill point armed, and waits until its supervisor has died there. Of a program that has kill points.
+    pub fn start_and_die_at(&mut self, point: &str, flags: &[&str]) {
+        let log = fs::File::create(self.directory.path().join("stderr")).expect("a log file");
+        let mut up = command(&self.program, &self.name, self.directory.path(), &["up"]);
+        up.args(flags).env(ringfort_shm_state::kill_point::VARIABLE, point).stdout(Stdio::null()).stderr(log);
+        self.up = up.spawn().expect("the server can be started");
+        assert_eq!(self.exit_code(), None, "it dies at {point}");
+    }
+
     /// Starts it again and kills the supervisor alone after a time, wherever it is by then.
     pub fn start_and_kill_supervisor(&mut self, flags: &[&str], after: Duration) {
         self.up = spawn_up(&self.program, &self.name, self.directory.path(), flags);

@@ -1,8 +1,10 @@
 //! The supervisor's death: workers go on, clients notice nothing, and the next `up` or `down` takes them over with what has died meanwhile.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ringfort_client::{Code, Ended, JoinTarget};
+use ringfort_shm_state::kill_point::SUPERVISOR;
 use ringfort_tests::crowd::named;
 use ringfort_tests::{Crowd, Instance, match_named, pid_of, processes, send_signal};
 use rustix::process::{Pid, Signal};
@@ -187,6 +189,55 @@ fn an_adoption_with_a_dead_sim_that_is_killed_at_any_moment_does_no_harm() {
         crowd.check_plays_on(&players);
     }
     crowd.during(|| instance.check_memory());
+}
+
+/// Killed at one kill point, and the next at another: each time a sim has died before, so that there is something to be healed.
+#[test]
+fn adoptions_that_are_killed_at_any_two_kill_points_do_no_harm() {
+    let mut instance = Instance::of(PathBuf::from(env!("CARGO_BIN_EXE_bomb")), "", |_| (), &[]);
+    let mut before = instance.wait_for("all run", all_run);
+    for first in SUPERVISOR {
+        for second in SUPERVISOR {
+            let sim = sim_of(&before, "match-1");
+            instance.kill_supervisor();
+            send_signal(sim, Signal::KILL);
+            instance.start_and_die_at(first, &[]);
+            instance.start_and_die_at(second, &[]);
+            instance.start_again(&[]);
+            let tick = match_named(&before, "match-1")["tick"].as_u64();
+            let after = instance.wait_for("the match goes on, and all run", |status| {
+                match_named(status, "match-1")["tick"].as_u64() > tick && all_run(status)
+            });
+            assert_eq!(match_named(&before, "match-1")["id"], match_named(&after, "match-1")["id"]);
+            let dead = u64::try_from(sim.as_raw_pid()).expect("an id");
+            let mut others = workers(&before).into_iter().filter(|(.., pid)| *pid != dead);
+            assert!(others.all(|worker| workers(&after).contains(&worker)), "{first}, {second}: {before:#} {after:#}");
+            before = after;
+        }
+    }
+    instance.check_memory();
+}
+
+/// The supervisor is of the old binary still, and whoever comes in the place of a sim is of the new one.
+#[test]
+fn an_upgrade_survives_the_supervisor() {
+    let mut instance = Instance::of(PathBuf::from(env!("CARGO_BIN_EXE_bomb")), "", |_| (), &["--sims", "1"]);
+    instance.wait_for("all run", all_run);
+    let next = env!("CARGO_BIN_EXE_bomb-next");
+    instance.done(&["upgrade", "--binary", next]);
+    let before = instance.wait_for("all run", all_run);
+    instance.kill_supervisor();
+    send_signal(sim_of(&before, "match-1"), Signal::KILL);
+    instance.start_again(&["--sims", "1"]);
+    let after = instance.wait_for("all run again", all_run);
+    let runs_next = |(_, _, pid): &(String, u64, u64)| {
+        std::fs::read_link(format!("/proc/{pid}/exe")).expect("it runs") == std::fs::canonicalize(next).expect("it is there")
+    };
+    let sims: Vec<_> = workers(&after).into_iter().filter(|(role, ..)| role == "sim").collect();
+    assert!(sims.len() == 2 && sims.iter().all(runs_next), "{sims:?}");
+    send_signal(sim_of(&after, "match-1"), Signal::KILL);
+    let last = instance.wait_for("all run again", |status| all_run(status) && workers(status) != workers(&after));
+    assert!(workers(&last).iter().filter(|(role, ..)| role == "sim").all(runs_next));
 }
 
 /// Workers of a start that was never finished: the next goes on with those that it finds, and makes the matches.

@@ -59,7 +59,8 @@ pub fn ask(path: &Path, pid: u32) -> Result<Descriptors<OwnedFd>, AskError> {
 
 /// Whether somebody listens at a worker's socket, were it a process that was stopped.
 pub fn is_listening(path: &Path) -> bool {
-    connected(path).is_ok()
+    // One that was stopped, and was asked in vain before, has no room for one more who waits.
+    connected(path).map_or_else(|error| !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused), |_| true)
 }
 
 fn connected(path: &Path) -> io::Result<OwnedFd> {
