@@ -99,6 +99,18 @@ pub const CONTROL_REPLY_MS: u64 = 15_000;
 pub const MOVE_MS: u64 = 5_000;
 /// How long the process of a sim may take to be ready for a match.
 pub const SIM_READY_MS: u64 = 10_000;
+/// How long a front-end that is to end waits for its clients to have gone elsewhere.
+pub const FRONTEND_DRAIN_MS: u64 = 10_000;
+/// How long a front-end whose slot stays empty answers those who have not heard that it goes.
+pub const FRONTEND_LINGER_MS: u64 = 1_000;
+/// A front-end that is to end asks a client to go elsewhere this often: all 150 of a match within a third of a second, and not all at once.
+pub const FRONTEND_DRAIN_EVERY_MS: u64 = 2;
+/// Clients that it asks in one turn of its loop, if it comes to turns less often.
+pub const FRONTEND_DRAIN_PER_TURN: usize = 8;
+/// Longest time in seconds for which `down --drain` can be told to wait for the players: a week.
+pub const DOWN_DRAIN_S_MAX: u32 = 7 * 24 * 3_600;
+/// How often `down --drain` looks how many sessions are left.
+pub const DOWN_LOOK_MS: u64 = 250;
 /// How long planned work on the sims may take altogether.
 pub const OPERATION_MS: u64 = 300_000;
 /// How long a command for such work waits for the supervisor to answer.
@@ -115,6 +127,9 @@ pub const HANG_MS_MIN: u32 = 200;
 const _: () = assert!(HANG_MS_MIN as u64 >= 2 * LOOP_SLEEP_MAX_MS);
 /// Longest such time.
 pub const HANG_MS_MAX: u32 = 600_000;
+/// On-time polls at which a lock is found held by the same holder for the same operation before that holder counts as hung: a tenth of a second
+/// for what takes microseconds.
+pub const LOCK_POLLS_MAX: u32 = 5;
 /// Ticks without a heartbeat that a sim has at least, however fast they are due.
 pub const HANG_TICKS_MIN: u64 = 4;
 /// Time without a heartbeat that a process has at least while it starts.

@@ -151,6 +151,8 @@ pub struct InboxStatus {
     pub capacity_bytes: u64,
     /// Records that were refused because it was full; counted over all matches of the slot.
     pub refused: u64,
+    /// Times that its lock was taken from a front-end that died with it, or its end was mended; counted over all matches of the slot.
+    pub repairs: u64,
 }
 
 /// The arena.
@@ -335,6 +337,7 @@ fn inbox_status(attached: &Attached, slot: usize, entry: &ZoneEntry, head: Optio
         used_bytes: head.map_or(0, |head| inbox.tail(memory).saturating_sub(head.net_cursor)),
         capacity_bytes: inbox.capacity(),
         refused: inbox.refused(memory),
+        repairs: inbox.repairs(memory),
     }
 }
 

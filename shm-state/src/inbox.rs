@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use crate::layout::{InboxControl, RecordHeader, RecordKind, inbox};
 use crate::limits::{MAX_INBOX_BYTES, MAX_RECORD_PAYLOAD, MAX_ZONES, MIN_INBOX_BYTES};
-use crate::lock::{LockBroken, Locked, RobustLock};
+use crate::lock::{LockBroken, LockHolder, Locked, RobustLock};
 use crate::memory::{Memory, Words};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -209,6 +209,11 @@ impl Inbox {
     /// Repairs after a holder's death, and of a tail that no honest holder leaves.
     pub fn repairs(&self, memory: &impl Words) -> u64 {
         memory.load(self.control + InboxControl::REPAIRS_OFFSET, Ordering::Relaxed)
+    }
+
+    /// Who holds the lock just now, for whoever watches from outside.
+    pub fn holder(&self, memory: &impl Words) -> Option<LockHolder> {
+        RobustLock::at(self.control).holder(memory)
     }
 
     /// Appends a batch, as much as fits. `consumed` is the cursor of the zone's last committed root.

@@ -16,6 +16,20 @@ pub struct RobustLock {
     control: usize,
 }
 
+/// Who holds a lock, as a reader sees it who does not take part. The process may be any, and dead by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockHolder {
+    /// The thread that holds it. Of a process with one thread that is the process.
+    pub thread: u32,
+    /// Its operation: another one, were it the same thread's, has another number.
+    pub operation: u64,
+}
+
+/// Where libc has the futex of a robust mutex: the first word of glibc's, the second of musl's, 32 bits each. The layout hash covers which libc it is.
+const FUTEX_SHIFT: u32 = if cfg!(target_env = "musl") { 32 } else { 0 };
+/// The bits of the futex that are the holder's thread (FUTEX_TID_MASK of futex(2)); the others say that somebody waits, or that it has died.
+const THREAD_MASK: u32 = 0x3fff_ffff;
+
 /// What `try_lock` found.
 #[derive(Debug)]
 pub enum Locked<'m> {
@@ -66,6 +80,14 @@ impl RobustLock {
             errno
         };
         self.check(errno)
+    }
+
+    /// Who holds the lock. It is only read: the kernel has the holder's thread in the mutex' futex while it lives.
+    pub(crate) fn holder(&self, memory: &impl Words) -> Option<LockHolder> {
+        let operation = memory.load(self.control + InboxControl::OPERATION_OFFSET, Ordering::Relaxed);
+        let words = memory.load(self.control + InboxControl::MUTEX_OFFSET, Ordering::Relaxed);
+        let thread = (words >> FUTEX_SHIFT) as u32 & THREAD_MASK;
+        (thread != 0).then_some(LockHolder { thread, operation })
     }
 
     /// Takes the lock if it is free or its holder is dead.

@@ -99,6 +99,26 @@ fn a_slot_whose_process_is_killed_again_and_again_goes_on() {
 }
 
 #[test]
+fn front_ends_that_are_stopped_are_found_and_replaced() {
+    let instance = Instance::start(&["--sims", "1", "--hang-ms", "300", "--game-option", "capacity=64"]);
+    let mut crowd = Crowd::new(instance.address());
+    for victims in [&[0][..], &[FRONTEND_STANDBY], &[1, FRONTEND_STANDBY]] {
+        let [_, spared] = fill(&instance, &mut crowd);
+        let before = crowd.during(|| wait_for_others(&instance, &[]));
+        let stopped: Vec<&Value> = victims.iter().map(|slot| frontend(&before, *slot)).collect();
+        stopped.iter().for_each(|process| send_signal(pid_of(process), Signal::STOP));
+        if !victims.contains(&1) {
+            crowd.check_plays_on(&spared);
+        }
+        crowd.during(|| wait_for_others(&instance, &stopped));
+        let who = crowd.enter("player", JoinTarget::Any);
+        crowd.check_plays_on(&[who]);
+        assert!(instance.log().contains("has given no sign of life for"), "{}", instance.log());
+    }
+    crowd.during(|| instance.check_memory());
+}
+
+#[test]
 fn front_ends_that_are_killed_together_are_all_replaced() {
     let instance = Instance::start(&["--sims", "1", "--game-option", "capacity=64"]);
     let mut crowd = Crowd::new(instance.address());

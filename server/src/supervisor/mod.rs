@@ -9,6 +9,7 @@ mod binary;
 pub mod control;
 pub(crate) mod errors;
 mod leftovers;
+mod lock_watch;
 mod moves;
 mod pulse;
 mod results;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
 use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerState};
+use ringfort_shm_state::lock::LockHolder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
@@ -39,6 +41,7 @@ use crate::limits::{
 };
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
+use lock_watch::{LockWatch, is_runnable};
 use moves::{MoveError, Operations, Works};
 use pulse::Polls;
 use rules::Rules;
@@ -60,6 +63,7 @@ struct Supervisor {
     control: ControlServer,
     rules: Rules,
     polls: Polls,
+    lock_watch: LockWatch,
     config: Config,
     run_dir: RunDir,
     instance: InstanceEntry,
@@ -157,17 +161,38 @@ impl Supervisor {
         }
     }
 
-    /// Looks at the sims' heartbeats, and kills whose have stopped for too long.
+    /// Looks at the workers' heartbeats and at the locks that front-ends share, and kills whose have stopped, or who holds on, for too long.
     fn kill_hung(&mut self) {
         let (zones, configured) = (&self.zones, u64::from(self.config.hang_ms));
-        let hung = self.workers.take_pulses(&self.segments, |sim| zones.hang_ms(sim, configured));
+        let limit_ms = |role, slot| if role == Role::Sim { zones.hang_ms(slot, configured) } else { configured };
+        let hung = self.workers.take_pulses(&self.segments, limit_ms);
         for hung in hung {
-            let Hung { slot, pid, silent_ms, cpu_ms } = hung;
+            let Hung { role, slot, pid, silent_ms, cpu_ms } = hung;
             error!(
-                "sim {slot} (process {pid}) has given no sign of life for {silent_ms} ms and used the processor for {cpu_ms} ms of them; it is killed"
+                "{} (process {pid}) has given no sign of life for {silent_ms} ms and used the processor for {cpu_ms} ms of them; it is killed",
+                worker_name(role, slot)
             );
-            self.zones.sim_hangs(&self.segments, &hung);
-            self.workers.kill_sim(slot);
+            if role == Role::Sim {
+                self.zones.sim_hangs(&self.segments, &hung);
+            }
+            self.workers.kill(role, slot);
+        }
+        for (zone, holder) in self.lock_watch.poll(self.zones.lock_holders(&self.segments), is_runnable) {
+            let LockHolder { thread, operation } = holder;
+            match self.workers.with_pid(thread) {
+                Some((role, slot)) => {
+                    let name = worker_name(role, slot);
+                    error!(
+                        zone,
+                        "{name} (process {thread}) hangs with the lock of an inbox, in operation {operation}; it is killed"
+                    );
+                    self.workers.kill(role, slot);
+                }
+                None => warn!(
+                    zone,
+                    "thread {thread}, which is no worker of this instance, holds the lock of an inbox and does not move"
+                ),
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::adoption::Orphans;
 use super::control::ControlServer;
 use super::errors::{MatchError, UpError};
 use super::leftovers::Leftovers;
+use super::lock_watch::LockWatch;
 use super::moves::Operations;
 use super::pulse::Polls;
 use super::results::Results;
@@ -215,6 +216,7 @@ impl Supervisor {
             control,
             rules,
             polls: Polls::new(Instant::now()),
+            lock_watch: LockWatch::default(),
             config,
             run_dir,
             instance,

@@ -132,9 +132,10 @@ pub(super) struct Sims {
     pub(super) ready: Vec<u32>,
 }
 
-/// A sim that gives no sign of life.
+/// A worker that gives no sign of life.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hung {
+    pub(super) role: Role,
     pub(super) slot: u32,
     pub(super) pid: u32,
     pub(super) silent_ms: u64,
@@ -252,27 +253,33 @@ impl Workers {
         }
     }
 
-    /// Counts a poll for every sim, by their heartbeats. `limit_ms` is how long each may be silent. Returns those that hang; they are to be
-    /// killed.
-    pub(super) fn take_pulses(&mut self, segments: &Segments, limit_ms: impl Fn(u32) -> u64) -> Vec<Hung> {
+    /// Counts a poll for every sim and front-end, by their heartbeats. `limit_ms` is how long each may be silent. Returns those that hang;
+    /// they are to be killed.
+    pub(super) fn take_pulses(&mut self, segments: &Segments, limit_ms: impl Fn(Role, u32) -> u64) -> Vec<Hung> {
         let mut hung = Vec::new();
-        for post in self.posts.iter_mut().filter(|post| post.role == Role::Sim) {
+        for post in self.posts.iter_mut().filter(|post| post.role != Role::Hook) {
             let Some(process) = &post.process else { continue };
             let pid = process.pid.as_raw_pid() as u32;
             let ready = post.has_been_ready(segments);
-            let limit_ms = limit_ms(post.slot).max(if ready { 0 } else { HANG_START_MS });
-            let beat = WorkerPage::new(&segments.sims[post.slot as usize]).heartbeat();
+            let limit_ms = limit_ms(post.role, post.slot).max(if ready { 0 } else { HANG_START_MS });
+            let beat = WorkerPage::new(post.segment(segments)).heartbeat();
             let cpu_ms = || process::usage(pid).map_or(0, |usage| usage.cpu_ms);
             if let Some(cpu_ms) = post.pulse.poll(beat, limit_ms, cpu_ms) {
-                hung.push(Hung { slot: post.slot, pid, silent_ms: limit_ms, cpu_ms });
+                hung.push(Hung { role: post.role, slot: post.slot, pid, silent_ms: limit_ms, cpu_ms });
             }
         }
         hung
     }
 
-    /// Kills a sim whose process is this one.
-    pub(super) fn kill_sim(&self, slot: u32) {
-        let post = self.posts.iter().find(|post| post.role == Role::Sim && post.slot == slot);
+    /// The worker with a process id.
+    pub(super) fn with_pid(&self, pid: u32) -> Option<(Role, u32)> {
+        let its = |post: &&Post| post.process.as_ref().is_some_and(|process| process.pid.as_raw_pid() as u32 == pid);
+        self.posts.iter().find(its).map(|post| (post.role, post.slot))
+    }
+
+    /// Kills a worker.
+    pub(super) fn kill(&self, role: Role, slot: u32) {
+        let post = self.posts.iter().find(|post| post.role == role && post.slot == slot);
         if let Some(process) = post.and_then(|post| post.process.as_ref()) {
             // An error says that it is dead already.
             let _ = process.signal(Signal::KILL);

@@ -16,6 +16,7 @@ use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{MailKind, RootFlags, RootHead, Verdict, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::{JOIN_CODE_BYTES, MAX_ZONES};
+use ringfort_shm_state::lock::LockHolder;
 use ringfort_shm_state::segment::{padded, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
 use tracing::{error, info};
@@ -311,6 +312,15 @@ impl Zones {
             // One that is gone had opened: a failed one is asked for in the same turn in which it is found.
             Some(Zone { stage: Stage::Open | Stage::Closed { failed: false, .. }, .. }) | None => Opening::Open,
         }
+    }
+
+    /// Who holds the locks of the matches' inboxes just now, by slot.
+    pub(super) fn lock_holders<'z>(&'z self, segments: &'z Segments) -> impl Iterator<Item = (usize, LockHolder)> + 'z {
+        let memory = segments.inbox.memory();
+        self.live.iter().filter_map(move |(slot, Zone { entry, .. })| {
+            let inbox = Inbox::new(memory, *slot, entry.inbox_offset, entry.inbox_bytes)?;
+            Some((*slot, inbox.holder(memory)?))
+        })
     }
 
     /// Remembers to tell every match that a front-end's process has died.

@@ -73,17 +73,24 @@ fn a_killed_holder_is_repaired_once() {
     for round in 1..=3 {
         let mut child = holder(&instance.0);
         assert!(matches!(lock.try_lock(memory), Ok(Locked::Busy)));
+        let holder = ring.holder(memory).expect("the child holds it");
+        // The harness runs the test in a thread of the child's.
+        let its_threads = format!("/proc/{}/task/{}", child.0.id(), holder.thread);
+        assert!(std::path::Path::new(&its_threads).exists(), "{holder:?}");
+        assert_eq!((ring.holder(memory), holder.operation), (Some(holder), 2 * round - 1), "each round is two operations");
         let before = ring.tail(memory);
         assert_eq!(ring.append(memory, &batch, before), Ok(Appended::Busy));
         child.0.kill().expect("a child of ours");
         child.0.wait().expect("a child of ours");
+        assert_eq!(ring.holder(memory), None, "the kernel has taken it from the dead");
         assert_eq!(ring.append(memory, &batch, before), Ok(Appended::All(before + 32)));
         assert_eq!(ring.repairs(memory), round);
         let mut cursor = before;
         let record = ring.next(memory, &mut cursor, ring.tail(memory)).expect("sound").expect("one record");
         assert_eq!((record.payload(), cursor), (&[1u8, 2, 3][..], before + 32));
-        assert!(matches!(lock.try_lock(memory), Ok(Locked::Clean(_))));
+        assert_eq!(ring.holder(memory), None);
     }
+    assert!(matches!(lock.try_lock(memory), Ok(Locked::Clean(_))));
 }
 
 #[test]
