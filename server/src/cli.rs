@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
-use crate::limits::TOKEN_MINUTES_MAX;
+use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -39,7 +39,7 @@ pub enum Command {
     /// Start the instance and stay until it is told to stop
     Up(UpArgs),
     /// Stop the running instance
-    Down,
+    Down(DownArgs),
     /// Show processes, matches and counters
     Status(Output),
     /// List, create or end matches
@@ -72,13 +72,19 @@ pub enum Command {
         #[command(subcommand)]
         action: SimsAction,
     },
+    /// Change how many front-ends there are
+    Frontends {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: FrontendsAction,
+    },
     /// Move everything away from a process, and start it anew
     Drain {
         /// Which kind of process.
         #[command(subcommand)]
         what: DrainWhat,
     },
-    /// Have the sims of a running instance go on as processes of another binary of the same game; nobody is disconnected
+    /// Have the sims and front-ends of a running instance go on as processes of another binary of the same game; no session is lost
     Upgrade {
         /// The binary; its game may have other rules, but the same fields, messages and tick rate
         #[arg(long, value_name = "PATH")]
@@ -146,6 +152,17 @@ pub struct UpArgs {
     /// Throw away what an earlier run left in shared memory, instead of going on with it
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// Flags of `down`.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct DownArgs {
+    /// Take no new players, and stop when all have gone; Ctrl-C leaves it at that, and `ringfort down` stops it at once
+    #[arg(long)]
+    pub drain: bool,
+    /// Stop after so many seconds, whoever is left
+    #[arg(long, value_name = "S", requires = "drain", value_parser = clap::value_parser!(u32).range(0..=i64::from(DOWN_DRAIN_S_MAX)))]
+    pub timeout: Option<u32>,
 }
 
 /// How a reading command prints.
@@ -286,11 +303,33 @@ pub enum SimsAction {
     },
 }
 
+/// What `frontends` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum FrontendsAction {
+    /// Have N front-ends, beside the one that stands by; clients of those that end go to the others and resume there
+    Scale {
+        /// How many
+        #[arg(value_name = "N")]
+        frontends: u32,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 /// What `drain` empties.
 #[derive(Debug, Clone, Subcommand)]
 pub enum DrainWhat {
     /// Move all matches away from a sim, then replace its process by a new one
     Sim {
+        /// Its slot, as `status` shows it
+        slot: u32,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Send all clients of a front-end to the others, where they resume, then have who stands by take its place
+    Frontend {
         /// Its slot, as `status` shows it
         slot: u32,
         /// How to print.
@@ -455,6 +494,9 @@ mod tests {
             "ringfort zones move arena --to 2 --json",
             "ringfort sims scale 4 --json",
             "ringfort drain sim 1",
+            "ringfort drain frontend 1 --json",
+            "ringfort frontends scale 4 --json",
+            "ringfort down --drain --timeout 60",
             "ringfort upgrade --binary ./server --json",
             "ringfort config --defaults",
             "ringfort new my-game --path ../ringfort",
@@ -480,6 +522,7 @@ mod tests {
             "ringfort token issue",
             "ringfort token issue --name ada --minutes 0",
             "ringfort down --instance Upper",
+            "ringfort down --timeout 60",
             "ringfort up --game-option capacity",
             "ringfort up --listen nowhere",
         ] {

@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::attach::{AttachError, Attached};
 use crate::auth::{self, IssueError, KeyError, Signing};
 use crate::cli::{
-    Cli, Command, DeadLettersAction, DrainWhat, EXIT_DONE, EXIT_FAILED, MatchesAction, Output, Role, SessionsAction, SimsAction,
-    TokenAction, UpArgs, WorkerArgs, ZonesAction, collect_options,
+    Cli, Command, DeadLettersAction, DownArgs, DrainWhat, EXIT_DONE, EXIT_FAILED, FrontendsAction, MatchesAction, Output, Role,
+    SessionsAction, SimsAction, TokenAction, UpArgs, WorkerArgs, ZonesAction, collect_options,
 };
 use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::dead_letters::{self, DeadLettersError};
@@ -25,7 +25,7 @@ use crate::describe;
 use crate::frontend::{self, FrontendError};
 use crate::game::Game;
 use crate::hook::{self, HookError};
-use crate::limits::SUPERVISOR_EXIT_MS;
+use crate::limits::{DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
 use crate::logging::{self, LoggingError, Source};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::sim::{self, SimError};
@@ -103,7 +103,8 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
     let named = || instance_name(cli.instance.as_deref(), file);
     match cli.command {
         Command::Up(flags) => up::<G>(file, cli.instance.as_deref(), &flags),
-        Command::Down => down::<G>(file, &named()?),
+        Command::Down(DownArgs { drain: true, timeout }) => drain_down(&named()?, timeout),
+        Command::Down(_) => down::<G>(file, &named()?),
         Command::Status(output) => status(&named()?, output),
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
@@ -111,6 +112,12 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Zones { action } => zones(&named()?, action),
         Command::Sims { action: SimsAction::Scale { sims, output } } => operate(&named()?, &Request::SimsScale { sims }, output),
         Command::Drain { what: DrainWhat::Sim { slot, output } } => operate(&named()?, &Request::DrainSim { sim: slot }, output),
+        Command::Drain { what: DrainWhat::Frontend { slot, output } } => {
+            operate(&named()?, &Request::DrainFrontend { frontend: slot }, output)
+        }
+        Command::Frontends { action: FrontendsAction::Scale { frontends, output } } => {
+            operate(&named()?, &Request::FrontendsScale { frontends }, output)
+        }
         Command::Upgrade { binary, output } => {
             // The supervisor has a working directory of its own.
             let binary = std::path::absolute(&binary).unwrap_or(binary);
@@ -177,6 +184,29 @@ fn down<G: Game>(file: Option<&Path>, instance: &str) -> Result<u8, RunError> {
         std::thread::sleep(Duration::from_millis(2));
     }
     print(&format!("{sentence}\n"));
+    Ok(EXIT_DONE)
+}
+
+/// Asks the instance to stop when its players have gone, and tells how many are left until then. Whoever interrupts this leaves it to the instance.
+fn drain_down(instance: &str, timeout_s: Option<u32>) -> Result<u8, RunError> {
+    let supervisor = || {
+        let attached = Attached::open(instance).ok()?;
+        let entry = Directory::new(&attached.directory).workers().find(|entry| entry.role == SharedRole::Supervisor as u32)?;
+        Some(ProcessId { pid: entry.pid, start_time: entry.start_time })
+    };
+    let supervisor = supervisor();
+    let (sentence, _) = ask(instance, &Request::DownDrain { timeout_s })?;
+    print(&format!("{sentence}; `ringfort down` stops it at once\n"));
+    let mut told = None;
+    while supervisor.is_some_and(ProcessId::is_alive) {
+        let left = Status::of(instance).ok().map(|status| status.sessions);
+        if let Some(left) = left.filter(|left| told != Some(*left)) {
+            eprintln!("{left} sessions are left");
+            told = Some(left);
+        }
+        std::thread::sleep(Duration::from_millis(DOWN_LOOK_MS));
+    }
+    print(&format!("instance \"{instance}\" has stopped\n"));
     Ok(EXIT_DONE)
 }
 

@@ -17,7 +17,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::Inbox;
-use ringfort_shm_state::layout::{PauseReason, Role, RootFlags, RootHead, WorkerEntry, WorkerState, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{
+    PauseReason, Role, RootFlags, RootHead, Stopping, WorkerEntry, WorkerState, ZoneEntry, ZoneState,
+};
 use ringfort_shm_state::limits::MAX_COUNTERS;
 use ringfort_shm_state::process::{self, ProcessId};
 use ringfort_shm_state::segment::{Segment, unpadded};
@@ -39,6 +41,8 @@ pub struct Status {
     pub listen: SocketAddr,
     /// Whether it was told to stop.
     pub stopping: bool,
+    /// Whether it takes no new players, and stops when all have gone.
+    pub draining: bool,
     /// Whether its supervisor has died and its workers go on.
     pub orphaned: bool,
     /// Its processes.
@@ -62,7 +66,7 @@ pub struct ProcessStatus {
     pub slot: u32,
     /// Its process id, or that of the last one here.
     pub pid: u32,
-    /// "starting", "running", "stopping"; "stopped" by a signal, "zombie", "dead".
+    /// "starting", "running", "draining", "stopping"; "stopped" by a signal, "zombie", "dead".
     pub state: &'static str,
     /// How often it was started again.
     pub restarts: u32,
@@ -190,7 +194,8 @@ impl Status {
             orphaned: !living.is_empty() && !living.contains(&Role::Supervisor),
             uptime_s: boot_us().saturating_sub(attached.instance.started_us) / 1_000_000,
             listen: listen(&attached),
-            stopping: attached.instance.stopping != 0,
+            stopping: attached.instance.stopping == Stopping::Now as u32,
+            draining: attached.instance.stopping == Stopping::Drains as u32,
             processes: entries.iter().map(|(role, entry)| process_status(*role, entry, &pages)).collect(),
             sessions: matches.iter().map(|entry| u64::from(entry.sessions)).sum(),
             arena: ArenaStatus {
@@ -268,6 +273,7 @@ fn process_state(entry: &WorkerEntry, id: ProcessId) -> &'static str {
         Some('T' | 't') => "stopped",
         Some(_) if entry.state == WorkerState::Starting as u32 => "starting",
         Some(_) if entry.state == WorkerState::Stopping as u32 => "stopping",
+        Some(_) if entry.state == WorkerState::Draining as u32 => "draining",
         Some(_) => "running",
         None => "dead",
     }

@@ -2,7 +2,7 @@
 
 use ringfort::frontend::counters;
 use ringfort::limits::FRONTEND_STANDBY;
-use ringfort_client::JoinTarget;
+use ringfort_client::{Code, JoinTarget};
 use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::segment::{Access, Segment, SegmentSpec};
 use ringfort_shm_state::worker::WorkerPage;
@@ -137,4 +137,81 @@ fn front_ends_that_are_killed_together_are_all_replaced() {
         crowd.check_plays_on(&[who]);
     }
     crowd.during(|| instance.check_memory());
+}
+
+/// Slots of the front-ends that there are.
+fn slots(status: &Value) -> Vec<u64> {
+    processes(status, "frontend").iter().map(|process| process["slot"].as_u64().expect("a number")).collect()
+}
+
+#[test]
+fn front_ends_are_added_and_ended_and_those_that_stay_notice_nothing() {
+    let mut instance = Instance::start(&["--sims", "1", "--frontends", "1", "--game-option", "capacity=64"]);
+    let mut crowd = Crowd::new(instance.address());
+    let first = crowd.enter("first", JoinTarget::Any);
+    let before = crowd.during(|| wait_for_others(&instance, &[]));
+    let said = crowd.during(|| instance.json(&["frontends", "scale", "4"]))["sentence"].to_string();
+    assert!(said.contains("front-ends 1, 2, 3 were added"), "{said}");
+    let status = crowd.during(|| wait_for_others(&instance, &[]));
+    assert_eq!(slots(&status), [0, 1, 2, 3]);
+    let last = crowd.enter("last", JoinTarget::Any);
+    crowd.check_plays_on(&[first, last]);
+    let said = crowd.during(|| instance.json(&["frontends", "scale", "1"]))["sentence"].to_string();
+    assert!(said.contains("front-ends 3, 2, 1 were ended"), "{said}");
+    let status = crowd.during(|| wait_for_others(&instance, &[]));
+    assert_eq!((slots(&status), &frontend(&status, 0)["pid"]), (vec![0], &frontend(&before, 0)["pid"]));
+    assert!(!instance.segments().iter().any(|name| name.ends_with("frontend.3")), "{:?}", instance.segments());
+    crowd.check_plays_on(&[first]);
+    for (count, words) in [("0", "must be a number from 1 to 16"), ("17", "must be a number from 1 to 16")] {
+        let refused = crowd.during(|| instance.run(&["frontends", "scale", count]));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(words), "{refused:?}");
+    }
+    // A slot that was given up serves again.
+    instance.done(&["frontends", "scale", "2"]);
+    let status = wait_for_others(&instance, &[]);
+    send_signal(pid_of(frontend(&status, 1)), Signal::KILL);
+    wait_for_others(&instance, &[frontend(&status, 1)]);
+    instance.check_memory();
+    instance.done(&["down"]);
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+#[test]
+fn a_drained_front_end_sends_its_clients_away_and_is_replaced() {
+    let instance = Instance::start(&["--sims", "1", "--game-option", "capacity=64"]);
+    let mut crowd = Crowd::new(instance.address());
+    let [_, spared] = fill(&instance, &mut crowd);
+    let before = crowd.during(|| wait_for_others(&instance, &[]));
+    let said = crowd.during(|| instance.json(&["drain", "frontend", "0"]))["sentence"].to_string();
+    assert!(said.contains("front-end 0 was replaced"), "{said}");
+    crowd.check_plays_on(&spared);
+    let after = crowd.during(|| wait_for_others(&instance, &[frontend(&before, 0)]));
+    assert_eq!(frontend(&after, 0)["pid"], frontend(&before, FRONTEND_STANDBY)["pid"]);
+    assert_eq!((&frontend(&after, 0)["restarts"], &frontend(&after, 1)["pid"]), (&0.into(), &frontend(&before, 1)["pid"]));
+    let refused = crowd.during(|| instance.run(&["drain", "frontend", "7"]));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no front-end 7"), "{refused:?}");
+    let last = crowd.enter("late", JoinTarget::Any);
+    crowd.check_plays_on(&[&spared[..], &[last]].concat());
+    crowd.during(|| instance.check_memory());
+}
+
+#[test]
+fn an_instance_that_drains_takes_nobody_new_and_stops_when_the_last_has_gone() {
+    let mut instance = Instance::start(&["--sims", "1"]);
+    let mut crowd = Crowd::new(instance.address());
+    let who = crowd.enter("ada", JoinTarget::Any);
+    std::thread::scope(|scope| {
+        let down = scope.spawn(|| instance.done(&["down", "--drain"]));
+        crowd.during(|| instance.wait_for("it drains", |status| status["draining"] == true));
+        let late = crowd.connect("bob");
+        crowd.join(late, JoinTarget::Any);
+        crowd.until("it is refused", |crowd| crowd.refusal_of(late).is_some());
+        assert_eq!(crowd.refusal_of(late), Some(Code::ServerStopping));
+        crowd.check_plays_on(&[who]);
+        crowd.leave(who);
+        let said = crowd.during(|| down.join().expect("the command ends"));
+        assert!(said.contains("has stopped"), "{said}");
+    });
+    assert_eq!(instance.exit_code(), Some(0));
+    assert!(instance.segments().is_empty(), "{:?}", instance.segments());
 }

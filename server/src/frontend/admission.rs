@@ -107,6 +107,10 @@ impl Clients {
             self.refuse_join(conn, pass, Code::Busy);
             return Ok(());
         }
+        if self.is_closing_down() {
+            self.refuse_join(conn, pass, Code::ServerStopping);
+            return Ok(());
+        }
         let secret = self.new_secret();
         let mut joining = Joining {
             pass,

@@ -12,7 +12,8 @@ use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, DriverStats, Handl
 use ringfort_protocol::input::InputDatagram;
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
-use ringfort_shm_state::layout::{RecordKind, ZoneEntry};
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{RecordKind, Stopping, WorkerState, ZoneEntry};
 use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
 use ringfort_shm_state::segment::Segment;
 use ringfort_shm_state::worker::WorkerPage;
@@ -26,9 +27,11 @@ use super::waiting::Waiting;
 use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
 use crate::auth::Auth;
+use crate::cli::Role;
 use crate::config::Limits;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK};
+use crate::supervisor::place;
 use crate::udp::UdpCounters;
 
 /// All clients of this front-end, and the zones that they play in.
@@ -174,6 +177,17 @@ impl Clients {
         for (counter, n) in self.counts.0.iter().enumerate() {
             page.set_counter(counter, *n);
         }
+    }
+
+    /// Whether the supervisor wants this process's clients to go elsewhere.
+    pub(super) fn is_to_drain(&self) -> bool {
+        let entry = Directory::new(&self.directory).worker(place(Role::Frontend, self.slot));
+        entry.is_some_and(|entry| entry.incarnation == self.incarnation && entry.state == WorkerState::Draining as u32)
+    }
+
+    /// Whether no new session may start.
+    pub(super) fn is_closing_down(&self) -> bool {
+        Directory::new(&self.directory).instance().is_some_and(|instance| instance.stopping != Stopping::No as u32)
     }
 
     /// Says that this process serves its slot.

@@ -8,6 +8,7 @@ mod admission;
 mod clients;
 pub mod counters;
 mod desk;
+mod drain;
 mod meter;
 mod pace;
 mod post;
@@ -43,7 +44,8 @@ use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::game::{Description, Game, ZoneLimits};
 use crate::limits::{
-    FRONTEND_STANDBY, GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP, RECEIVE_BLOCK_BYTES, UDP_BATCH,
+    FRONTEND_DRAIN_EVERY_MS, FRONTEND_STANDBY, GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP,
+    RECEIVE_BLOCK_BYTES, UDP_BATCH,
 };
 use crate::logging::{self, Source};
 use crate::outlive::{OutliveError, outlive_supervisor};
@@ -56,6 +58,7 @@ use crate::warm::touch_program;
 use clients::Clients;
 use counters as count;
 pub(crate) use desk::Desk;
+use drain::Drain;
 use post::Post;
 
 /// A front-end could not begin.
@@ -97,6 +100,8 @@ struct Frontend {
     block: BytesMut,
     /// When packets were last taken in.
     received_at: Instant,
+    /// Its clients are asked to go elsewhere.
+    drain: Option<Drain>,
 }
 
 /// Runs a front-end until its process is ended.
@@ -143,6 +148,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         wake: &passed.frontend_wakes[slot as usize],
         block: BytesMut::with_capacity(RECEIVE_BLOCK_BYTES),
         received_at: Instant::now(),
+        drain: None,
         socket,
     };
     frontend.desk.limit(config.limits);
@@ -171,8 +177,15 @@ impl Frontend {
         let woken = self.wait();
         self.receive()?;
         let sender = &mut self.udp.sender;
-        self.desk.turn(Instant::now(), now_us(), woken, stopping, &mut |t, b| sender.push(t, b));
+        let looked = self.desk.turn(Instant::now(), now_us(), woken, stopping, &mut |t, b| sender.push(t, b));
         sender.flush();
+        if looked {
+            self.follow_orders();
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.ask(Instant::now(), &mut self.desk.driver);
+        }
+        let sender = &mut self.udp.sender;
         if !stopping && self.desk.greet(Instant::now(), &mut |t, b| sender.push(t, b)) {
             sender.flush();
         }
@@ -180,10 +193,23 @@ impl Frontend {
         Ok(())
     }
 
+    /// Begins to ask the clients to go elsewhere, or leaves off, as the directory says.
+    fn follow_orders(&mut self) {
+        let drains = self.desk.clients.is_to_drain();
+        if drains != self.drain.is_some() {
+            info!("clients are {} to go elsewhere", if drains { "asked" } else { "no longer asked" });
+            self.drain = drains.then(|| Drain::begin(Instant::now()));
+        }
+    }
+
     /// Waits for a packet, a commit or a timer. `true` when a sim has committed.
     fn wait(&mut self) -> bool {
         let now = Instant::now();
-        let most = Duration::from_millis(if self.desk.clients.has_backlog() { 1 } else { LOOP_SLEEP_MAX_MS });
+        let most = Duration::from_millis(match &self.drain {
+            _ if self.desk.clients.has_backlog() => 1,
+            Some(_) if self.desk.driver.open_connections() > 0 => FRONTEND_DRAIN_EVERY_MS,
+            _ => LOOP_SLEEP_MAX_MS,
+        });
         let timer = self.desk.driver.next_timeout().map_or(most, |at| at.saturating_duration_since(now).min(most));
         // Packets that come one by one are taken together: a wake-up costs more than handling one. A commit cuts this short.
         let gather = Duration::from_micros(GATHER_US).saturating_sub(now.duration_since(self.received_at));
@@ -230,7 +256,10 @@ impl Frontend {
     /// Tells every client that the server stops, gives the packets time to leave, and ends the process.
     fn say_goodbye(&mut self) -> ! {
         info!("stopping: telling {} clients", self.desk.driver.open_connections());
-        self.desk.driver.close_all(Code::ServerStopping, "the server is stopping");
+        match self.desk.clients.is_to_drain() {
+            true => self.desk.driver.close_all(Code::Reconnect, drain::REASON),
+            false => self.desk.driver.close_all(Code::ServerStopping, "the server is stopping"),
+        }
         let until = Instant::now() + Duration::from_millis(GOODBYE_MS);
         while Instant::now() < until && self.turn(true).is_ok() {}
         std::process::exit(0)

@@ -5,7 +5,11 @@ use super::{MatchShown, MatchStatus, ProcessStatus, SessionShown, Status};
 /// All of it.
 pub(super) fn status(status: &Status) -> String {
     let Status { instance, uptime_s, listen, processes, sessions, arena, counters, .. } = status;
-    let stopping = if status.stopping { ", stopping" } else { "" };
+    let stopping = match (status.stopping, status.draining) {
+        (true, _) => ", stopping",
+        (_, true) => ", stopping when the players have gone",
+        _ => "",
+    };
     let mut text = format!("instance {instance}, up {}, listening on {listen}{stopping}\n\n", duration(*uptime_s));
     if status.orphaned {
         text = format!(

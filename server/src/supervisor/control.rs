@@ -24,6 +24,12 @@ use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_IDLE_MS, CONTROL_LINE_BYTES
 pub enum Request {
     /// Stop the instance.
     Down,
+    /// Take no new players, and stop the instance when all have gone.
+    DownDrain {
+        /// After so many seconds, whoever is left.
+        #[serde(default)]
+        timeout_s: Option<u32>,
+    },
     /// Create a match.
     MatchesCreate {
         /// Its name.
@@ -74,7 +80,17 @@ pub enum Request {
         /// Its slot.
         sim: u32,
     },
-    /// Replace the sims by processes of another binary.
+    /// Have so many front-ends.
+    FrontendsScale {
+        /// How many.
+        frontends: u32,
+    },
+    /// Send all clients of a front-end to the others and replace its process.
+    DrainFrontend {
+        /// Its slot.
+        frontend: u32,
+    },
+    /// Replace the sims and front-ends by processes of another binary.
     Upgrade {
         /// Where it is.
         binary: PathBuf,
@@ -90,9 +106,12 @@ impl Request {
     /// How long whoever asks waits for the answer.
     pub fn patience(&self) -> Duration {
         let ms = match self {
-            Request::ZonesMove { .. } | Request::SimsScale { .. } | Request::DrainSim { .. } | Request::Upgrade { .. } => {
-                OPERATION_REPLY_MS
-            }
+            Request::ZonesMove { .. }
+            | Request::SimsScale { .. }
+            | Request::DrainSim { .. }
+            | Request::FrontendsScale { .. }
+            | Request::DrainFrontend { .. }
+            | Request::Upgrade { .. } => OPERATION_REPLY_MS,
             _ => CONTROL_REPLY_MS,
         };
         Duration::from_millis(ms)

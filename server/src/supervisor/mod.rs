@@ -13,6 +13,7 @@ mod lock_watch;
 mod moves;
 mod pulse;
 mod results;
+mod rolling;
 pub(crate) mod rules;
 mod segments;
 pub(crate) mod signals;
@@ -37,7 +38,8 @@ pub use start::up;
 use crate::cli::Role;
 use crate::config::{Config, MatchConfig};
 use crate::limits::{
-    FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, STANDBY_SIMS, SUPERVISOR_TURN_MS,
+    DOWN_DRAIN_S_MAX, FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, STANDBY_SIMS,
+    SUPERVISOR_TURN_MS,
 };
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
@@ -69,6 +71,10 @@ struct Supervisor {
     instance: InstanceEntry,
     /// Processes of an earlier supervisor that it has gone on with.
     adopted: usize,
+    /// It stops when no session is left, or at this time at the latest, if one was given.
+    closes_at: Option<Option<Instant>>,
+    /// Slots of the front-ends that new connections go to.
+    steered: Vec<usize>,
     /// Commands that are answered when their match has opened.
     creating: Vec<Asked>,
     /// Commands that are answered when their match has been told to end.
@@ -100,6 +106,10 @@ impl Supervisor {
             }
             self.turn();
             let askers = self.serve();
+            if self.has_closed() {
+                info!("the players have gone, or had the time to: the instance stops");
+                return askers;
+            }
             if !askers.is_empty() {
                 info!("`ringfort down` asks to stop");
                 return askers;
@@ -147,17 +157,21 @@ impl Supervisor {
         self.workers.show_standby(&self.segments, &self.zones.standing_by());
     }
 
-    /// Says in the directory how many sims there are to be, before one more is started: the next supervisor goes on with as many.
+    /// Says in the directory how many sims and front-ends there are to be, before one more is started: the next supervisor goes on with as many.
     fn publish_counts(&mut self) {
         let sims = (self.workers.sim_slots().count() as u32).saturating_sub(STANDBY_SIMS);
-        if sims == self.instance.sims {
-            return;
+        let frontends = self.workers.frontend_slots().count() as u32;
+        if (sims, frontends) != (self.instance.sims, self.instance.frontends) {
+            (self.instance.sims, self.instance.frontends) = (sims, frontends);
+            self.publish_instance();
         }
-        self.instance.sims = sims;
+    }
+
+    fn publish_instance(&self) {
         if let Err(error) =
             DirectoryWriter::new(&self.segments.directory).publish_instance(&self.instance, &self.rules.schema_json)
         {
-            error!("the directory does not say how many sims there are: {error}");
+            error!("the directory does not say what has become of the instance: {error}");
         }
     }
 
@@ -223,13 +237,15 @@ impl Supervisor {
     }
 
     /// New connections go to the front-ends that live; without any, to where they went before, to wait there.
-    fn steer(&self) {
+    fn steer(&mut self) {
         let live = self.workers.live_frontends();
-        if live.is_empty() {
+        if live.is_empty() || live == self.steered {
             return;
         }
         if let Err(error) = self.sockets.steer(&live) {
             warn!("new connections are not steered to front-ends {live:?}: {error}");
+        } else {
+            self.steered = live;
         }
     }
 
@@ -262,7 +278,16 @@ impl Supervisor {
                     self.workers.wake_all();
                     self.control.reply(asker, &response, now);
                 }
-                Request::ZonesMove { .. } | Request::SimsScale { .. } | Request::DrainSim { .. } | Request::Upgrade { .. } => {
+                Request::DownDrain { timeout_s } => {
+                    let response = self.begin_to_close(timeout_s, now);
+                    self.control.reply(asker, &response, now);
+                }
+                Request::ZonesMove { .. }
+                | Request::SimsScale { .. }
+                | Request::DrainSim { .. }
+                | Request::FrontendsScale { .. }
+                | Request::DrainFrontend { .. }
+                | Request::Upgrade { .. } => {
                     if let Err(error) = self.begin(asker, request, now) {
                         self.control.reply(asker, &Response::Error { sentence: error.to_string() }, now);
                     }
@@ -284,6 +309,8 @@ impl Supervisor {
             }
         }
         self.operate(now);
+        // Planned work begins and ceases to drain front-ends.
+        self.steer();
         self.answer_created(now);
         self.answer_ending(now);
         self.answer_kicking(now);
@@ -298,12 +325,31 @@ impl Supervisor {
             Request::ZonesMove { name, to } => operations.begin_move(asker, &name, to, &mut works, now),
             Request::SimsScale { sims } => operations.begin_scale(asker, sims, &mut works, now),
             Request::DrainSim { sim } => operations.begin_drain(asker, sim, &mut works, now),
+            Request::FrontendsScale { frontends } => operations.begin_scale_frontends(asker, frontends, &mut works, now),
+            Request::DrainFrontend { frontend } => operations.begin_drain_frontend(asker, frontend, &works, now),
             Request::Upgrade { binary } => {
                 let runs = (rules.describe_binary)(&works.zones.sizes());
                 operations.begin_upgrade(asker, &binary, runs, now)
             }
             _ => Ok(()),
         }
+    }
+
+    /// From here on no new session starts, and when the last has gone, or the time is over, the instance stops.
+    fn begin_to_close(&mut self, timeout_s: Option<u32>, now: Instant) -> Response {
+        let timeout = timeout_s.map(|s| Duration::from_secs(s.min(DOWN_DRAIN_S_MAX).into()));
+        self.closes_at = Some(timeout.map(|timeout| now + timeout));
+        self.instance.stopping = Stopping::Drains as u32;
+        self.publish_instance();
+        let left = self.zones.sessions(&self.segments);
+        info!("no new session starts; the instance stops when the {left} that there are have ended");
+        done(format!("no new session starts; {left} are left"), None)
+    }
+
+    /// Whether the instance was to wait for its players, and they have gone or the time is over.
+    fn has_closed(&self) -> bool {
+        let Some(until) = self.closes_at else { return false };
+        until.is_some_and(|until| Instant::now() >= until) || self.zones.sessions(&self.segments) == 0
     }
 
     /// Goes on with planned work on the sims, and answers for what is done.
@@ -399,9 +445,12 @@ impl Supervisor {
         for (asker, request) in late {
             match request {
                 Request::Down => askers.push(asker),
-                Request::ZonesMove { .. }
+                Request::DownDrain { .. }
+                | Request::ZonesMove { .. }
                 | Request::SimsScale { .. }
                 | Request::DrainSim { .. }
+                | Request::FrontendsScale { .. }
+                | Request::DrainFrontend { .. }
                 | Request::Upgrade { .. }
                 | Request::MatchesCreate { .. }
                 | Request::MatchesEnd { .. }

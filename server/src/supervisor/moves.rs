@@ -1,4 +1,4 @@
-//! Planned work on sims: a match is moved, sims are added, emptied, replaced and ended.
+//! Planned work: a match is moved, sims are added, emptied, replaced and ended; so are front-ends, whose steps are `rolling`'s.
 //!
 //! Every step looks at how things are and does the next thing that is missing, so that a death in the middle changes nothing but what is left to
 //! do. One command answers when all its steps are done, or says what was not.
@@ -16,11 +16,13 @@ pub use error::MoveError;
 
 use super::binary::{Binary, Probe};
 use super::control::ConnToken;
+use super::rolling::{self, Done};
 use super::segments::Segments;
 use super::workers::{Replacement, Workers};
 use super::zones::Zones;
+use crate::cli::Role;
 use crate::describe::Described;
-use crate::limits::{MOVE_MS, OPERATION_MS, SIM_READY_MS, SIMS_MAX, STANDBY_SIMS};
+use crate::limits::{FRONTENDS_MAX, MOVE_MS, OPERATION_MS, SIM_READY_MS, SIMS_MAX, STANDBY_SIMS};
 
 /// What an operator has asked for and is not done yet.
 #[derive(Default)]
@@ -39,7 +41,7 @@ struct Moving {
     until: Instant,
 }
 
-/// A change of the sims.
+/// A change of the sims, of the front-ends, or of both.
 struct Planned {
     asker: ConnToken,
     what: String,
@@ -51,6 +53,10 @@ struct Planned {
     moved: u32,
     /// Sims whose process was replaced.
     replaced: Vec<u32>,
+    /// Slots of front-ends, and what was done to them.
+    frontends: Vec<(u32, Done)>,
+    /// It has to do with sims.
+    sims: bool,
 }
 
 enum Step {
@@ -68,6 +74,8 @@ enum Step {
     End { sim: u32 },
     /// The matches spread over the sims at work.
     Spread,
+    /// One of the front-ends'.
+    Frontend(Box<rolling::Step>),
 }
 
 /// What a step came to.
@@ -163,7 +171,39 @@ impl Operations {
         Ok(())
     }
 
-    /// Begins to replace all sims by processes of another binary. `runs` is what this one says of itself.
+    /// Begins to have another number of front-ends.
+    pub(super) fn begin_scale_frontends(
+        &mut self,
+        asker: ConnToken,
+        frontends: u32,
+        works: &mut Works<'_>,
+        now: Instant,
+    ) -> Result<(), MoveError> {
+        self.check_free()?;
+        if !(1..=FRONTENDS_MAX).contains(&frontends) {
+            return Err(MoveError::FrontendCount(frontends));
+        }
+        let steps = rolling::scale(frontends, works, now)?.into_iter().map(Step::frontend).collect();
+        self.plan(asker, format!("`frontends scale {frontends}`"), steps, now);
+        Ok(())
+    }
+
+    /// Begins to send a front-end's clients elsewhere and to replace its process.
+    pub(super) fn begin_drain_frontend(
+        &mut self,
+        asker: ConnToken,
+        slot: u32,
+        works: &Works<'_>,
+        now: Instant,
+    ) -> Result<(), MoveError> {
+        self.check_free()?;
+        works.workers.check_frontend(slot)?;
+        let steps = rolling::replace(slot, works.workers.frontend_binary(slot)).map(Step::frontend);
+        self.plan(asker, format!("`drain frontend {slot}`"), steps.into(), now);
+        Ok(())
+    }
+
+    /// Begins to replace all sims and front-ends by processes of another binary. `runs` is what this one says of itself.
     pub(super) fn begin_upgrade(
         &mut self,
         asker: ConnToken,
@@ -186,8 +226,9 @@ impl Operations {
     fn plan(&mut self, asker: ConnToken, what: String, steps: VecDeque<Step>, now: Instant) {
         info!("{what} begins");
         let until = now + Duration::from_millis(OPERATION_MS);
-        let (step_until, moved, replaced) = (None, 0, Vec::new());
-        self.planned = Some(Planned { asker, what, steps, step_until, until, moved, replaced });
+        let sims = !matches!(steps.front(), Some(Step::Frontend(_)) | None);
+        let (step_until, moved, replaced, frontends) = (None, 0, Vec::new(), Vec::new());
+        self.planned = Some(Planned { asker, what, steps, step_until, until, moved, replaced, frontends, sims });
     }
 
     /// Who waits for an answer; nothing is done for them any more.
@@ -213,6 +254,7 @@ impl Operations {
                 Err(error) => error!("{} failed: {error}", planned.what),
             }
             works.zones.set_leaving([]);
+            works.workers.stop_draining(works.segments, now);
             answers.push((planned.asker, answer));
             self.planned = None;
         }
@@ -239,8 +281,8 @@ impl Planned {
                 return Some(Ok((format!("{} is done: {}", self.what, self.done()), None)));
             };
             if now >= self.until {
-                let slot = step.sim();
-                return Some(Err(MoveError::GivenUp { what: self.what.clone(), slot, done: self.done() }));
+                let at = step.place();
+                return Some(Err(MoveError::GivenUp { what: self.what.clone(), at, done: self.done() }));
             }
             match self.advance(&mut step, works, now) {
                 Ok(Outcome::Waits) => {
@@ -257,12 +299,15 @@ impl Planned {
     }
 
     fn done(&self) -> String {
-        let replaced = match &self.replaced[..] {
-            [] => "no sim was replaced".to_owned(),
-            [one] => format!("sim {one} was replaced"),
-            all => format!("sims {} were replaced", all.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
-        };
-        format!("{} matches were moved, {replaced}", self.moved)
+        let replaced = named("sim", &self.replaced).map_or("no sim was replaced".to_owned(), |sims| format!("{sims} replaced"));
+        let sims = self.sims.then(|| format!("{} matches were moved, {replaced}", self.moved));
+        let frontends = [(Done::Added, "added"), (Done::Replaced, "replaced"), (Done::Ended, "ended")];
+        let frontends = frontends.into_iter().filter_map(|(done, verb)| {
+            let slots: Vec<u32> = self.frontends.iter().filter(|(_, of)| *of == done).map(|(slot, _)| *slot).collect();
+            named("front-end", &slots).map(|slots| format!("{slots} {verb}"))
+        });
+        let all: Vec<String> = sims.into_iter().chain(frontends).collect();
+        if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
     }
 
     fn advance(&mut self, step: &mut Step, works: &mut Works<'_>, now: Instant) -> Result<Outcome, MoveError> {
@@ -298,6 +343,14 @@ impl Planned {
                 Ok(Outcome::Done(Vec::new()))
             }
             Step::Spread => self.spread(works, now),
+            Step::Frontend(step) => Ok(match step.advance(works, now)? {
+                rolling::Outcome::Waits => Outcome::Waits,
+                rolling::Outcome::Next(steps) => Outcome::Done(steps.into_iter().map(Step::frontend).collect()),
+                rolling::Outcome::Slot(slot, done) => {
+                    self.frontends.push((slot, done));
+                    Outcome::Done(Vec::new())
+                }
+            }),
         }
     }
 
@@ -361,7 +414,7 @@ impl Planned {
         now: Instant,
     ) -> Result<Outcome, MoveError> {
         let until = *self.step_until.get_or_insert(now + Duration::from_millis(SIM_READY_MS));
-        let state = works.workers.replacement(sim, incarnation, works.segments);
+        let state = works.workers.replacement(Role::Sim, sim, incarnation, works.segments);
         match state {
             Replacement::Waiting if now < until => Ok(Outcome::Waits),
             Replacement::Ready => {
@@ -388,14 +441,32 @@ fn upgrade(binary: &Rc<Binary>, works: &mut Works<'_>) -> Vec<Step> {
     let mut slots: Vec<u32> = works.workers.sim_slots().collect();
     slots.sort_by_key(|sim| works.zones.owned(*sim, works.segments));
     let of = |sim| [Step::Empty { sim, binary: Some(Rc::clone(binary)) }, Step::Replace { sim, binary: Some(Rc::clone(binary)) }];
-    slots.into_iter().flat_map(of).collect()
+    slots.into_iter().flat_map(of).chain(rolling::upgrade(binary, works.workers).into_iter().map(Step::frontend)).collect()
+}
+
+/// Slots of a kind with a verb for them; nothing of none.
+fn named(kind: &str, slots: &[u32]) -> Option<String> {
+    match slots {
+        [] => None,
+        [one] => Some(format!("{kind} {one} was")),
+        all => Some(format!("{kind}s {} were", all.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))),
+    }
 }
 
 impl Step {
-    fn sim(&self) -> u32 {
+    fn frontend(step: rolling::Step) -> Step {
+        Step::Frontend(Box::new(step))
+    }
+
+    /// Where it is done.
+    fn place(&self) -> String {
         match self {
-            Step::Empty { sim, .. } | Step::Replace { sim, .. } | Step::Await { sim, .. } | Step::End { sim } => *sim,
-            Step::Ask { .. } | Step::Shrink | Step::Spread => 0,
+            Step::Empty { sim, .. } | Step::Replace { sim, .. } | Step::Await { sim, .. } | Step::End { sim } => {
+                format!("sim {sim}")
+            }
+            Step::Ask { .. } => "its binary".to_owned(),
+            Step::Shrink | Step::Spread => "the sims".to_owned(),
+            Step::Frontend(step) => step.place(),
         }
     }
 }

@@ -130,6 +130,26 @@ impl Segments {
         if slot == FRONTEND_STANDBY { &self.standby } else { &self.frontends[slot as usize] }
     }
 
+    /// Makes the segment of one more front-end.
+    pub(super) fn add_frontend(&mut self, slot: u32) -> Result<(), SegmentError> {
+        let segment = self.files.own(SegmentSpec::worker(SegmentKind::Frontend, slot))?;
+        self.frontends.push(segment);
+        Ok(())
+    }
+
+    /// Removes the segment of the last front-end, whose process has ended.
+    pub(super) fn remove_frontend(&mut self, slot: u32) {
+        self.frontends.truncate(slot as usize);
+        self.remove_file(SegmentSpec::worker(SegmentKind::Frontend, slot));
+    }
+
+    fn remove_file(&mut self, spec: SegmentSpec) {
+        let path = spec.path(&self.files.instance);
+        self.files.paths.retain(|other| *other != path);
+        // One that is gone already is what we want.
+        let _ = std::fs::remove_file(path);
+    }
+
     /// Makes the segment of one more sim.
     pub(super) fn add_sim(&mut self, slot: u32) -> Result<(), SegmentError> {
         let segment = self.files.own(SegmentSpec::worker(SegmentKind::Sim, slot))?;
@@ -139,11 +159,8 @@ impl Segments {
 
     /// Removes the segment of the last sim, whose process has ended.
     pub(super) fn remove_sim(&mut self, slot: u32) {
-        let path = SegmentSpec::worker(SegmentKind::Sim, slot).path(&self.files.instance);
         self.sims.truncate(slot as usize);
-        self.files.paths.retain(|other| *other != path);
-        // One that is gone already is what we want.
-        let _ = std::fs::remove_file(path);
+        self.remove_file(SegmentSpec::worker(SegmentKind::Sim, slot));
     }
 
     /// Whether an earlier run is gone on with.

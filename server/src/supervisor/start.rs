@@ -221,6 +221,8 @@ impl Supervisor {
             run_dir,
             instance,
             adopted: 0,
+            closes_at: None,
+            steered: Vec::new(),
             creating: Vec::new(),
             ending: Vec::new(),
             kicking: Vec::new(),

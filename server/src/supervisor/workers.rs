@@ -4,6 +4,7 @@
 //! only after its predecessor was reaped. A worker is started again as long as the instance runs, if ever more slowly.
 
 mod adopt;
+mod rolling;
 mod standby;
 
 pub(super) use adopt::living;
@@ -121,6 +122,8 @@ struct Post {
     giving_way: bool,
     /// Its next start follows no death.
     uncounted: bool,
+    /// Nobody comes after its process.
+    leaves: bool,
 }
 
 /// The sims, when matches are granted.
@@ -323,8 +326,9 @@ impl Workers {
     }
 
     /// What became of the process with an incarnation.
-    pub(super) fn replacement(&self, slot: u32, incarnation: u32, segments: &Segments) -> Replacement {
-        let Some(post) = self.sim(slot) else { return Replacement::Failed };
+    pub(super) fn replacement(&self, role: Role, slot: u32, incarnation: u32, segments: &Segments) -> Replacement {
+        let post = self.posts.iter().find(|post| (post.role, post.slot) == (role, slot));
+        let Some(post) = post else { return Replacement::Failed };
         match post.entry.incarnation.cmp(&incarnation) {
             Ordering::Less => Replacement::Waiting,
             Ordering::Equal if post.process.is_some() && post.has_been_ready(segments) => Replacement::Ready,
@@ -499,6 +503,7 @@ impl Post {
             binary,
             giving_way: false,
             uncounted: false,
+            leaves: false,
         }
     }
 
@@ -558,6 +563,10 @@ impl Post {
     /// One that had come as far as to be ready is started again at once: what a sim died of after that is judged by its matches, and a
     /// front-end has to have lived for a moment.
     fn plan_restart(&mut self, now: Instant, was_ready: bool) {
+        if self.leaves {
+            self.start_at = None;
+            return;
+        }
         let lived = now.saturating_duration_since(self.started);
         if was_ready && (self.role == Role::Sim || lived >= Duration::from_millis(FRONTEND_QUICK_DEATH_MS)) {
             (self.quick_deaths, self.start_at) = (0, Some(now));

@@ -314,6 +314,12 @@ impl Zones {
         }
     }
 
+    /// Sessions of all matches, with or without a connection.
+    pub(super) fn sessions(&self, segments: &Segments) -> u64 {
+        let live = self.live.iter().filter(|(_, zone)| zone.is_live());
+        live.filter_map(|(slot, zone)| Some(u64::from(zone.newest(*slot, segments)?.sessions))).sum()
+    }
+
     /// Who holds the locks of the matches' inboxes just now, by slot.
     pub(super) fn lock_holders<'z>(&'z self, segments: &'z Segments) -> impl Iterator<Item = (usize, LockHolder)> + 'z {
         let memory = segments.inbox.memory();

@@ -1,11 +1,11 @@
-//! Why planned work on sims was refused or not done, as the operator reads it.
+//! Why planned work on sims and front-ends was refused or not done, as the operator reads it.
 
 use ringfort_shm_state::segment::SegmentError;
 
 use super::super::binary::BinaryError;
-use crate::limits::{MOVE_MS, OPERATION_MS, SIMS_MAX};
+use crate::limits::{FRONTENDS_MAX, MOVE_MS, OPERATION_MS, SIM_READY_MS, SIMS_MAX};
 
-/// Why planned work on sims was refused, or not done.
+/// Why planned work was refused, or not done.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
     /// There is no match of that name.
@@ -91,12 +91,12 @@ pub enum MoveError {
     #[error("match \"{0}\" was not handed over within {MOVE_MS} ms; it still may be, see `ringfort zones list`")]
     Late(String),
     /// It took too long altogether.
-    #[error("{what} was given up after {OPERATION_MS} ms at sim {slot}; done is {done}")]
+    #[error("{what} was given up after {OPERATION_MS} ms at {at}; done is {done}")]
     GivenUp {
         /// What was asked for.
         what: String,
         /// Where it stood.
-        slot: u32,
+        at: String,
         /// What was done by then.
         done: String,
     },
@@ -111,6 +111,29 @@ pub enum MoveError {
         program: String,
         /// What was done by then.
         done: String,
+    },
+    /// There is no such front-end.
+    #[error("there is no front-end {slot}; the front-ends are 0 to {last}, see `ringfort status`")]
+    NoSuchFrontend {
+        /// What was asked for.
+        slot: u32,
+        /// The last that there is.
+        last: u32,
+    },
+    /// A number of front-ends that there cannot be.
+    #[error("{0} front-ends cannot be at work; it must be a number from 1 to {FRONTENDS_MAX}")]
+    FrontendCount(u32),
+    /// A front-end's process does not come up.
+    #[error("front-end {slot} did not become ready within {SIM_READY_MS} ms: see its log; it is started again and again")]
+    FrontendNotUp {
+        /// Which.
+        slot: u32,
+    },
+    /// Who stands by does not come up.
+    #[error("no front-end could stand by as a process of {program}: see its log; those that run stay as they are")]
+    StandbyNotUp {
+        /// The binary.
+        program: String,
     },
     /// The binary is refused.
     #[error(transparent)]

@@ -24,7 +24,7 @@ impl Post {
     }
 
     /// Whether its process can be relied on to take a slot at once: it is ready, and has been about just now.
-    fn can_take_over(&self, segments: &Segments) -> bool {
+    pub(super) fn can_take_over(&self, segments: &Segments) -> bool {
         let heartbeat = || WorkerPage::new(self.segment(segments)).heartbeat();
         let silent_us = || now_us().saturating_sub(heartbeat());
         self.process.is_some() && self.has_been_ready(segments) && silent_us() <= STANDBY_SILENT_MS * 1000
