@@ -24,12 +24,12 @@ use super::segments::{Segments, Start};
 use super::sockets::Sockets;
 use super::spawn::Worker;
 use super::start::{self, Ground};
-use super::workers::{Death, Wakes, Workers, living};
+use super::workers::{Death, Wakes, Workers, living, worker_name};
 use super::zones::Zones;
 use crate::cli::Role;
 use crate::config::Config;
 use crate::descriptors::{self, Descriptors};
-use crate::limits::{HAND_ROUNDS, LEFTOVER_PATIENCE_MS, STANDBY_SIMS};
+use crate::limits::{FRONTENDS_MAX, HAND_ROUNDS, LEFTOVER_PATIENCE_MS, STANDBY_SIMS};
 use crate::run_dir::RunDir;
 
 /// Workers of an earlier supervisor that live, and the run that they are of.
@@ -133,13 +133,13 @@ impl Orphans {
     /// What runs stays as it is, whatever the configuration says by now.
     fn keep(&self, config: &mut Config) {
         self.earlier.keep_sizes(config);
-        let last = |role| self.workers.iter().filter(|worker| worker.role == role).map(|worker| worker.slot).max().unwrap_or(0);
-        // Whoever has a slot beyond those that are counted was just added.
-        let sims = last(Role::Sim).max(Zones::last_sim(&self.earlier.matches));
+        let slots = |role| self.workers.iter().filter(move |worker| worker.role == role).map(|worker| worker.slot);
+        // Whoever has a slot beyond those that are counted was just added, or is about to end.
+        let sims = slots(Role::Sim).max().unwrap_or(0).max(Zones::last_sim(&self.earlier.matches));
         let sims = self.instance.sims.max((sims + 1).saturating_sub(STANDBY_SIMS));
-        for (key, wanted, found) in
-            [("frontends", &mut config.frontends, self.instance.frontends), ("sims", &mut config.sims, sims)]
-        {
+        let frontends = slots(Role::Frontend).filter(|slot| *slot < FRONTENDS_MAX).map(|slot| slot + 1);
+        let frontends = frontends.max().unwrap_or(0).max(self.instance.frontends);
+        for (key, wanted, found) in [("frontends", &mut config.frontends, frontends), ("sims", &mut config.sims, sims)] {
             if *wanted != found {
                 warn!(
                     "`{key}` stays {found}, as it is; {wanted} counts when the instance starts anew, or change it while it runs"
@@ -209,7 +209,8 @@ impl Supervisor {
         let Death { role, slot, pid, .. } = *death;
         if pid != 0 {
             error!(
-                "{role} {slot} (process {pid}) has died while no supervisor lived; its log is {}",
+                "{} (process {pid}) has died while no supervisor lived; its log is {}",
+                worker_name(role, slot),
                 self.run_dir.worker_log(role, slot).display()
             );
         }
