@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use quinn_proto::ClientConfig;
+use quinn_proto::{ClientConfig, Transmit};
 use ringfort_protocol::component::Wire;
 use ringfort_protocol::control::{Credential, JoinTarget};
 use ringfort_protocol::driver::Driver;
@@ -160,11 +160,15 @@ impl<W: Wire> Hub<W> {
     }
 }
 
-/// Servers need not wait for the idle time-out of a client that just goes away.
+/// Servers need not wait for the idle time-out of a client that just goes away. One that panics may be started again, and its places are kept.
 impl<W: Wire> Drop for Hub<W> {
     fn drop(&mut self) {
         let link = self.udp.link();
-        self.sessions.close_all(Instant::now(), &mut |transmit, bytes| link.send(transmit, bytes));
+        let (now, mut out) = (Instant::now(), |transmit: &Transmit, bytes: &[u8]| link.send(transmit, bytes));
+        match std::thread::panicking() {
+            true => self.sessions.detach_all(now, &mut out),
+            false => self.sessions.close_all(now, &mut out),
+        }
     }
 }
 

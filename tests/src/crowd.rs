@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ringfort::game::Played;
 use ringfort::skirmish::{Ask, Body, Cmd, Ev, Score, Skirmish};
 use ringfort_client::{
-    Code, Credential, Ended, Event, Hub, JoinTarget, Session, SessionKey, Snapshot, Status, Trust, View, Watch,
+    Code, Credential, Ended, Event, Hub, JoinTarget, ResumeToken, Session, SessionKey, Snapshot, Status, Trust, View, Watch,
 };
 use ringfort_protocol::{AckBits, Entity};
 
@@ -90,6 +90,10 @@ impl Crowd {
     pub fn connect_with(&mut self, credential: Credential) -> usize {
         let now = Instant::now();
         let key = self.hub.connect_with(now, self.server, "localhost", credential).expect("a connection can be started");
+        self.seat(now, key)
+    }
+
+    fn seat(&mut self, now: Instant, key: SessionKey) -> usize {
         self.players.push(Player {
             key,
             next_input: now,
@@ -100,6 +104,19 @@ impl Crowd {
         });
         self.seen.0.push(Seen::default());
         self.players.len() - 1
+    }
+
+    /// One more, who goes on with a session that an earlier program was given a token for.
+    pub fn resume(&mut self, name: &str, token: ResumeToken) -> usize {
+        let now = Instant::now();
+        let credential = Credential::Name(name.to_owned());
+        let key = self.hub.resume(now, self.server, "localhost", credential, token).expect("a connection can be started");
+        self.seat(now, key)
+    }
+
+    /// All of them go without a word to their matches, which keep their places.
+    pub fn detach(self) {
+        self.hub.detach();
     }
 
     /// One more, who connects and plays in a match.
@@ -252,6 +269,18 @@ impl Crowd {
                 let on = crowd.acks(*who).highest > *sent && crowd.tick(*who) > tick + PLAYS_ON_TICKS;
                 assert!(crowd.session(*who).is_live(), "player {who} does not play any more: {:?}", crowd.ended(*who));
                 on
+            })
+        });
+    }
+
+    /// Checks that these play on, whether or not they had to get their connections back for it: the same sessions, and inputs of from now
+    /// on are acknowledged.
+    pub fn check_comes_back(&mut self, who: &[usize]) {
+        let before: Vec<(usize, u32, u32)> = who.iter().map(|who| (*who, self.players[*who].sent, self.tick(*who))).collect();
+        self.until("everybody is back", |crowd| {
+            before.iter().all(|(who, sent, tick)| {
+                assert!(crowd.session(*who).is_joined(), "player {who} has lost its session: {:?}", crowd.ended(*who));
+                crowd.session(*who).is_live() && crowd.acks(*who).highest > *sent && crowd.tick(*who) > tick + PLAYS_ON_TICKS
             })
         });
     }

@@ -32,6 +32,10 @@ pub struct Arguments {
     /// The code of a private match.
     #[arg(long)]
     pub code: Option<String>,
+    /// Keeps what it takes to have the session back in this file, which nobody else can read, and goes on with the session that is in it: after
+    /// the program was killed, or was ended by Ctrl-Z and `kill`. The file is removed when the session ends.
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
     /// Watches and does not play.
     #[arg(long)]
     pub watch: bool,

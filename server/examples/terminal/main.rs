@@ -7,6 +7,7 @@
 
 mod arena;
 mod arguments;
+mod kept;
 mod player;
 mod screen;
 
@@ -18,11 +19,12 @@ use clap::Parser;
 use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use ringfort::client::{Client, Delay, Fix, Status, Sure};
+use ringfort::client::{Client, Delay, Ended, Error, Fix, Status, Sure};
 use ringfort::skirmish::{Ask, Ev, Skirmish, drive};
 
 use arena::Scene;
 use arguments::Arguments;
+use kept::Kept;
 use player::Player;
 use screen::Screen;
 
@@ -105,11 +107,25 @@ fn play(arguments: &Arguments, terminal: bool) -> Result<Outcome, Failure> {
         Some(token) => builder.token(token),
         None => builder,
     };
-    let mut client = builder.connect(&arguments.url)?;
+    let kept = Kept::new(arguments.resume.clone());
+    let token = kept.token()?;
+    let resumes = token.is_some();
+    let builder = match token {
+        Some(token) => builder.resume(token),
+        None => builder,
+    };
+    let connected = builder.connect(&arguments.url);
+    if let Err(Error::Connection(ringfort_client::Error::Ended(Ended::NotResumed { .. }))) = &connected {
+        // The next start joins anew.
+        kept.forget();
+    }
+    let mut client = connected?;
     let ask = |client: &mut Client<Skirmish>| {
         if arguments.watch { client.spectate(arguments.target()) } else { client.join(arguments.target()) }
     };
-    ask(&mut client);
+    if !resumes {
+        ask(&mut client);
+    }
     let (mut scene, mut player, mut shown) = (Scene::new(), Player::new(arguments.bot), Screen::blank());
     let (mut frames, mut next_frame) = (0, Instant::now());
     loop {
@@ -118,8 +134,13 @@ fn play(arguments: &Arguments, terminal: bool) -> Result<Outcome, Failure> {
         for status in statuses {
             scene.step(&status);
             match status {
-                Status::MatchOver => ask(&mut client),
+                Status::Joined { resume, .. } | Status::Resumed { resume, .. } => kept.keep(resume)?,
+                Status::MatchOver => {
+                    kept.forget();
+                    ask(&mut client);
+                }
                 Status::Refused { .. } | Status::Ended(_) => {
+                    kept.forget();
                     return Ok(Outcome { words: scene.banner.clone(), shown, wanted: false });
                 }
                 _ => {}
@@ -140,6 +161,7 @@ fn play(arguments: &Arguments, terminal: bool) -> Result<Outcome, Failure> {
             frames += 1;
         }
         if player.quit || arguments.frames.is_some_and(|most| frames >= most) {
+            kept.forget();
             client.leave()?;
             return Ok(Outcome { words: "you have left".to_owned(), shown, wanted: true });
         }

@@ -181,9 +181,9 @@ impl Clients {
         };
         let _ = conn.send_control(&joined);
         link.joins.retain(|(joining, _)| *joining != id);
-        // The client has joined again over another connection: the older one plays no more.
+        // The session was resumed, or joined again, over another connection of ours: the older one plays no more.
         if let Some(before) = link.sessions.insert(row.id as u32, id).filter(|before| *before != id) {
-            self.tell_left(driver, before, Some(EndReason::Kicked));
+            self.tell_gone(driver, link, row.id as u32, before);
         }
         true
     }
