@@ -3,6 +3,9 @@
 //! Every place is listed in [`ALL`]; [`kill_point!`](crate::kill_point!) refuses to compile with a name that is not. Without the
 //! feature `kill-points` it is no code at all. With it, a place kills the process when it was armed, by `arm` or by the
 //! environment variable `RINGFORT_KILL_POINT`, and counts how often it was reached when somebody asked with `trace`.
+//!
+//! The variable goes to all processes of an instance, and names those that are to die: `frontend.0@1/attach:queued#2,sim.1/claim:published`
+//! kills the first process that is front-end 0 when it queues its second attach, and every sim 1 at its first claim.
 
 /// The name of every kill point, by what the process is doing there.
 pub const ALL: &[&str] = &[
@@ -43,26 +46,57 @@ pub const ALL: &[&str] = &[
     // One of the empty roots that end a match is written; it is published.
     "end:root_written",
     "end:published",
-    // Those of [`SERVER`].
+    // Those of [`SIM`].
     "takeover:claimed",
     "takeover:judged",
     "attempt:published",
     "takeover:rebuilt",
     "letters:written",
-    // Those of [`SUPERVISOR`].
+    // Those of [`FRONTEND`].
+    "attach:queued",
+    "attach:appended",
+    "attach:committed",
+    "attach:told",
+    "attach:proved",
+    "detach:queued",
+    // Those of [`PROMOTION`].
+    "promote:begun",
+    "promote:published",
+    "promote:emptied",
+    // Those of [`ADOPTION`].
+    "adopt:locked",
+    "adopt:handed",
     "adopt:attached",
     "adopt:entered",
     "adopt:workers",
     "adopt:granted",
+    // Those of [`HAND`].
+    "hand:accepted",
+    "hand:sent",
 ];
 
-/// Those that lie in the server, in a sim that takes a match over or begins a tick: the epoch is its own; it knows what the last owner died of;
-/// it has said which attempt it makes; its indices are rebuilt; what the tick gives up is in a file.
-pub const SERVER: &[&str] = &["takeover:claimed", "takeover:judged", "attempt:published", "takeover:rebuilt", "letters:written"];
+/// Those that lie in a sim that takes a match over or begins a tick: the epoch is its own; it knows what the last owner died of; it has said which
+/// attempt it makes; its indices are rebuilt; what the tick gives up is in a file.
+pub const SIM: &[&str] = &["takeover:claimed", "takeover:judged", "attempt:published", "takeover:rebuilt", "letters:written"];
 
-/// Those of a supervisor that goes on with another's workers: it has all segments; is entered; has entered its workers; has granted what the dead
-/// have left.
-pub const SUPERVISOR: &[&str] = &["adopt:attached", "adopt:entered", "adopt:workers", "adopt:granted"];
+/// Those that lie in a front-end: the record of a join or a resume is queued; it is in the inbox; its commit was seen; its client is being told; the
+/// client's first word under it is queued; the loss of a connection is queued.
+pub const FRONTEND: &[&str] =
+    &["attach:queued", "attach:appended", "attach:committed", "attach:told", "attach:proved", "detach:queued"];
+
+/// Those of a supervisor that fills a dead front-end's slot: who stands by is about to be given it; is entered there; stands by no more.
+pub const PROMOTION: &[&str] = &["promote:begun", "promote:published", "promote:emptied"];
+
+/// Those of a supervisor that goes on with another's workers: it has the instance's lock; has their descriptors; has all segments; is entered; has
+/// entered its workers; has granted what the dead have left.
+pub const ADOPTION: &[&str] =
+    &["adopt:locked", "adopt:handed", "adopt:attached", "adopt:entered", "adopt:workers", "adopt:granted"];
+
+/// Those that lie in every worker: somebody asks for its descriptors; they are sent.
+pub const HAND: &[&str] = &["hand:accepted", "hand:sent"];
+
+/// All that lie in the server, and none in this crate.
+pub const SERVER: &[&[&str]] = &[SIM, FRONTEND, PROMOTION, ADOPTION, HAND];
 
 /// A place at which this process dies when the feature `kill-points` is on and the place was armed.
 #[cfg(feature = "kill-points")]
@@ -108,125 +142,11 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 #[cfg(feature = "kill-points")]
-pub use armed::{Action, VARIABLE, arm, reached, trace};
+pub use armed::{Action, ROLES, VARIABLE, arm, identify, reached, trace};
+
+/// Says what this process is, by which the variable `RINGFORT_KILL_POINT` may name it. Without the feature `kill-points` nobody listens.
+#[cfg(not(feature = "kill-points"))]
+pub const fn identify(_role: &str, _slot: u32, _incarnation: u32) {}
 
 #[cfg(feature = "kill-points")]
-mod armed {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use rustix::process::{Signal, getpid, kill_process};
-
-    use super::ALL;
-
-    /// Names a place as `name` or `name:nth` for a process that is started by its command line.
-    pub const VARIABLE: &str = "RINGFORT_KILL_POINT";
-
-    /// What an armed place does to its process.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Action {
-        /// SIGKILL.
-        Kill = 0,
-        /// SIGSTOP; the process goes on at SIGCONT.
-        Stop = 1,
-    }
-
-    /// {action, position in [`ALL`] + 1, how often it is still to be reached}; 0 when nothing is armed.
-    static ARMED: AtomicU64 = AtomicU64::new(UNREAD);
-    /// The environment was not looked at yet.
-    const UNREAD: u64 = u64::MAX;
-    const TIMES_BITS: u32 = 32;
-    const POINT_BITS: u32 = 16;
-
-    static COUNTS: OnceLock<&'static [AtomicU64]> = OnceLock::new();
-
-    /// Arms a place of this process: it acts when it is reached for the `nth` time from now, 1 being the first. It acts once.
-    ///
-    /// # Panics
-    /// When the name is not in [`ALL`] or `nth` is 0.
-    pub fn arm(name: &str, nth: u32, action: Action) {
-        assert!(nth > 0, "the first time is 1");
-        ARMED.store(packed(super::index(name), nth, action), Ordering::Relaxed);
-    }
-
-    /// Counts from now on how often each place is reached, at its position in [`ALL`]. The first call of a process decides.
-    ///
-    /// # Panics
-    /// When there are fewer counts than places.
-    pub fn trace(counts: &'static [AtomicU64]) {
-        assert!(counts.len() >= ALL.len(), "a count for every kill point");
-        COUNTS.get_or_init(|| counts);
-    }
-
-    /// What [`kill_point!`](crate::kill_point!) calls.
-    pub fn reached(point: usize) {
-        if let Some(counts) = COUNTS.get() {
-            counts[point].fetch_add(1, Ordering::Relaxed);
-        }
-        let mut armed = ARMED.load(Ordering::Relaxed);
-        if armed == UNREAD {
-            armed = from_environment();
-            ARMED.store(armed, Ordering::Relaxed);
-        }
-        let mask = (1 << POINT_BITS) - 1;
-        if armed >> TIMES_BITS & mask != point as u64 + 1 {
-            return;
-        }
-        let times = ARMED.fetch_sub(1, Ordering::Relaxed) & ((1 << TIMES_BITS) - 1);
-        if times == 1 {
-            ARMED.store(0, Ordering::Relaxed);
-            act(armed >> (TIMES_BITS + POINT_BITS) == Action::Stop as u64);
-        }
-    }
-
-    fn act(stop: bool) {
-        let signal = if stop { Signal::STOP } else { Signal::KILL };
-        kill_process(getpid(), signal).expect("a process may signal itself");
-    }
-
-    fn packed(point: usize, nth: u32, action: Action) -> u64 {
-        (action as u64) << (TIMES_BITS + POINT_BITS) | (point as u64 + 1) << TIMES_BITS | u64::from(nth)
-    }
-
-    fn from_environment() -> u64 {
-        std::env::var(VARIABLE).map_or(0, |text| parsed(&text))
-    }
-
-    /// Panics at a name that does not exist: whoever set the variable waits for a death that would never come.
-    fn parsed(text: &str) -> u64 {
-        let nth = text.rsplit_once(':').and_then(|(name, nth)| Some((name, nth.parse::<u32>().ok()?)));
-        let (name, nth) = nth.unwrap_or((text, 1));
-        let point = ALL.iter().position(|known| *known == name);
-        let (Some(point), 1..) = (point, nth) else {
-            panic!("{VARIABLE}={text} names no kill point: it is one of {ALL:?}, with `:N` behind it for the Nth time")
-        };
-        packed(point, nth, Action::Kill)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn the_variable_names_a_place_and_how_often_it_is_reached() {
-            let first = super::super::index("cell:slot_written");
-            assert_eq!(parsed("cell:slot_written"), packed(first, 1, Action::Kill));
-            assert_eq!(parsed("cell:slot_written:12"), packed(first, 12, Action::Kill));
-            assert_eq!(parsed("adopt:granted"), packed(ALL.len() - 1, 1, Action::Kill));
-            assert!(super::super::SUPERVISOR.iter().all(|name| ALL.contains(name)));
-            assert!(super::super::SERVER.iter().all(|name| ALL.contains(name)));
-        }
-
-        #[test]
-        #[should_panic(expected = "names no kill point")]
-        fn a_name_that_is_not_in_the_list_is_refused() {
-            parsed("cell:slot:3");
-        }
-
-        #[test]
-        #[should_panic(expected = "names no kill point")]
-        fn the_zeroth_time_is_refused() {
-            parsed("cell:published:0");
-        }
-    }
-}
+mod armed;

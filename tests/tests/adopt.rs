@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ringfort_client::{Code, Ended, JoinTarget};
-use ringfort_shm_state::kill_point::SUPERVISOR;
+use ringfort_shm_state::kill_point::ADOPTION;
 use ringfort_tests::crowd::named;
 use ringfort_tests::{Crowd, Instance, match_named, pid_of, processes, send_signal};
 use rustix::process::{Pid, Signal};
@@ -196,8 +196,8 @@ fn an_adoption_with_a_dead_sim_that_is_killed_at_any_moment_does_no_harm() {
 fn adoptions_that_are_killed_at_any_two_kill_points_do_no_harm() {
     let mut instance = Instance::of(PathBuf::from(env!("CARGO_BIN_EXE_bomb")), "", |_| (), &[]);
     let mut before = instance.wait_for("all run", all_run);
-    for first in SUPERVISOR {
-        for second in SUPERVISOR {
+    for first in ADOPTION {
+        for second in ADOPTION {
             let sim = sim_of(&before, "match-1");
             instance.kill_supervisor();
             send_signal(sim, Signal::KILL);

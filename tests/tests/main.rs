@@ -19,6 +19,7 @@ mod rebind;
 mod refused;
 mod resume;
 mod resume_play;
+mod secrets;
 mod shared_memory;
 mod squad;
 mod stop;

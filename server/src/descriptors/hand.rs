@@ -11,6 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ringfort_shm_state::kill_point;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
@@ -60,6 +61,7 @@ fn serve_all(listener: &OwnedFd, all: &[BorrowedFd<'static>]) {
 
 /// Hands all over in one message.
 fn hand(asker: &OwnedFd, all: &[BorrowedFd<'_>]) -> io::Result<()> {
+    kill_point!("hand:accepted");
     // The directory's mode keeps others out already; root may do everything anyway.
     let peer = socket_peercred(asker)?;
     if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {
@@ -72,5 +74,6 @@ fn hand(asker: &OwnedFd, all: &[BorrowedFd<'_>]) -> io::Result<()> {
         return Err(ErrorKind::InvalidInput.into());
     }
     sendmsg(asker, &[IoSlice::new(GREETING)], &mut control, SendFlags::NOSIGNAL)?;
+    kill_point!("hand:sent");
     Ok(())
 }

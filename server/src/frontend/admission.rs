@@ -8,6 +8,7 @@ use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::token::{SECRET_BYTES, hash_secret};
 use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, ResumeRecord, RootFlags, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::JOIN_CODE_BYTES;
 use ringfort_shm_state::segment::{padded, unpadded};
@@ -283,6 +284,7 @@ impl Clients {
             }
         }
         link.joins.push((id, None));
+        kill_point!("attach:queued");
         self.counts.one(if joining.resumes.is_some() { count::RESUMES } else { count::JOINS });
         conn.app.stage = Stage::Joining(Box::new(joining));
         conn.app.deadline = self.after(JOIN_TIMEOUT_MS);

@@ -13,6 +13,7 @@ use ringfort_protocol::input::InputDatagram;
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{RecordKind, Stopping, WorkerState, ZoneEntry};
 use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
 use ringfort_shm_state::segment::Segment;
@@ -275,6 +276,7 @@ impl Clients {
             && let Some(link) = self.zones.get_mut(&live.zone)
         {
             link.push(RecordKind::EventAck, live.session, live.attachment, 0, &live.event_acked.to_ne_bytes());
+            kill_point!("attach:proved");
         }
         Ok(())
     }
@@ -421,7 +423,10 @@ impl Handler<App> for Clients {
                 }
                 match parting(why) {
                     Parting::ForGood(why) => link.push_leave(live.session, live.attachment, why),
-                    Parting::Lost => link.push_detach(live.session, live.attachment),
+                    Parting::Lost => {
+                        link.push_detach(live.session, live.attachment);
+                        kill_point!("detach:queued");
+                    }
                     Parting::Elsewhere => {}
                 }
             }

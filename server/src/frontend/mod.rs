@@ -30,6 +30,7 @@ use bytes::BytesMut;
 use ringfort_protocol::control::Code;
 use ringfort_protocol::driver::Driver;
 use ringfort_protocol::quic::{TlsError, server_config, server_endpoint};
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::world::World;
@@ -114,6 +115,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
     let inbox = Segment::open(instance, SegmentSpec::inbox(SegmentKind::InboxNet, 0), Access::ReadWrite)?;
     let run_dir = RunDir::open(instance)?;
     let incarnation = outlive_supervisor(&run_dir, &directory, place(Role::Frontend, slot), passed)?.incarnation;
+    kill_point::identify(if slot == FRONTEND_STANDBY { "standby" } else { "frontend" }, slot, incarnation);
     let keys = run_dir.keys()?;
     let certificate = Certificate::load(&config.tls, &run_dir)?;
     let auth = Auth::of(config)?;
@@ -165,6 +167,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
 /// Leaves the place of who stands by, which its own successor may have taken already, for a slot and its log.
 fn take_over(instance: &str, post: Post, run_dir: &RunDir) -> Result<(Segment, Post), FrontendError> {
     let own = post::claim(instance, post.slot)?;
+    kill_point::identify("frontend", post.slot, post.incarnation);
     let file = run_dir.worker_log(Role::Frontend, post.slot);
     if let Err(error) = logging::rename(Source::Worker(Role::Frontend, post.slot), &file) {
         warn!("front-end {} goes on with the log that it has: {error}", post.slot);

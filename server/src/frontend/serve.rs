@@ -7,6 +7,7 @@ use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_protocol::{AckBits, ResumeToken, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionInput, SessionRow};
 use ringfort_shm_state::mirror::Refreshed;
 use ringfort_shm_state::segment::unpadded;
@@ -148,6 +149,7 @@ impl Clients {
         if joining.token_hash != row.resume_hash || joining.zone != link.slot {
             return false;
         }
+        kill_point!("attach:committed");
         let token = ResumeToken::new(link.entry.incarnation, SessionId(row.id), &joining.secret);
         let wire = &link.view.description().wire;
         let baselines = Baselines::new(wire.columns.len(), wire.globals.len());
@@ -180,6 +182,7 @@ impl Clients {
             next_command: row.command.wrapping_add(1),
         };
         let _ = conn.send_control(&joined);
+        kill_point!("attach:told");
         link.joins.retain(|(joining, _)| *joining != id);
         // The session was resumed, or joined again, over another connection of ours: the older one plays no more.
         if let Some(before) = link.sessions.insert(row.id as u32, id).filter(|before| *before != id) {

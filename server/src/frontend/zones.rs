@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ringfort_protocol::driver::ConnId;
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{RecordHeader, RecordKind, ZoneEntry};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::world::World;
@@ -110,6 +111,9 @@ impl ZoneLink {
         match self.inbox.append(memory, &self.batch, consumed) {
             Ok(Appended::All(tail)) => {
                 self.batch.consume(self.batch.len());
+                if self.joins.iter().any(|(_, at)| at.is_none()) {
+                    kill_point!("attach:appended");
+                }
                 self.joins.iter_mut().for_each(|(_, at)| *at = at.or(Some(tail)));
             }
             Ok(Appended::Part { records, tail }) => {

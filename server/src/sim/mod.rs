@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{SegmentKind, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, unpadded};
@@ -118,7 +119,8 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
     (0..MAX_ZONES).for_each(|zone| page.set_failed(zone, 0));
     let passed = Descriptors::take()?;
     let directory = open(SegmentSpec::DIRECTORY, Access::ReadOnly)?;
-    outlive_supervisor(&RunDir::open(instance)?, &directory, place(Role::Sim, slot), passed)?;
+    let entry = outlive_supervisor(&RunDir::open(instance)?, &directory, place(Role::Sim, slot), passed)?;
+    kill_point::identify("sim", slot, entry.incarnation);
     let world = Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?));
     fault::install(&world).and_then(|()| fault::limit_memory(config.sim_memory_mib)).map_err(SimError::Faults)?;
     let mut sim = Sim::<G> {

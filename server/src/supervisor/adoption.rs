@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerEntry};
 use ringfort_shm_state::process::{self, ProcessId};
 use ringfort_shm_state::segment::{Segment, SegmentSpec, check_private, leftovers};
@@ -170,6 +171,7 @@ fn pid_of(worker: &Worker) -> u32 {
 impl Supervisor {
     /// Goes on with workers of an earlier supervisor. Whoever has died since is started again in the first turn.
     pub(super) fn adopt(ground: Ground, mut config: Config, orphans: Orphans, handed: Handed) -> Result<Supervisor, UpError> {
+        kill_point!("adopt:handed");
         orphans.keep(&mut config);
         let Ground { run_dir, lock, signals, rules } = ground;
         start::check_matches(&rules, &config, true)?;
@@ -198,7 +200,7 @@ impl Supervisor {
                 supervisor.zones.frontend_died(&supervisor.segments, slot, incarnation);
             }
         }
-        ringfort_shm_state::kill_point!("adopt:granted");
+        kill_point!("adopt:granted");
         supervisor.steer();
         supervisor.workers.wake_all();
         Ok(supervisor)
@@ -239,18 +241,18 @@ impl Adopted {
         wakes: Wakes,
     ) -> Result<Adopted, UpError> {
         let segments = Segments::make(config, Start::Adopts)?;
-        ringfort_shm_state::kill_point!("adopt:attached");
+        kill_point!("adopt:attached");
         segments.remove_others();
         let instance =
             InstanceEntry { stopping: Stopping::No as u32, frontends: config.frontends, sims: config.sims, ..orphans.instance };
         DirectoryWriter::new(&segments.directory).publish_instance(&instance, &rules.schema_json)?;
         let before = supervisor_of(&segments.directory);
         start::enter_supervisor(&segments, before.restarts + 1, before.incarnation + 1);
-        ringfort_shm_state::kill_point!("adopt:entered");
+        kill_point!("adopt:entered");
         let zones = Zones::adopt(config, &segments, results);
         let mut workers = Workers::new(config, &segments, run_dir, wakes);
         workers.adopt(orphans.workers, &segments);
-        ringfort_shm_state::kill_point!("adopt:workers");
+        kill_point!("adopt:workers");
         run_dir.clear_workers(&workers.pids());
         Ok(Adopted { workers, segments, zones, instance })
     }

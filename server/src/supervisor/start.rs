@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState, ZoneState};
 use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
@@ -54,7 +55,9 @@ impl Ground {
         // A key that no front-end can use is told of once, and before anything is touched.
         Auth::of(config)?;
         let run_dir = RunDir::open(&config.instance)?;
+        kill_point::identify("supervisor", 0, 0);
         let lock = run_dir.lock()?;
+        kill_point!("adopt:locked");
         run_dir.ensure_directories()?;
         logging::start(Source::Supervisor, config.log_level, &run_dir.supervisor_log())?;
         // Before the first child, which undoes it for itself; and before there is something to be cleaned up.

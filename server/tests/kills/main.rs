@@ -9,7 +9,7 @@ mod stage;
 
 use std::process::ExitCode;
 
-use ringfort_shm_state::kill_point::SERVER;
+use ringfort_shm_state::kill_point::SIM;
 
 use game::POISON;
 use stage::{Account, Ended, Stage};
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             eprintln!("{panic}");
         }
     }));
-    let points: Vec<&'static str> = SERVER.iter().chain(&BETWEEN).copied().collect();
+    let points: Vec<&'static str> = SIM.iter().chain(&BETWEEN).copied().collect();
     let (mut number, mut both) = (0, 0);
     for failures in [None].into_iter().chain((0..=FAILURES).map(Some)) {
         for first in &points {

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{WorkerEntry, WorkerState};
 use ringfort_shm_state::worker::WorkerPage;
 use tracing::info;
@@ -49,10 +50,13 @@ impl Workers {
         post.entry = WorkerEntry { pid, start_time, incarnation: post.entry.incarnation + 1, ..post.entry };
         (post.process, post.binary, post.started, post.start_at, post.pulse) =
             (Some(process), binary, now, None, Pulse::default());
+        kill_point!("promote:begun");
         post.publish(segments, WorkerState::Starting);
+        kill_point!("promote:published");
         let standby = &mut self.posts[spare];
         standby.entry = WorkerEntry { pid: 0, start_time: 0, ..standby.entry };
         standby.publish(segments, WorkerState::Dead);
+        kill_point!("promote:emptied");
         (standby.start_at, standby.uncounted, standby.quick_deaths) = (Some(now), true, 0);
         self.wake_frontend(FRONTEND_STANDBY);
         info!("process {pid}, which stood by, becomes front-end {slot}");
