@@ -159,7 +159,8 @@ impl Crowd {
         let clients = self.bots.len();
         let mut schedule = Schedule::new(start, Duration::from_secs_f64(1.0 / scenario.common.rate), clients);
         let rebinds_begin = start + scenario.common.calm;
-        let rebinds_end = rebinds_begin + scenario.duration;
+        // What is due at the very end is the first one of a time that is not asked for.
+        let rebinds_end = rebinds_begin + scenario.duration - Duration::from_nanos(1);
         self.rebinds = scenario.rebind.map(|every| Schedule::new(rebinds_begin, every, clients));
         let mut next_shown = start;
         while Instant::now() < end {
@@ -168,9 +169,7 @@ impl Crowd {
                 self.late.record(now.saturating_duration_since(due));
                 self.send_input(client, now);
             }
-            if now < rebinds_end {
-                self.rebind(now)?;
-            }
+            self.rebind(now.min(rebinds_end))?;
             self.hubs.iter_mut().for_each(|hub| hub.flush(now));
             self.turn(schedule.next_due().max(now + GRAIN).min(end))?;
             if now >= next_shown {
