@@ -143,6 +143,10 @@ pub const OPENING_DEATHS_MAX: u32 = 2;
 pub const HANDOVER_POLL_MS: u64 = 2;
 /// How often a sim that stands by touches memory that the worlds have taken meanwhile.
 pub const WARM_AGAIN_MS: u64 = 500;
+/// How long a start waits for the instance's lock when who took it is dead.
+pub const LOCK_FREE_MS: u64 = 1_000;
+/// How often it looks.
+pub const LOCK_LOOK_MS: u64 = 5;
 /// How long a start on what an earlier run left waits for that run's processes to give the port free, when they were just killed.
 pub const PORT_FREE_MS: u64 = 1_000;
 /// How often it looks.

@@ -13,13 +13,16 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
+use ringfort_shm_state::process;
 use ringfort_shm_state::segment::{SegmentError, SegmentSpec, open_private};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::cli::Role;
 use crate::descriptors;
+use crate::limits::{LOCK_FREE_MS, LOCK_LOOK_MS};
 
 /// First bytes of the keys file: what it is and its version.
 const KEYS_MAGIC: &[u8; 16] = b"ringfort keys 01";
@@ -244,6 +247,21 @@ impl RunDir {
     ///
     /// The descriptor is close-on-exec: a worker that outlives its supervisor must not hold the lock.
     pub fn lock(&self) -> Result<InstanceLock, LockError> {
+        let until = Instant::now() + Duration::from_millis(LOCK_FREE_MS);
+        loop {
+            match self.try_lock() {
+                // A child that the holder was starting when it was killed has the lock, too, until it has died of that.
+                Err(LockError::Held { pid: Some(pid), .. } | LockError::HeldElsewhere { pid: Some(pid), .. })
+                    if is_gone(pid) && Instant::now() < until =>
+                {
+                    std::thread::sleep(Duration::from_millis(LOCK_LOOK_MS));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    fn try_lock(&self) -> Result<InstanceLock, LockError> {
         let path = self.path.join("lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
@@ -315,6 +333,11 @@ enum Taken {
     ByUs,
     /// Another process, which may not have written its pid yet.
     By(Option<u32>),
+}
+
+/// Whether no such process runs any more.
+fn is_gone(pid: u32) -> bool {
+    process::state(pid).is_none_or(|state| matches!(state, 'Z' | 'X'))
 }
 
 /// Locks a file unless somebody has it, and leaves our pid in it.
