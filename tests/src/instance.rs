@@ -51,13 +51,22 @@ impl Instance {
 
     /// [`Instance::configured`] of another game.
     pub fn of(program: PathBuf, configuration: &str, prepare: impl FnOnce(&Path), flags: &[&str]) -> Instance {
+        Instance::with(program, configuration, prepare, flags, "")
+    }
+
+    /// One whose processes die at these kill points, of a program that has them.
+    pub fn armed(program: PathBuf, points: &str, flags: &[&str]) -> Instance {
+        Instance::with(program, "", |_| (), flags, points)
+    }
+
+    fn with(program: PathBuf, configuration: &str, prepare: impl FnOnce(&Path), flags: &[&str], points: &str) -> Instance {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("w{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = tempfile::tempdir().expect("a temporary directory");
         let configuration = [CONFIGURATION, configuration].concat();
         fs::write(directory.path().join("ringfort.toml"), configuration).expect("a configuration file");
         prepare(directory.path());
-        let (up, address) = listening(spawn_up(&program, &name, directory.path(), flags), directory.path());
+        let (up, address) = listening(spawn_armed(&program, &name, directory.path(), flags, points), directory.path());
         Instance { program, name, directory, up, address }
     }
 
@@ -106,6 +115,16 @@ impl Instance {
     pub fn start_and_kill(&mut self, flags: &[&str], after: Duration) {
         self.start_and_kill_supervisor(flags, after);
         self.kill_processes();
+    }
+
+    /// Whether the supervisor has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.up.try_wait().expect("a child can be waited for").is_some()
+    }
+
+    /// Starts it again with these kill points armed, and waits for nothing: it may die before it says anything.
+    pub fn start_again_armed(&mut self, points: Option<&str>) {
+        self.up = spawn_armed(&self.program, &self.name, self.directory.path(), &[], points.unwrap_or_default());
     }
 
     /// Starts it again with a kill point armed, and waits until its supervisor has died there. Of a program that has kill points.
@@ -277,8 +296,14 @@ impl Drop for Instance {
 
 /// Starts `up`.
 fn spawn_up(program: &Path, instance: &str, directory: &Path, flags: &[&str]) -> Child {
+    spawn_armed(program, instance, directory, flags, "")
+}
+
+/// Starts `up`, whose processes die at these kill points if the program has them.
+fn spawn_armed(program: &Path, instance: &str, directory: &Path, flags: &[&str], points: &str) -> Child {
     let log = fs::File::create(directory.join("stderr")).expect("a log file");
     let mut command = command(program, instance, directory, &["up"]);
+    command.env(ringfort_shm_state::kill_point::VARIABLE, points);
     command.args(flags).stdout(Stdio::piped()).stderr(log).spawn().expect("the server can be started")
 }
 

@@ -3,6 +3,8 @@
 mod adopt;
 #[path = "../src/bin/bomb/game.rs"]
 mod bomb;
+#[path = "../src/bin/book/game.rs"]
+mod book;
 mod chaos;
 #[path = "../src/bin/club/game.rs"]
 mod club;
@@ -10,6 +12,7 @@ mod death;
 mod frontends;
 mod hooks;
 mod hostile;
+mod kill_points;
 mod loadtest;
 mod matches;
 mod moves;
