@@ -139,8 +139,7 @@ mod tests {
         let (memory, ring) = (segment.memory(), ring(&segment));
         let name = concat!(module_path!(), "::child_that_is_stopped_with_the_lock").split_once("::").unwrap().1;
         let mut command = Command::new("/proc/self/exe");
-        // With one thread for all, the main one, so that the signal stops it before it goes on.
-        command.args(["--exact", name, "--test-threads=1"]).env(CHILD, &instance.0).stdout(Stdio::null());
+        command.args(["--exact", name]).env(CHILD, &instance.0).stdout(Stdio::null());
         let mut child = Killed(command.spawn().unwrap());
         let held = loop {
             let held = ring.holder(memory).filter(|held| process::state(held.thread) == Some('T'));
