@@ -182,7 +182,7 @@ pub struct Session<W: Wire> {
     resumes: u32,
     token: Option<ResumeToken>,
     grace: Duration,
-    /// The program gave its place up while there was no connection to say so.
+    /// The program has given its place up, and the server has not answered that yet.
     leaving: bool,
     /// The server has welcomed us at some time.
     was_welcomed: bool,
@@ -278,12 +278,13 @@ impl<W: Wire> Session<W> {
 
     /// Gives the place up; `Status::Ended` follows.
     pub fn leave(&mut self) {
+        if !self.is_joined() {
+            return self.close(Code::Left, "left");
+        }
+        // Kept until the answer: the connection may be lost before it.
+        self.leaving = true;
         if self.is_attached() {
             self.write(&ClientMsg::Leave);
-        } else if self.is_joined() {
-            self.leaving = true;
-        } else {
-            self.close(Code::Left, "left");
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ringfort_protocol::ResumeToken;
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::Wire;
-use ringfort_protocol::control::Code;
+use ringfort_protocol::control::{Code, EndReason};
 use ringfort_protocol::driver::Closed;
 
 use super::steps::Place;
@@ -186,6 +186,11 @@ impl<W: Wire> Session<W> {
             // Another attempt may find more room; the connection is of no use until then.
             Code::Busy | Code::NoRoom | Code::TimedOut => self.hopeless = Some(reason),
             Code::ServerStopping => self.close(code, &reason),
+            // What we asked for was done, and the answer got lost.
+            _ if self.leaving => {
+                self.closing = Some((Code::Left, "left".to_owned()));
+                self.end(Ended::Session(EndReason::Left));
+            }
             _ => {
                 self.closing = Some((Code::Left, "the session has ended".to_owned()));
                 self.end(Ended::NotResumed { code, reason });

@@ -261,7 +261,7 @@ impl<W: Wire> Session<W> {
         // Says that we have the token, whatever else there is to acknowledge.
         self.events_acked = self.events_seen;
         self.write(&ClientMsg::EventAck { number: self.events_seen });
-        if std::mem::take(&mut self.leaving) {
+        if self.leaving {
             self.write(&ClientMsg::Leave);
         }
     }
@@ -270,7 +270,7 @@ impl<W: Wire> Session<W> {
     fn joined(&mut self, place: Place) {
         let Place { session, stay, match_name, tick_hz, max_entities, token, next_input, next_command, .. } = place;
         self.phase = Phase::Joined;
-        self.asked = None;
+        (self.asked, self.leaving) = (None, false);
         (self.joins, self.resumes) = (self.joins + 1, 0);
         self.id = session;
         (self.world, self.fresh) = (Some(ClientWorld::new(self.layout.clone(), max_entities)), None);

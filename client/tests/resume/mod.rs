@@ -258,6 +258,18 @@ fn who_leaves_while_it_is_being_resumed_leaves_when_it_is_back() {
 }
 
 #[test]
+fn who_has_left_and_lost_the_answer_is_not_brought_back() {
+    for gone in [false, true] {
+        let mut pair = Pair::live();
+        pair.hub.session_mut(pair.key).leave();
+        pair.server.restart();
+        // Whether the server had carried it out or not.
+        pair.server.state.refuse_resumes = gone.then_some(Code::ResumeRefused);
+        assert_eq!(pair.until_ended(), Ended::Session(EndReason::Left));
+    }
+}
+
+#[test]
 fn a_connection_is_kept_when_the_address_changes() {
     let mut pair = Pair::live();
     pair.statuses();
