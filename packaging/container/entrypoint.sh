@@ -4,7 +4,8 @@
 instance="${RINGFORT_INSTANCE:-default}"
 stopping=
 started=
-trap 'stopping=1; ringfort down --instance "$instance"' TERM INT
+# One that has hardly begun is not found by `down`, and hears of it itself.
+trap 'stopping=1; ringfort down --instance "$instance" || kill "$!" 2>/dev/null' TERM INT
 while [ -z "$stopping" ]; do
     ringfort up --instance "$instance" "$@" &
     wait $!

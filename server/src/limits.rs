@@ -83,6 +83,8 @@ pub const HAND_BACKLOG: i32 = 4;
 pub const HAND_ROUNDS: u32 = 3;
 /// Stack of the thread that hands them over.
 pub const HAND_STACK_BYTES: usize = 128 << 10;
+/// Open files that a supervisor and its workers must be allowed: descriptors are passed at numbers from 512 on.
+pub const OPEN_FILES_MIN: u64 = 1_024;
 /// How long a worker waits to be in the directory before it gives up.
 pub const ENTRY_MS: u64 = 5_000;
 
@@ -165,6 +167,8 @@ pub const FRONTEND_STOP_MS: u64 = 4_000;
 pub const SIM_STOP_MS: u64 = 2_000;
 /// How long the hook process may take to end before it is killed.
 pub const HOOK_STOP_MS: u64 = 1_000;
+/// How long `down` waits for a supervisor that has the instance's lock and does not listen yet.
+pub const DOWN_LOCK_MS: u64 = 3_000;
 /// How long `down` waits, after the answer, for the supervisor's process to be gone.
 pub const SUPERVISOR_EXIT_MS: u64 = 2_000;
 /// Delay before a worker that died is started again; doubled by each quick death in a row.

@@ -25,9 +25,9 @@ use crate::describe;
 use crate::frontend::{self, FrontendError};
 use crate::game::Game;
 use crate::hook::{self, HookError};
-use crate::limits::{DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
+use crate::limits::{DOWN_LOCK_MS, DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
 use crate::logging::{self, LoggingError, Source};
-use crate::run_dir::{RunDir, RunDirError};
+use crate::run_dir::{LockError, RunDir, RunDirError};
 use crate::sim::{self, SimError};
 use crate::status::{self, ShowError, Status};
 use crate::supervisor::control::{self, ControlError, Request, Response};
@@ -50,6 +50,12 @@ enum RunError {
     /// The supervisor's own sentence.
     #[error("{sentence}")]
     Refused { sentence: String },
+    /// Nobody waits for the players any more.
+    #[error(
+        "the supervisor of instance \"{instance}\" has died, and with it the wish to stop when the players have gone; `ringfort up` goes on with \
+         what runs, `ringfort down --instance {instance}` stops it"
+    )]
+    SupervisorDied { instance: String },
     #[error(transparent)]
     Show(#[from] ShowError),
     #[error(transparent)]
@@ -166,17 +172,24 @@ fn down<G: Game>(file: Option<&Path>, instance: &str) -> Result<u8, RunError> {
         let entry = directory.workers().find(|entry| entry.role == SharedRole::Supervisor as u32)?;
         Some(ProcessId { pid: entry.pid, start_time: entry.start_time })
     });
-    let sentence = match ask(instance, &Request::Down) {
-        Ok((sentence, _)) => sentence,
+    let give_up = Instant::now() + Duration::from_millis(DOWN_LOCK_MS);
+    let sentence = loop {
+        let error = match ask(instance, &Request::Down) {
+            Ok((sentence, _)) => break sentence,
+            Err(RunError::Control(error @ ControlError::NotRunning { .. })) => error,
+            Err(error) => return Err(error),
+        };
         // Its workers may have outlived it.
-        Err(RunError::Control(error @ ControlError::NotRunning { .. })) => {
-            let config = Config { instance: instance.to_owned(), ..Config::load(file)? };
-            if !supervisor::stop_orphans::<G>(config)? {
-                return Err(error.into());
+        let config = Config { instance: instance.to_owned(), ..Config::load(file)? };
+        match supervisor::stop_orphans::<G>(config) {
+            Ok(true) => break format!("instance \"{instance}\", which had no supervisor, has stopped"),
+            Ok(false) => return Err(error.into()),
+            // The next supervisor has taken them on by now, and listens soon.
+            Err(UpError::Lock(LockError::Held { .. } | LockError::HeldElsewhere { .. })) if Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(DOWN_LOOK_MS));
             }
-            format!("instance \"{instance}\", which had no supervisor, has stopped")
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => return Err(error),
     };
     // It answers just before it exits. Whoever starts the instance again right after us finds its lock free.
     let until = Instant::now() + Duration::from_millis(SUPERVISOR_EXIT_MS);
@@ -205,6 +218,10 @@ fn drain_down(instance: &str, timeout_s: Option<u32>) -> Result<u8, RunError> {
             told = Some(left);
         }
         std::thread::sleep(Duration::from_millis(DOWN_LOOK_MS));
+    }
+    // One that stops removes its segments before it ends.
+    if Attached::open(instance).is_ok() {
+        return Err(RunError::SupervisorDied { instance: instance.to_owned() });
     }
     print(&format!("instance \"{instance}\" has stopped\n"));
     Ok(EXIT_DONE)

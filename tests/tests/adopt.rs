@@ -283,3 +283,21 @@ fn workers_are_left_alone_by_whoever_cannot_go_on_with_them() {
     let after = up_again(&mut instance, &mut crowd, &["--matches", "2"]);
     assert_eq!(workers(&after), workers(&before));
 }
+
+/// Whoever cleans `/dev/shm` up leaves processes that nothing names any more but their sockets.
+#[test]
+fn workers_whose_segments_were_removed_are_named_and_not_forgotten() {
+    let mut instance = Instance::start(&["--matches", "1"]);
+    let before = instance.wait_for("all run", all_run);
+    instance.kill_supervisor();
+    for name in instance.shared_files() {
+        std::fs::remove_file(std::path::Path::new("/dev/shm").join(name)).expect("it is there");
+    }
+    instance.check_refused(&[], &["a worker of instance", "were removed", "kill -9"]);
+    instance.check_refused(&[], &["kill -9"]);
+    for (_, _, pid) in workers(&before) {
+        send_signal(Pid::from_raw(i32::try_from(pid).expect("an id")).expect("an id"), Signal::KILL);
+    }
+    instance.start_again(&[]);
+    instance.wait_for("it runs", all_run);
+}

@@ -215,3 +215,22 @@ fn an_instance_that_drains_takes_nobody_new_and_stops_when_the_last_has_gone() {
     assert_eq!(instance.exit_code(), Some(0));
     assert!(instance.segments().is_empty(), "{:?}", instance.segments());
 }
+
+#[test]
+fn who_waits_for_the_last_player_is_told_when_the_supervisor_dies_instead() {
+    let mut instance = Instance::start(&["--sims", "1"]);
+    let mut crowd = Crowd::new(instance.address());
+    let who = crowd.enter("ada", JoinTarget::Any);
+    std::thread::scope(|scope| {
+        let down = scope.spawn(|| instance.run(&["down", "--drain"]));
+        let drained = crowd.during(|| instance.wait_for("it drains", |status| status["draining"] == true));
+        send_signal(pid_of(processes(&drained, "supervisor")[0]), Signal::KILL);
+        let told = crowd.during(|| down.join().expect("the command ends"));
+        assert_eq!(told.status.code(), Some(1), "{told:?}");
+        assert!(String::from_utf8_lossy(&told.stderr).contains("has died"), "{told:?}");
+    });
+    instance.reap();
+    crowd.during(|| instance.start_again(&["--sims", "1"]));
+    let late = crowd.enter("bob", JoinTarget::Any);
+    crowd.check_plays_on(&[who, late]);
+}

@@ -30,7 +30,7 @@ use super::zones::Zones;
 use crate::cli::Role;
 use crate::config::Config;
 use crate::descriptors::{self, Descriptors};
-use crate::limits::{FRONTENDS_MAX, HAND_ROUNDS, LEFTOVER_PATIENCE_MS, STANDBY_SIMS};
+use crate::limits::{FRONTENDS_MAX, HAND_ROUNDS, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIMS_MAX, STANDBY_SIMS};
 use crate::run_dir::RunDir;
 
 /// Workers of an earlier supervisor that live, and the run that they are of.
@@ -55,7 +55,7 @@ impl Orphans {
         let refused = |pid, unfit| UpError::OtherWorkers { instance: name.clone(), pid, unfit };
         let directory = match whole(name, SegmentSpec::DIRECTORY) {
             Ok(Some(directory)) => directory,
-            Ok(None) => return Ok(None),
+            Ok(None) => return check_unlisted(name, run_dir).map(|()| None),
             // Of another version only its sockets can be understood.
             Err(unfit) => return run_dir.listening_worker().map_or(Ok(None), |pid| Err(refused(pid, unfit))),
         };
@@ -137,9 +137,9 @@ impl Orphans {
         let slots = |role| self.workers.iter().filter(move |worker| worker.role == role).map(|worker| worker.slot);
         // Whoever has a slot beyond those that are counted was just added, or is about to end.
         let sims = slots(Role::Sim).max().unwrap_or(0).max(Zones::last_sim(&self.earlier.matches));
-        let sims = self.instance.sims.max((sims + 1).saturating_sub(STANDBY_SIMS));
+        let sims = self.instance.sims.clamp(1, SIMS_MAX).max((sims + 1).saturating_sub(STANDBY_SIMS));
         let frontends = slots(Role::Frontend).filter(|slot| *slot < FRONTENDS_MAX).map(|slot| slot + 1);
-        let frontends = frontends.max().unwrap_or(0).max(self.instance.frontends);
+        let frontends = frontends.max().unwrap_or(0).max(self.instance.frontends.clamp(1, FRONTENDS_MAX));
         for (key, wanted, found) in [("frontends", &mut config.frontends, frontends), ("sims", &mut config.sims, sims)] {
             if *wanted != found {
                 warn!(
@@ -162,6 +162,19 @@ impl Orphans {
             );
         }
     }
+}
+
+/// Whoever has removed the segments under living workers has not removed those: they hold the port, and nothing says any more who they are.
+fn check_unlisted(instance: &str, run_dir: &RunDir) -> Result<(), UpError> {
+    let until = Instant::now() + Duration::from_millis(LEFTOVER_PATIENCE_MS);
+    // One that is being killed listens for a moment still.
+    while let Some(pid) = run_dir.listening_worker() {
+        if Instant::now() >= until {
+            return Err(UpError::Unlisted { instance: instance.to_owned(), pid });
+        }
+        std::thread::sleep(Duration::from_millis(LEFTOVER_POLL_MS));
+    }
+    Ok(())
 }
 
 fn pid_of(worker: &Worker) -> u32 {

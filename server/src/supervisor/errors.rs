@@ -15,7 +15,7 @@ use crate::certificate::CertificateError;
 use crate::cli::Role;
 use crate::config::ConfigError;
 use crate::game::DescriptionError;
-use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, WORKER_START_MS};
+use crate::limits::{CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, OPEN_FILES_MIN, WORKER_START_MS};
 use crate::logging::LoggingError;
 use crate::run_dir::{LockError, RunDirError};
 
@@ -68,6 +68,26 @@ pub enum UpError {
         /// Why not.
         #[source]
         unfit: Unfit,
+    },
+    /// A worker lives whose instance's shared memory is gone.
+    #[error(
+        "process {pid}, a worker of instance \"{instance}\", still runs, but the segments that it used were removed from /dev/shm; end it \
+         with `kill -9 {pid}`, then start again"
+    )]
+    Unlisted {
+        /// Which instance.
+        instance: String,
+        /// The process.
+        pid: u32,
+    },
+    /// Too few files can be open.
+    #[error(
+        "a process may have {found} open files here, and the supervisor of workers needs {OPEN_FILES_MIN}; raise the hard limit \
+         (`ulimit -Hn`, LimitNOFILE= of systemd, docker: --ulimit nofile)"
+    )]
+    OpenFiles {
+        /// How many.
+        found: u64,
     },
     /// Workers of an earlier supervisor live, and nothing is to be gone on with.
     #[error(

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::fsck::{Problem, Report};
 use ringfort_shm_state::inbox::Inbox;
-use ringfort_shm_state::layout::{Header, InstanceEntry, MAGIC, Role, SegmentKind, VERSION, ZoneEntry, ZoneState, layout_hash};
+use ringfort_shm_state::layout::{
+    Header, InstanceEntry, MAGIC, Role, SegmentKind, Stopping, VERSION, ZoneEntry, ZoneState, layout_hash,
+};
 use ringfort_shm_state::limits::{EXTENT_BYTES, MAX_ZONES};
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, check_private, leftovers, open_private, unpadded};
@@ -201,7 +203,8 @@ fn doom(instance: &str) {
     let directory = Directory::new(&segment);
     if let (Some(entry), Some(schema)) = (directory.instance(), directory.schema_json()) {
         // The schema is the one that it has, so it has room.
-        let _ = DirectoryWriter::new(&segment).publish_instance(&InstanceEntry { stopping: 1, ..entry }, &schema);
+        let _ =
+            DirectoryWriter::new(&segment).publish_instance(&InstanceEntry { stopping: Stopping::Now as u32, ..entry }, &schema);
     }
 }
 
@@ -237,7 +240,7 @@ pub(super) fn judge(instance: &str, rules: &Rules, is_stepped: bool) -> Result<O
     };
     let (Some(world), Some(net), Some(_)) = (world, whole(instance, NET)?, whole(instance, SYS)?) else {
         let missing = || SHARED.into_iter().find(|spec| !matches!(whole(instance, *spec), Ok(Some(_)))).unwrap_or(WORLD);
-        return if entry.stopping != 0 { Ok(None) } else { Err(Unfit::Gone(missing().path(instance))) };
+        return if entry.stopping == Stopping::Now as u32 { Ok(None) } else { Err(Unfit::Gone(missing().path(instance))) };
     };
     rules.check_schema(entry.schema_hash, directory.schema_json())?;
     let zones: Vec<(usize, ZoneEntry)> = directory.zones().collect();

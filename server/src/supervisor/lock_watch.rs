@@ -16,9 +16,10 @@ pub(super) struct LockWatch {
     seen: BTreeMap<usize, (LockHolder, u32)>,
 }
 
-/// Whether a thread runs, or would if there were a processor for it: it gets on with what it does, and whether that comes to an end its heartbeat says.
+/// Whether a thread runs, or would if there were a processor or a page of its memory for it: it gets on with what it does, and whether that comes to
+/// an end its heartbeat says.
 pub(super) fn is_runnable(thread: u32) -> bool {
-    process::state(thread) == Some('R')
+    matches!(process::state(thread), Some('R' | 'D'))
 }
 
 impl LockWatch {

@@ -69,12 +69,18 @@ impl Files {
     /// Creates a segment for others to write, and maps it for reading.
     fn own(&mut self, spec: SegmentSpec) -> Result<Segment, SegmentError> {
         if self.start == Start::Adopts {
-            if let Ok(segment) = Segment::open(&self.instance, spec, Access::ReadOnly) {
-                self.paths.push(spec.path(&self.instance));
-                return Ok(segment);
+            match Segment::open(&self.instance, spec, Access::ReadOnly) {
+                Ok(segment) => {
+                    self.paths.push(spec.path(&self.instance));
+                    return Ok(segment);
+                }
+                // There is none, or its creator was killed over it.
+                Err(SegmentError::Missing { .. } | SegmentError::Mismatch { .. }) => {
+                    let _ = std::fs::remove_file(spec.path(&self.instance));
+                }
+                // It may be that of a worker that lives.
+                Err(error) => return Err(error),
             }
-            // Its creator was killed over it; or there is none, which is what we want.
-            let _ = std::fs::remove_file(spec.path(&self.instance));
         }
         Segment::create(&self.instance, spec)?;
         self.paths.push(spec.path(&self.instance));

@@ -90,7 +90,9 @@ impl Sockets {
     /// Goes on with sockets that an earlier supervisor has bound, by slot, to this address. `None` when they are others.
     pub(super) fn adopt(slots: Vec<OwnedFd>, address: SocketAddr) -> Option<Sockets> {
         let slots: Vec<UdpSocket> = slots.into_iter().map(UdpSocket::from).collect();
-        let is_bound = |socket: &UdpSocket| socket.local_addr().is_ok_and(|bound| bound == address);
+        // The directory has no scope of a link's address.
+        let is = |bound: SocketAddr| (bound.ip(), bound.port()) == (address.ip(), address.port());
+        let is_bound = |socket: &UdpSocket| socket.local_addr().is_ok_and(is);
         let buffers = buffers_of(slots.first()?);
         (slots.len() == SOCKET_SLOTS && slots.iter().all(is_bound)).then_some(Sockets { slots, address, buffers })
     }
@@ -323,6 +325,15 @@ mod tests {
         adopted.steer(&[4, 6]).unwrap();
         assert_eq!([0, 1].map(|first| slot_of(&adopted, &datagram(LONG, &[first; 8]))), [4, 6]);
         assert_eq!(slot_of(&adopted, &datagram(SHORT, &[9; CONNECTION_ID_BYTES])), 9);
+    }
+
+    #[test]
+    fn sockets_that_were_handed_over_are_known_without_the_scope_of_their_link() {
+        let sockets = Sockets::bind("[::1]:0".parse().unwrap()).unwrap();
+        let SocketAddr::V6(mut other) = sockets.address() else { panic!("a V6 address") };
+        other.set_scope_id(7);
+        let copies = sockets.all().into_iter().map(|socket| socket.try_clone_to_owned().unwrap()).collect();
+        assert!(Sockets::adopt(copies, other.into()).is_some());
     }
 
     #[test]

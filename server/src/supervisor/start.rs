@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{InstanceEntry, WorkerEntry, WorkerState, ZoneState};
+use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerEntry, WorkerState, ZoneState};
 use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::unpadded;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use super::adoption::Orphans;
@@ -35,7 +36,9 @@ use crate::cli::Role;
 use crate::clock::boot_us;
 use crate::config::{AuthMode, Config};
 use crate::game::Game;
-use crate::limits::{MATCH_OPEN_MS, PORT_FREE_MS, PORT_LOOK_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS};
+use crate::limits::{
+    MATCH_OPEN_MS, OPEN_FILES_MIN, PORT_FREE_MS, PORT_LOOK_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS,
+};
 use crate::logging::{self, Source};
 use crate::run_dir::{InstanceLock, RunDir};
 
@@ -83,6 +86,7 @@ pub fn up<G: Game>(config: Config, fresh: bool) -> Result<(), UpError> {
 
 /// A supervisor with workers.
 fn begin(ground: Ground, config: Config, fresh: bool) -> Result<Supervisor, UpError> {
+    allow_open_files()?;
     let orphans = Orphans::find(&config, &ground.rules, &ground.run_dir)?;
     if let Some(orphans) = orphans {
         if fresh {
@@ -98,6 +102,17 @@ fn begin(ground: Ground, config: Config, fresh: bool) -> Result<Supervisor, UpEr
     supervisor.steer();
     supervisor.await_resumed()?;
     Ok(supervisor)
+}
+
+/// Raises the limit on open files as far as is needed, before workers are asked for their descriptors: without room for those they would be taken
+/// for ones that hand nothing over.
+fn allow_open_files() -> Result<(), UpError> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= OPEN_FILES_MIN) {
+        return Ok(());
+    }
+    let raised = Rlimit { current: Some(OPEN_FILES_MIN), maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|_| UpError::OpenFiles { found: maximum.or(current).unwrap_or(0) })
 }
 
 /// Checks, binds, creates or resumes, spawns.
@@ -165,7 +180,7 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
         started_us: boot_us(),
         listen_ip: ip.octets(),
         listen_port: config.listen.port().into(),
-        stopping: 0,
+        stopping: Stopping::No as u32,
         frontends: config.frontends,
         sims: config.sims,
         schema_bytes: rules.schema_json.len() as u64,

@@ -62,10 +62,16 @@ impl Workers {
             let state = if post.is_entered_as_begun() { WorkerState::Running } else { WorkerState::Starting };
             post.publish(segments, state);
         }
+        let filled = self.pids();
         let binary = newest.and_then(|(_, binary)| binary);
         for post in self.posts.iter_mut().filter(|post| post.process.is_none()) {
             post.recall(segments);
             post.start_at = Some(now);
+            if filled.contains(&post.entry.pid) {
+                // It stood by here, and has just come to a slot.
+                (post.entry.pid, post.entry.start_time) = (0, 0);
+                post.publish(segments, WorkerState::Dead);
+            }
             // One that was never started has not died.
             post.uncounted = post.entry.pid == 0;
             if post.role != Role::Hook {

@@ -114,6 +114,7 @@ impl Workers {
         if let Some(at) = self.posts.iter().position(|post| (post.role, post.slot) == (Role::Frontend, slot)) {
             let mut post = self.posts.remove(at);
             post.kill();
+            let _ = std::fs::remove_file(self.run_dir.worker_socket(post.entry.pid));
             post.vacate(segments);
         }
     }

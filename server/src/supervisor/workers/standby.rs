@@ -28,7 +28,9 @@ impl Post {
     pub(super) fn can_take_over(&self, segments: &Segments) -> bool {
         let heartbeat = || WorkerPage::new(self.segment(segments)).heartbeat();
         let silent_us = || now_us().saturating_sub(heartbeat());
-        self.process.is_some() && self.has_been_ready(segments) && silent_us() <= STANDBY_SILENT_MS * 1000
+        // One that was told to end may not have come to it yet.
+        let stays = self.process.is_some() && !self.giving_way;
+        stays && self.has_been_ready(segments) && silent_us() <= STANDBY_SILENT_MS * 1000
     }
 }
 
