@@ -15,6 +15,7 @@ const ZEROS: &[&str] = &[
     "sessions_lost",
     "sessions_changed",
     "sessions_moved",
+    "sessions_left_over",
     "inputs_missing",
     "inputs_doubled",
     "inputs_rejected",
@@ -29,6 +30,8 @@ const ZEROS: &[&str] = &[
     "upgrades_refused",
     "scalings_refused",
     "starts_failed",
+    "faults",
+    "undone",
 ];
 
 fn chaos(instance: &str, arguments: &[&str]) -> Command {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::gaps::Kind;
+use super::killer::Done;
 use crate::limits;
 
 /// What all of them are told.
@@ -226,6 +227,21 @@ impl Scenario {
             rebind: None,
             connections_stay: true,
         }
+    }
+
+    /// What is asked for and was never done, so that this run says nothing about it. Of several roles one is drawn each time, so that not
+    /// each of them must have been hit.
+    pub(super) fn undone(&self, done: &Done, rebound: u64) -> Vec<&'static str> {
+        let never = |kinds: &[Kind]| kinds.iter().all(|kind| done.count(*kind) == 0);
+        let kinds = |role: &Role| [role.kind(false), role.kind(true)];
+        let asked = [
+            ("kill", !self.kill.is_empty() && self.kill.iter().all(|role| never(&kinds(role)))),
+            ("move", self.move_every.is_some() && never(&[Kind::Move])),
+            ("upgrade", self.upgrade.is_some() && never(&[Kind::Upgrade])),
+            ("scale", done.count(Kind::Scale) < self.scale.len()),
+            ("rebind", self.rebind.is_some() && rebound == 0),
+        ];
+        asked.into_iter().filter(|(_, is_undone)| *is_undone).map(|(what, _)| what).collect()
     }
 
     /// One step takes place at the beginning of each period.

@@ -6,6 +6,7 @@
 mod args;
 mod crowd;
 mod error;
+mod faults;
 mod gaps;
 mod host;
 mod host_process;
@@ -103,6 +104,7 @@ fn measure(scenario: &Scenario, host: &Host) -> Result<bool, ChaosError> {
     if !host.is_supervised() {
         failed_starts.push("no supervisor came back".to_owned());
     }
+    let attached_now = attachments(scenario, host);
     let since = |time: Instant| micros(time.saturating_duration_since(start));
     let absences = absences.into_iter().map(|(gone, back)| (since(gone), since(back))).collect();
     let windows = Windows { hits: done.hits(), absences };
@@ -114,7 +116,10 @@ fn measure(scenario: &Scenario, host: &Host) -> Result<bool, ChaosError> {
         failed_starts,
         lost: crowd.lost(),
         totals: crowd.totals(),
-        moved: if scenario.connections_stay { moved(&attached, &attachments(scenario, host)) } else { 0 },
+        moved: if scenario.connections_stay { scenario.clients.saturating_sub(stayed(&attached, &attached_now)) } else { 0 },
+        left_over: attached_now.len().saturating_sub(scenario.clients),
+        faults: faults::of(host.directory())?,
+        undone: scenario.undone(&done, crowd.totals().rebound),
         audit: crowd.audit(),
         troubles: crowd.troubles(),
         gaps: Kind::ALL.map(|kind| windows.gaps(kind, crowd.tracks(), end_of_play)),
@@ -138,9 +143,9 @@ fn attachments(scenario: &Scenario, host: &Host) -> Vec<(u64, u32, u32)> {
     all
 }
 
-/// How many sessions are not as they were.
-fn moved(before: &[(u64, u32, u32)], after: &[(u64, u32, u32)]) -> usize {
-    before.iter().filter(|session| after.binary_search(session).is_err()).count()
+/// How many sessions are as they were. One that could not be looked at is not.
+fn stayed(before: &[(u64, u32, u32)], after: &[(u64, u32, u32)]) -> usize {
+    before.iter().filter(|session| after.binary_search(session).is_ok()).count()
 }
 
 fn tell(scenario: &Scenario, report: &Report<'_>) -> Result<(), ChaosError> {

@@ -27,6 +27,12 @@ pub(super) struct Report<'a> {
     pub(super) totals: Totals,
     /// Sessions that are on another front-end or connection than at first, where none may be.
     pub(super) moved: usize,
+    /// Sessions that are there beside those of the clients.
+    pub(super) left_over: usize,
+    /// Processes that ended of a fault of their own, as the instance's log tells.
+    pub(super) faults: Vec<String>,
+    /// What was asked for and never done, so that the run says nothing about it.
+    pub(super) undone: Vec<&'static str>,
     pub(super) audit: Audit,
     pub(super) troubles: Vec<Trouble>,
     pub(super) gaps: [Gaps; Kind::ALL.len()],
@@ -39,13 +45,14 @@ pub(super) struct Report<'a> {
 
 impl Report<'_> {
     /// What must be zero, by names that stay.
-    fn zeros(&self) -> [(&'static str, u64); 13] {
+    fn zeros(&self) -> [(&'static str, u64); 16] {
         let Audit { inputs_missing, inputs_doubled, inputs_rejected, inputs_unacknowledged, events_missing, .. } = self.audit;
         let Audit { events_doubled, commands_missing, commands_doubled, accounts_wrong, .. } = self.audit;
         [
             ("sessions_lost", self.lost.len() as u64),
             ("sessions_changed", self.totals.changed),
             ("sessions_moved", self.moved as u64),
+            ("sessions_left_over", self.left_over as u64),
             ("inputs_missing", inputs_missing),
             ("inputs_doubled", inputs_doubled),
             ("inputs_rejected", inputs_rejected),
@@ -56,6 +63,8 @@ impl Report<'_> {
             ("events_doubled", events_doubled),
             ("accounts_wrong", accounts_wrong),
             ("fsck_errors", self.fsck.len() as u64),
+            ("faults", self.faults.len() as u64),
+            ("undone", self.undone.len() as u64),
         ]
     }
 
@@ -191,7 +200,10 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "done       {}", if hits.is_empty() { "nothing".to_owned() } else { hits.join(", ") })?;
         let refused: usize = self.refused.iter().map(Vec::len).sum();
         writeln!(f, "           {} times nobody was there to be killed; {refused} commands refused", self.spared)?;
-        let failed = self.failed_starts.iter().chain(self.refused.iter().flatten());
+        if !self.undone.is_empty() {
+            writeln!(f, "           never done, so that nothing is known of it: {}", self.undone.join(", "))?;
+        }
+        let failed = self.failed_starts.iter().chain(self.refused.iter().flatten()).chain(&self.faults);
         failed.take(TROUBLES_TOLD).try_for_each(|why| writeln!(f, "           {why}"))?;
         if !self.windows.absences.is_empty() {
             let absence: Vec<Micros> = self.windows.absences.iter().map(|(gone, back)| back - gone).collect();
@@ -200,10 +212,11 @@ impl fmt::Display for Report<'_> {
         }
         writeln!(
             f,
-            "sessions   {} lost, {} changed, {} moved; {} times resumed, {} times another address",
+            "sessions   {} lost, {} changed, {} moved, {} left over; {} times resumed, {} times another address",
             self.lost.len(),
             totals.changed,
             self.moved,
+            self.left_over,
             totals.resumed,
             totals.rebound
         )?;
@@ -220,7 +233,11 @@ impl fmt::Display for Report<'_> {
         )?;
         writeln!(f, "commands   {} missing, {} doubled", audit.commands_missing, audit.commands_doubled)?;
         writeln!(f, "events     {} missing, {} doubled", audit.events_missing, audit.events_doubled)?;
-        writeln!(f, "memory     {} accounts wrong, {} problems found by fsck", audit.accounts_wrong, self.fsck.len())?;
+        let (wrong, problems, faults) = (audit.accounts_wrong, self.fsck.len(), self.faults.len());
+        writeln!(
+            f,
+            "memory     {wrong} accounts wrong, {problems} problems found by fsck; {faults} processes ended of a fault of their own"
+        )?;
         self.fsck.iter().take(TROUBLES_TOLD).try_for_each(|problem| writeln!(f, "           {problem}"))?;
         self.troubles.iter().take(TROUBLES_TOLD).try_for_each(|trouble| writeln!(f, "           {}", self.trouble(trouble)))?;
         self.write_gaps(f)?;
