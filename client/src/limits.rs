@@ -49,6 +49,10 @@ pub const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 /// Longest that an attempt waits for its turn, give or take a half.
 pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
 
+/// A connection that is lost sooner after the server has answered over it was brief. After a second one in a row, pauses grow as after
+/// attempts in vain.
+pub const STEADY_AFTER: Duration = Duration::from_millis(500);
+
 /// Silence after which an attempt is given up, at least; each later one is given twice as long, up to [`ATTEMPT_DOUBLINGS`].
 pub const ATTEMPT_PATIENCE: Duration = Duration::from_millis(700);
 

@@ -188,6 +188,10 @@ pub struct Session<W: Wire> {
     was_welcomed: bool,
     /// How a connection is got, until the server has answered over it.
     attempts: Option<Attempts>,
+    /// When it has.
+    answered_at: Option<Instant>,
+    /// Connections in a row that were lost soon after that.
+    brief: u32,
     /// Number of the connection: it grows from one to the next, also from one run of the program to another.
     connection: u64,
     heard: Heard,
@@ -239,6 +243,8 @@ impl<W: Wire> Session<W> {
             leaving: false,
             was_welcomed: false,
             attempts: Some(Attempts::first(now)),
+            answered_at: None,
+            brief: 0,
             connection,
             heard: Heard::nothing(now),
             hopeless: None,
@@ -380,7 +386,8 @@ impl<W: Wire> Session<W> {
 
     /// Whether a next input would be taken. While a session is being resumed no more are than one datagram carries.
     pub fn takes_inputs(&self) -> bool {
-        self.is_joined() && !self.watches && (self.is_live() || !self.inputs.is_full())
+        let is_back = !self.is_resuming() && self.fresh.is_none();
+        self.is_joined() && !self.watches && (is_back || !self.inputs.is_full())
     }
 
     /// What another run of the program needs to have the session back; nothing before we joined. It changes whenever the session is resumed.

@@ -341,6 +341,9 @@ pub const EVENTS_PER_SNAPSHOT: u64 = 256;
 pub const FILLING_BYTES: usize = 256 << 10;
 /// Bytes of a snapshot to such a client when those are used up: its own entity, and the news of its inputs.
 pub const FILLING_SNAPSHOT_BYTES: usize = 256;
+/// Snapshots of full size after which a client has had its share: one that never gets the whole of what it sees, because more comes into
+/// its sight than a snapshot carries, would keep the others waiting for ever.
+pub const FILLING_SNAPSHOTS_MAX: u32 = 128;
 /// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
 pub const GATHER_US: u64 = 500;
 /// How long a client that wants any match waits for room before it is told that all are full.

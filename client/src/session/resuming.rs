@@ -31,10 +31,13 @@ impl Attempts {
         Attempts { since: now, count: 1, next_at: None }
     }
 
-    /// How long the next one waits: twice as long as the one before, up to a bound, give or take a half.
-    fn delay(&self, dice: u64) -> Duration {
+    /// How long the next one waits: twice as long as the one before, up to a bound, give or take a half. So many connections in a row were
+    /// `brief`: a server that takes us only to lose us again is not to be asked as if each of them were the first.
+    fn delay(&self, brief: u32, dice: u64) -> Duration {
         let share = (dice >> 11) as f64 / (1u64 << 53) as f64;
-        let Some(doublings) = self.count.checked_sub(1) else { return limits::RECONNECT_SPREAD.mul_f64(share) };
+        let Some(doublings) = self.count.saturating_add(brief.saturating_sub(1)).checked_sub(1) else {
+            return limits::RECONNECT_SPREAD.mul_f64(share);
+        };
         let whole = limits::RECONNECT_DELAY.saturating_mul(1 << doublings.min(u32::BITS / 2));
         whole.min(limits::RECONNECT_DELAY_MAX).mul_f64(0.5 + share)
     }
@@ -122,6 +125,12 @@ impl<W: Wire> Session<W> {
     /// An attempt could not even begin.
     pub(crate) fn handle_no_connection(&mut self, reason: String) {
         self.end(Ended::Lost { reason });
+    }
+
+    /// The server has answered over the connection: it is got.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.attempts = None;
+        self.answered_at = Some(now);
     }
 
     /// Notes that something came over the connection.
@@ -219,8 +228,12 @@ impl<W: Wire> Session<W> {
 
     fn try_again(&mut self, now: Instant, ended: Ended, dice: u64) {
         let most = if self.was_welcomed { self.give_up_after } else { limits::CONNECT_MAX.min(self.give_up_after) };
+        if let Some(at) = self.answered_at.take() {
+            let was_brief = now.saturating_duration_since(at) < limits::STEADY_AFTER;
+            self.brief = if was_brief { self.brief.saturating_add(1) } else { 0 };
+        }
         let attempts = self.attempts.get_or_insert(Attempts { since: now, count: 0, next_at: None });
-        let next_at = now + attempts.delay(dice);
+        let next_at = now + attempts.delay(self.brief, dice);
         if next_at.saturating_duration_since(attempts.since) > most {
             return self.end(ended);
         }

@@ -60,7 +60,7 @@ impl<W: Wire> Session<W> {
     fn handle_message(&mut self, now: Instant, message: ServerMsg) {
         match message {
             ServerMsg::Welcome { version, schema, .. } if matches!(self.phase, Phase::Greeting | Phase::Resuming) => {
-                self.welcome(version, &schema);
+                self.welcome(now, version, &schema);
             }
             ServerMsg::Joined {
                 session,
@@ -207,7 +207,7 @@ impl<W: Wire> Session<W> {
         self.ack_at.into_iter().chain(self.retry_at).chain(self.connection_timeout()).min()
     }
 
-    fn welcome(&mut self, version: u16, schema: &Schema) {
+    fn welcome(&mut self, now: Instant, version: u16, schema: &Schema) {
         if version != PROTOCOL_VERSION {
             let reason = format!("protocol version {PROTOCOL_VERSION} here, {version} there");
             return self.close(Code::VersionMismatch, &reason);
@@ -220,7 +220,7 @@ impl<W: Wire> Session<W> {
         if self.phase == Phase::Resuming {
             return;
         }
-        self.attempts = None;
+        self.answered(now);
         self.phase = Phase::Idle;
         match self.asked {
             // Asked over the connection before: the server knows by the nonce whether it has given us the place already.
@@ -250,7 +250,7 @@ impl<W: Wire> Session<W> {
         if !sound {
             return self.close(Code::BadMessage, BEYOND_THE_LIMITS);
         }
-        self.attempts = None;
+        self.answered(now);
         (self.capacity, self.watches, self.tick_hz) = (place.capacity, place.spectator, place.tick_hz);
         (self.token, self.grace) = (Some(place.token), place.grace);
         if self.is_joined() {
@@ -355,6 +355,7 @@ impl<W: Wire> Session<W> {
         self.phase = Phase::Idle;
         self.id = SessionId::NOBODY;
         (self.ack_at, self.retry_at, self.attempts, self.token) = (None, None, None, None);
+        self.leaving = false;
         self.tell(Status::MatchOver);
         self.send_wanted();
     }

@@ -270,6 +270,33 @@ fn who_has_left_and_lost_the_answer_is_not_brought_back() {
 }
 
 #[test]
+fn a_server_that_takes_a_session_back_only_to_lose_it_again_is_asked_ever_more_rarely() {
+    let mut pair = Pair::live();
+    pair.statuses();
+    // A clock of the test's own.
+    let mut now = Instant::now();
+    for round in 0..7 {
+        pair.server.close(Code::Reconnect);
+        let mut until = |pair: &mut Pair, done: &dyn Fn(&Pair) -> bool| {
+            while !done(pair) {
+                now += Duration::from_micros(100);
+                pair.server.turn(true);
+                pair.hub.pump(now, &mut ()).expect("a pump");
+            }
+            now
+        };
+        let lost = until(&mut pair, &|pair| pair.hub.session(pair.key).is_resuming());
+        let begun = until(&mut pair, &|pair| pair.hub.session(pair.key).has_status());
+        assert_eq!(pair.statuses(), [Status::Resuming { attempt: 1 }]);
+        // The first is taken for chance.
+        let least = if round == 0 { Duration::ZERO } else { (RECONNECT_DELAY * (1 << (round - 1))).min(RECONNECT_DELAY_MAX) / 2 };
+        assert!(begun - lost >= least, "{:?} in round {round}", begun - lost);
+        until(&mut pair, &|pair| pair.hub.session(pair.key).is_live());
+        pair.statuses();
+    }
+}
+
+#[test]
 fn a_connection_is_kept_when_the_address_changes() {
     let mut pair = Pair::live();
     pair.statuses();

@@ -273,6 +273,8 @@ impl<G: Game> Playing<G> {
         let told = match status {
             Step::Connecting => Status::Connecting,
             Step::Joined { session, match_name, tick_hz, token } => {
+                // Of the match before, if that ended before the first snapshot after it.
+                self.resumed = None;
                 Status::Joined { session, match_name, hz: tick_hz, resume: token }
             }
             Step::Live => match self.resumed.take() {

@@ -186,6 +186,11 @@ impl Clients {
         entry.is_some_and(|entry| entry.incarnation == self.incarnation && entry.state == WorkerState::Draining as u32)
     }
 
+    /// The clients are no longer asked to go elsewhere: who was and has not resumed there is detached.
+    pub(super) fn end_drain(&mut self) {
+        self.zones.values_mut().for_each(ZoneLink::detach_parting);
+    }
+
     /// Whether no new session may start.
     pub(super) fn is_closing_down(&self) -> bool {
         Directory::new(&self.directory).instance().is_some_and(|instance| instance.stopping != Stopping::No as u32)
@@ -418,7 +423,8 @@ impl Handler<App> for Clients {
             Stage::Live(live) => {
                 let Some(link) = self.zones.get_mut(&live.zone) else { return };
                 // Unless another connection has taken the session over.
-                if link.sessions.get(&(live.session as u32)) == Some(&conn.id()) {
+                let plays = link.sessions.get(&(live.session as u32)) == Some(&conn.id());
+                if plays {
                     link.sessions.remove(&(live.session as u32));
                 }
                 match parting(why) {
@@ -427,13 +433,14 @@ impl Handler<App> for Clients {
                         link.push_detach(live.session, live.attachment);
                         kill_point!("detach:queued");
                     }
+                    Parting::Elsewhere if plays => drop(link.parting.insert((live.session, live.attachment))),
                     Parting::Elsewhere => {}
                 }
             }
             // When its row appears without a connection, `serve` tells the zone.
             Stage::Joining(joining) if matches!(parting(why), Parting::ForGood(_)) => {
                 if let Some(link) = self.zones.get_mut(&joining.zone) {
-                    link.quits.insert(joining.token_hash);
+                    link.quits.insert(joining.token_hash, conn.id());
                 }
             }
             _ => {}

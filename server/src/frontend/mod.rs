@@ -202,6 +202,9 @@ impl Frontend {
         if drains != self.drain.is_some() {
             info!("clients are {} to go elsewhere", if drains { "asked" } else { "no longer asked" });
             self.drain = drains.then(|| Drain::begin(Instant::now()));
+            if !drains {
+                self.desk.clients.end_drain();
+            }
         }
     }
 

@@ -18,7 +18,9 @@ use super::session::{App, Live, Stage};
 use super::snapshot::is_for;
 use super::zones::ZoneLink;
 use crate::game::Why;
-use crate::limits::{EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, FILLING_BYTES, FILLING_SNAPSHOT_BYTES, REFRESH_AT_LEAST_MS};
+use crate::limits::{
+    EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, FILLING_BYTES, FILLING_SNAPSHOT_BYTES, FILLING_SNAPSHOTS_MAX, REFRESH_AT_LEAST_MS,
+};
 
 impl Clients {
     /// Whether the zones are to be looked at although no sim has called: a call may have been lost with a killed sim.
@@ -119,6 +121,7 @@ impl Clients {
             row_of(link, *id as u32).is_some_and(|row| row.id == *id && row.attachment == *attachment)
         });
         link.parting = parting;
+        let drains = self.is_to_drain();
         for row in &rows {
             let id = ConnId { index: row.connection as u32, generation: (row.connection >> 32) as u32 };
             let plays =
@@ -126,8 +129,10 @@ impl Clients {
             let served = link.sessions.get(&(row.id as u32)) == Some(&id) && driver.get(id).is_some_and(plays);
             if !served && !self.go_live(driver, link, row, id, head) && link.parting.insert((row.id, row.attachment)) {
                 match link.quits.remove(&row.resume_hash) {
-                    true => link.push_leave(row.id, row.attachment, Why::Quit),
-                    false => link.push_detach(row.id, row.attachment),
+                    Some(_) => link.push_leave(row.id, row.attachment, Why::Quit),
+                    // Its client was asked to resume over another front-end.
+                    None if drains => {}
+                    None => link.push_detach(row.id, row.attachment),
                 }
             }
         }
@@ -138,9 +143,7 @@ impl Clients {
             self.tell_gone(driver, link, slot, id);
         }
         self.refuse_passed_joins(driver, link, head);
-        if link.joins.is_empty() {
-            link.quits.clear();
-        }
+        link.forget_quits();
     }
 
     fn go_live(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, row: &SessionRow, id: ConnId, head: &RootHead) -> bool {
@@ -254,6 +257,9 @@ impl Clients {
         if filling && self.filling_left < budget {
             self.counts.one(count::SNAPSHOTS_SHORTENED);
             budget = budget.min(FILLING_SNAPSHOT_BYTES);
+        } else if filling {
+            live.filled += 1;
+            live.filling = live.filled < FILLING_SNAPSHOTS_MAX;
         }
         (live.inputs_since_snapshot, live.commands_since_snapshot) = (0, 0);
         let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);

@@ -133,6 +133,8 @@ pub struct Live {
     pub spectator: bool,
     /// It has yet to get the whole of what it sees.
     pub filling: bool,
+    /// Snapshots that it was given all their room for meanwhile.
+    pub filled: u32,
     /// The client has said that it has its token, and its zone was told.
     pub has_token: bool,
     /// The client has asked to leave.
@@ -166,6 +168,7 @@ impl Live {
             rejected_told: [AckBits::NONE; 2],
             spectator: false,
             filling: true,
+            filled: 0,
             has_token: false,
             leaving: false,
             inputs_since_snapshot: 0,

@@ -147,7 +147,7 @@ impl SnapshotBuilder {
     }
 
     fn write(&mut self, view: &ZoneView, live: &mut Live, counts: &mut Counters) {
-        let mut written = 0;
+        let (mut written, mut fresh_put_off) = (0, false);
         let mut full = false;
         for candidate in &self.candidates {
             let Candidate { index, visible, what, .. } = *candidate;
@@ -164,7 +164,10 @@ impl SnapshotBuilder {
                     What::Gone => self.writer.gone(index),
                 };
             match (fits, what) {
-                (false, _) => full = full || self.writer.remaining_bits() < view.shape.record_bits(),
+                (false, what) => {
+                    full = full || self.writer.remaining_bits() < view.shape.record_bits();
+                    fresh_put_off |= what == What::Fresh;
+                }
                 (true, What::Gone) => live.baselines.sent_gone(index),
                 (true, _) => live.baselines.sent(index, entity.generation, visible),
             }
@@ -173,7 +176,8 @@ impl SnapshotBuilder {
         counts.add(count::SNAPSHOT_RECORDS, written);
         let put_off = self.candidates.len() as u64 - written;
         counts.add(count::RECORDS_PUT_OFF, put_off);
-        live.filling &= put_off > 0;
+        // In a match where more changes in a tick than a snapshot carries there is always something put off.
+        live.filling &= fresh_put_off;
     }
 
     fn cues(&mut self, view: &ZoneView, live: &Live, counts: &mut Counters) {

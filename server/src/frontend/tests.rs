@@ -141,6 +141,7 @@ fn run(seed: u64, budget: usize, loss: u64) {
         }
     }
     players.iter().for_each(|player| compare(&view, player, true, seed));
+    assert!(players.iter().all(|player| !player.live.filling), "seed {seed}: who has all is filled");
     bench.check();
 }
 

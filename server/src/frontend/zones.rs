@@ -1,6 +1,6 @@
 //! The zones that this front-end has to do with: their view, the records on their way to them, and who plays there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ringfort_protocol::driver::ConnId;
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
@@ -30,10 +30,10 @@ pub struct ZoneLink {
     pub sessions: BTreeMap<u32, ConnId>,
     /// Joins under way: the connection, and the inbox cursor behind its record once that is appended.
     pub joins: Vec<(ConnId, Option<u64>)>,
-    /// Sessions without a connection whose match was told so, with the attachment that was.
+    /// Sessions without a connection whose match was told so, or need not know yet, with the attachment that was.
     pub parting: HashSet<(u64, u32)>,
-    /// Token hashes of joins whose clients have gone for good before they were answered.
-    pub quits: HashSet<[u8; 32]>,
+    /// Token hashes of joins under way whose clients have gone for good, with their connections.
+    pub quits: HashMap<[u8; 32], ConnId>,
     inbox: Inbox,
     batch: Batch,
     /// A tail that no front-end leaves, and the root that was the newest when it was seen first.
@@ -51,7 +51,7 @@ impl ZoneLink {
             sessions: BTreeMap::new(),
             joins: Vec::new(),
             parting: HashSet::new(),
-            quits: HashSet::new(),
+            quits: HashMap::new(),
             inbox,
             batch: Batch::default(),
             impossible: None,
@@ -60,7 +60,7 @@ impl ZoneLink {
 
     /// Whether somebody here has to do with it.
     pub fn in_use(&self) -> bool {
-        !self.sessions.is_empty() || !self.joins.is_empty() || !self.batch.is_empty()
+        !self.sessions.is_empty() || !self.joins.is_empty() || !self.batch.is_empty() || !self.parting.is_empty()
     }
 
     /// Whether the records waiting are as many as one front-end keeps for a zone.
@@ -78,6 +78,22 @@ impl ZoneLink {
         self.batch.absorb(&mut other.batch);
         self.joins.append(&mut other.joins);
         self.quits.extend(other.quits.drain());
+    }
+
+    /// Forgets the joins that have come to nothing, of those whose clients have gone.
+    pub fn forget_quits(&mut self) {
+        if !self.quits.is_empty() {
+            let joins = &self.joins;
+            self.quits.retain(|_, id| joins.iter().any(|(joining, _)| joining == id));
+        }
+    }
+
+    /// Tells the match of every session without a connection.
+    pub fn detach_parting(&mut self) {
+        let parting: Vec<(u64, u32)> = self.parting.iter().copied().collect();
+        for (session, attachment) in parting {
+            self.push_detach(session, attachment);
+        }
     }
 
     /// Queues a record of a session.

@@ -4,5 +4,6 @@ mod arena;
 mod events;
 mod join;
 mod predicted;
+mod resumed;
 mod script;
 mod worlds;

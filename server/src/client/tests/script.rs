@@ -65,6 +65,30 @@ pub(super) struct Host {
     pub(super) newest_tick: u32,
     pub(super) refuse: Option<Code>,
     pub(super) watches: bool,
+    pub(super) resumes: u8,
+    pub(super) refuse_resumes: Option<Code>,
+}
+
+impl Host {
+    /// The session is the connection's.
+    fn joined(&mut self) -> ServerMsg {
+        self.stay += 1;
+        ServerMsg::Joined {
+            session: ME,
+            stay: self.stay,
+            match_id: 1,
+            name: "arena".to_owned(),
+            tick_hz: Arena::HZ,
+            max_entities: MAX_ENTITIES,
+            capacity: 16,
+            spectator: self.watches,
+            tick: TickNo(99),
+            token: ResumeToken::new(1, ME, &[7 + self.resumes; 16]),
+            grace_ms: 30_000,
+            next_input: 1,
+            next_command: 1,
+        }
+    }
 }
 
 pub(super) struct Pair {
@@ -77,6 +101,7 @@ pub(super) struct Pair {
     pub(super) header: SnapshotHeader,
     to_server: Vec<Vec<u8>>,
     to_client: Vec<Vec<u8>>,
+    is_cut: bool,
 }
 
 impl Pair {
@@ -111,6 +136,7 @@ impl Pair {
             },
             to_server: Vec::new(),
             to_client: Vec::new(),
+            is_cut: false,
         };
         pair.join();
         pair
@@ -148,6 +174,9 @@ impl Pair {
             sessions.poll(*now, playing, &mut |_, bytes| to_server.push(bytes.to_vec()));
             driver.handle_timeouts(*now);
             driver.poll(*now, host, &mut |_, bytes| to_client.push(bytes.to_vec()));
+            if self.is_cut {
+                to_server.clear();
+            }
             if to_server.is_empty() && to_client.is_empty() {
                 break;
             }
@@ -162,6 +191,26 @@ impl Pair {
         self.playing.settle(self.now, self.sessions.session_mut(self.key));
         let Pair { now, sessions, playing, to_server, .. } = self;
         sessions.flush(*now, playing, &mut |_, bytes| to_server.push(bytes.to_vec()));
+    }
+
+    /// The server's process dies, and another takes its place; the client has heard of it when time has passed.
+    pub(super) fn restart(&mut self) {
+        self.driver = Driver::plain_server(self.now, 1200);
+        self.host.conn = None;
+    }
+
+    /// Whatever the client sends is lost.
+    pub(super) fn silence(&mut self, is_cut: bool) {
+        self.is_cut = is_cut;
+    }
+
+    /// The client has its session back over another connection.
+    pub(super) fn until_resumed(&mut self) {
+        let resumes = self.host.resumes;
+        while self.host.resumes == resumes {
+            self.pass(Duration::from_millis(10));
+        }
+        self.header.stay = self.host.stay;
     }
 
     /// Time passes, and nothing arrives.
@@ -308,9 +357,17 @@ impl Handler<()> for Host {
 
     fn frame(&mut self, conn: &mut Conn<()>, body: &[u8]) {
         let answer = match codec::decode(body).expect("a sound message") {
-            ClientMsg::Hello { .. } => {
+            ClientMsg::Hello { resume, .. } => {
                 let schema = <Played<Arena> as ringfort_protocol::Wire>::schema().clone();
-                ServerMsg::Welcome { version: PROTOCOL_VERSION, schema }
+                conn.send_control(&ServerMsg::Welcome { version: PROTOCOL_VERSION, schema }).expect("room");
+                if resume.is_none() {
+                    return;
+                }
+                self.resumes += 1;
+                match self.refuse_resumes {
+                    Some(code) => ServerMsg::Error { code: code.into(), reason: "not today".to_owned() },
+                    None => self.joined(),
+                }
             }
             ClientMsg::Join { .. } if self.refuse.is_some() => {
                 let code = self.refuse.map_or(0, u16::from);
@@ -318,22 +375,7 @@ impl Handler<()> for Host {
             }
             ClientMsg::Join { spectate, .. } => {
                 self.watches = spectate;
-                self.stay += 1;
-                ServerMsg::Joined {
-                    session: ME,
-                    stay: self.stay,
-                    match_id: 1,
-                    name: "arena".to_owned(),
-                    tick_hz: Arena::HZ,
-                    max_entities: MAX_ENTITIES,
-                    capacity: 16,
-                    spectator: spectate,
-                    tick: TickNo(99),
-                    token: ResumeToken::new(1, ME, &[7; 16]),
-                    grace_ms: 30_000,
-                    next_input: 1,
-                    next_command: 1,
-                }
+                self.joined()
             }
             ClientMsg::Leave | ClientMsg::Command { .. } | ClientMsg::EventAck { .. } => return,
         };

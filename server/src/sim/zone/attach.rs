@@ -119,13 +119,10 @@ impl<G: Game> Zone<G> {
         let grace = u64::from(self.entry.grace_ms) * u64::from(self.entry.tick_hz);
         let grace = u32::try_from(grace.div_ceil(1000)).unwrap_or(u32::MAX).max(1);
         let now = self.tick.now.0;
-        while let Some((since, slot)) =
-            self.index.detached.first().copied().filter(|(since, _)| now.saturating_sub(*since) >= grace)
-        {
-            let Some(id) = self.bound.sessions.get(slot).map(|row| row.id) else {
-                self.index.detached.remove(&(since, slot));
-                continue;
-            };
+        let is_over = |since: u32| now.saturating_sub(since) >= grace;
+        while let Some((since, slot)) = self.index.detached.first().copied().filter(|(since, _)| is_over(*since)) {
+            self.index.detached.remove(&(since, slot));
+            let Some(id) = self.bound.sessions.get(slot).map(|row| row.id) else { continue };
             self.counters.sessions_expired += 1;
             self.end_session(id, Why::TimedOut);
         }
