@@ -9,6 +9,7 @@
 //! that look at the same moment see nobody. Whoever holds the file removes it, and whoever locked one that has lost its name meanwhile
 //! takes the next.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -23,6 +24,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use crate::cli::Role;
 use crate::descriptors;
 use crate::limits::{LOCK_FREE_MS, LOCK_LOOK_MS};
+
+/// The environment variable that names the directory in which run directories are made.
+pub const RUNTIME_VARIABLE: &str = "XDG_RUNTIME_DIR";
 
 /// First bytes of the keys file: what it is and its version.
 const KEYS_MAGIC: &[u8; 16] = b"ringfort keys 01";
@@ -172,6 +176,11 @@ impl RunDir {
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a process with this value of [`RUNTIME_VARIABLE`] has the same directory for this instance.
+    pub fn is_below(&self, runtime: Option<OsString>) -> bool {
+        base_of(runtime).join(&self.instance) == self.path
     }
 
     /// The supervisor's UNIX socket.
@@ -357,8 +366,12 @@ fn take(file: &mut File, path: &Path) -> Result<Taken, RunDirError> {
 }
 
 fn base_directory() -> PathBuf {
-    let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match given.filter(|path| path.is_absolute() && path.is_dir()) {
+    base_of(std::env::var_os(RUNTIME_VARIABLE))
+}
+
+/// Where the instances' directories are for a process with this value of [`RUNTIME_VARIABLE`].
+fn base_of(runtime: Option<OsString>) -> PathBuf {
+    match runtime.map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir()) {
         Some(runtime) => runtime.join("ringfort"),
         None => PathBuf::from(format!("/tmp/ringfort-{}", rustix::process::geteuid().as_raw())),
     }
@@ -459,6 +472,15 @@ mod tests {
         std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o600)).unwrap();
         drop(there.lock().unwrap());
         assert!(!beside.exists());
+    }
+
+    #[test]
+    fn who_has_the_same_directory_is_told_by_the_environment() {
+        let parent = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::open_under(&parent.path().join("ringfort"), &name("below")).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        assert!(run_dir.is_below(Some(parent.path().into())));
+        assert!(!run_dir.is_below(Some(other.path().into())) && !run_dir.is_below(None) && !run_dir.is_below(Some("run".into())));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! **Invariant**: everything that is written here says what is so already, or what any other supervisor would find and write again. One that is killed
 //! anywhere in it leaves to the next what it has found itself, and workers are untouched by one that refuses.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
@@ -31,7 +33,7 @@ use crate::cli::Role;
 use crate::config::Config;
 use crate::descriptors::{self, Descriptors};
 use crate::limits::{FRONTENDS_MAX, HAND_ROUNDS, LEFTOVER_PATIENCE_MS, LEFTOVER_POLL_MS, SIMS_MAX, STANDBY_SIMS};
-use crate::run_dir::RunDir;
+use crate::run_dir::{RUNTIME_VARIABLE, RunDir};
 
 /// Workers of an earlier supervisor that live, and the run that they are of.
 pub(super) struct Orphans {
@@ -115,6 +117,15 @@ impl Orphans {
         (is_ours(&directory, SegmentSpec::DIRECTORY)? && is_ours(&world, SegmentSpec::world(0))?).then_some(())?;
         let sockets = Sockets::adopt(sockets, self.address())?;
         Some(Handed { sockets, wakes: Wakes { frontends: frontend_wakes, sims: sim_wakes } })
+    }
+
+    /// Whether they listen in this run directory. Those that listen in another one hand their descriptors over there.
+    pub(super) fn check_here(&self, instance: &str, run_dir: &RunDir) -> Result<(), UpError> {
+        let runtime = |worker: &Worker| start::variable_of(pid_of(worker), RUNTIME_VARIABLE).map(OsString::from_vec);
+        let elsewhere = |worker: &&Worker| !run_dir.is_below(runtime(worker)) && !run_dir.worker_socket(pid_of(worker)).exists();
+        let Some(worker) = self.workers.iter().find(elsewhere) else { return Ok(()) };
+        let runtime = runtime(worker).unwrap_or_default().display().to_string();
+        Err(UpError::WorkersElsewhere { instance: instance.to_owned(), pid: pid_of(worker), runtime })
     }
 
     /// Kills them all, and waits until they are dead: nobody hands anything over, so that clients could not be reached through them.

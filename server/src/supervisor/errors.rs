@@ -69,6 +69,19 @@ pub enum UpError {
         #[source]
         unfit: Unfit,
     },
+    /// Workers of an earlier supervisor live, and have another run directory.
+    #[error(
+        "workers of instance \"{instance}\" still run without a supervisor, process {pid} among them, and had another XDG_RUNTIME_DIR \
+         (\"{runtime}\"); `ringfort up` with that one goes on with them, and `ringfort down --instance {instance}` stops them"
+    )]
+    WorkersElsewhere {
+        /// Which instance.
+        instance: String,
+        /// One of them.
+        pid: u32,
+        /// What they had.
+        runtime: String,
+    },
     /// A worker lives whose instance's shared memory is gone.
     #[error(
         "process {pid}, a worker of instance \"{instance}\", still runs, but the segments that it used were removed from /dev/shm; end it \

@@ -94,7 +94,10 @@ fn begin(ground: Ground, config: Config, fresh: bool) -> Result<Supervisor, UpEr
         }
         match orphans.ask(&config.instance, &ground.run_dir) {
             Some(handed) => return Supervisor::adopt(ground, config, orphans, handed),
-            None => orphans.kill(),
+            None => {
+                orphans.check_here(&config.instance, &ground.run_dir)?;
+                orphans.kill();
+            }
         }
     }
     let mut supervisor = prepare(ground, config, fresh)?;
@@ -209,9 +212,14 @@ pub(super) fn enter_supervisor(segments: &Segments, restarts: u32, incarnation: 
 
 /// The configuration that a worker was started with, as JSON.
 pub(super) fn config_of(pid: u32) -> Option<String> {
+    String::from_utf8(variable_of(pid, CONFIG_VARIABLE)?).ok()
+}
+
+/// A variable of the environment that a process was started with.
+pub(super) fn variable_of(pid: u32, name: &str) -> Option<Vec<u8>> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let named = |variable: &[u8]| Some(variable.strip_prefix(CONFIG_VARIABLE.as_bytes())?.strip_prefix(b"=")?.to_vec());
-    String::from_utf8(environment.split(|byte| *byte == 0).find_map(named)?).ok()
+    let named = |variable: &[u8]| Some(variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?.to_vec());
+    environment.split(|byte| *byte == 0).find_map(named)
 }
 
 impl Supervisor {
