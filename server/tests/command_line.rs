@@ -204,11 +204,10 @@ fn a_signal_stops_in_order() {
 }
 
 #[test]
-fn what_a_killed_supervisor_left_is_looked_at_and_gone_on_with() {
+fn what_a_killed_instance_left_is_looked_at_and_gone_on_with() {
     let mut first = Instance::up(Place::new("leftovers"), &[]);
     first.wait_for("ticks are made", |status| match_of(status, "match-1")["tick"].as_u64() > Some(3));
-    send(processes(&first.status(), "supervisor")[0], Signal::KILL);
-    assert_eq!(first.exit_code(), None);
+    first.kill();
     let over = |process: &Value| process["state"] == "dead" || process["state"] == "zombie";
     let dead = first.wait_for("all are dead", |status| status["processes"].as_array().unwrap().iter().all(over));
     assert!(first.done(&["status"]).contains("`ringfort up` may go on with it"));
@@ -228,8 +227,7 @@ fn what_a_killed_supervisor_left_is_looked_at_and_gone_on_with() {
 #[test]
 fn what_cannot_start_leaves_an_earlier_run_as_it_is() {
     let mut first = Instance::up(Place::new("kept"), &[]);
-    send(processes(&first.status(), "supervisor")[0], Signal::KILL);
-    assert_eq!(first.exit_code(), None);
+    first.kill();
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let files = first.place.segments();

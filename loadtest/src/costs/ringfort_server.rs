@@ -93,7 +93,11 @@ impl RingfortServer {
         }
         // Whatever `down` says, the supervisor's end is what counts; the child's drop kills what stays.
         let _ = self.command("down").status();
-        self.supervisor.wait(limits::SERVER_STOP);
+        if !self.supervisor.wait(limits::SERVER_STOP) {
+            self.supervisor.kill();
+            // Its workers would outlive it.
+            let _ = self.command("down").status();
+        }
     }
 
     fn wait_until_up(&self) -> Result<(), CostsError> {

@@ -69,10 +69,40 @@ impl Place {
         let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with(&prefix)).collect()
     }
+
+    /// Kills whoever runs in our directory, and waits until nobody does.
+    pub fn kill_all(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let pids = self.pids();
+            if pids.is_empty() || Instant::now() >= until {
+                return;
+            }
+            for pid in pids {
+                // An error says that it has ended since.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Processes with our directory in their environment; a dead one has none.
+    fn pids(&self) -> Vec<Pid> {
+        let ours = format!("XDG_RUNTIME_DIR={}", self.directory.path().display());
+        let is_ours = |pid: &i32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes())
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(is_ours).filter_map(Pid::from_raw).collect()
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Workers outlive their supervisor.
+        self.kill_all();
         for file in self.shared_files() {
             let _ = std::fs::remove_file(PathBuf::from("/dev/shm").join(file));
         }
@@ -118,6 +148,13 @@ impl Instance {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Kills its supervisor, and then all others of it.
+    pub fn kill(&mut self) {
+        let _ = self.up.kill();
+        assert_eq!(self.exit_code(), None);
+        self.place.kill_all();
+    }
+
     /// Waits until `up` has ended; its exit code.
     pub fn exit_code(&mut self) -> Option<i32> {
         let until = Instant::now() + PATIENCE;
@@ -133,7 +170,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // Its workers die with it; the segments go with the place.
+        // Its workers and the segments go with the place.
         let _ = self.up.kill();
         let _ = self.up.wait();
     }
