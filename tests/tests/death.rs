@@ -222,6 +222,8 @@ fn the_clients_of_a_killed_front_end_are_back_in_their_sessions_and_others_feel_
         all.iter().for_each(|who| crowd.leave(*who));
         crowd.until("they have left", |crowd| all.iter().all(|who| crowd.ended(*who).is_some()));
         crowd.during(|| instance.wait_for("their sessions are over", |status| status["sessions"] == 0));
+        // What a front-end counts is told a moment later, and the next round finds its players' front-ends by it.
+        crowd.until("no front-end counts them", |_| sessions_of(&instance).iter().all(|count| *count == 0));
         players.clear();
     }
     let last = enter(&instance, &mut crowd);
