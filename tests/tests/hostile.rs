@@ -1,6 +1,8 @@
 //! Each attack of the load generator against an instance in which two play: it ends as expected, is counted, leaves nothing behind, and
 //! the two lose no input and miss no event while it goes on.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use ringfort::skirmish::{Ask, Ev};
@@ -61,6 +63,13 @@ fn private_bytes(status: &Value) -> u64 {
     processes(status, "frontend").iter().filter_map(|process| process["private_bytes"].as_u64()).sum()
 }
 
+/// The session of an attacker ends with its connection, so that nobody waits for it.
+fn without_grace(directory: &Path) {
+    let file = directory.join("ringfort.toml");
+    let configuration = fs::read_to_string(&file).expect("its configuration");
+    fs::write(file, format!("grace_ms = 0\n{configuration}")).expect("its configuration");
+}
+
 /// All attacks of a kind, one after the other, against one instance.
 fn check_attacks(about: &str) {
     check_attacks_within(about, "");
@@ -68,7 +77,7 @@ fn check_attacks(about: &str) {
 
 /// The same with further limits.
 fn check_attacks_within(about: &str, limits: &str) {
-    let instance = Instance::configured(&[LIMITS, limits].concat(), |_| (), &[]);
+    let instance = Instance::configured(&[LIMITS, limits].concat(), without_grace, &[]);
     let mut crowd = Crowd::new(instance.address());
     let players = ["ada", "bob"].map(|name| crowd.enter(name, JoinTarget::Any));
     let before = private_bytes(&crowd.during(|| instance.status()));
@@ -115,7 +124,7 @@ fn connections_by_the_hundred_are_refused_and_nobody_else_notices() {
 /// What counts an attack counts nothing else, so that a counter that grows tells of one.
 #[test]
 fn who_keeps_to_the_rules_moves_no_counter_of_an_attack() {
-    let instance = Instance::configured(LIMITS, |_| (), &[]);
+    let instance = Instance::configured(LIMITS, without_grace, &[]);
     let mut crowd = Crowd::new(instance.address());
     let players = ["ada", "bob"].map(|name| crowd.enter(name, JoinTarget::Any));
     let server = instance.address().to_string();
