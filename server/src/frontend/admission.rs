@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use ring::rand::SecureRandom;
 use ringfort_protocol::control::{Code, Credential, JoinTarget, Resume, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
 use ringfort_protocol::limits::PROTOCOL_VERSION;
-use ringfort_protocol::token::{SECRET_BYTES, hash_secret};
+use ringfort_protocol::token::hash_secret;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{JoinRecord, RecordKind, ResumeRecord, RootFlags, ZoneEntry, ZoneState};
@@ -67,14 +66,6 @@ impl Clients {
         resume.map_or(Ok(()), |resume| self.resume(conn, &resume))
     }
 
-    /// Of a token that nobody else knows.
-    fn new_secret(&self) -> [u8; SECRET_BYTES] {
-        let mut secret = [0; SECRET_BYTES];
-        // Without randomness of the system there is no TLS either, so this is no new way to fail.
-        self.random.fill(&mut secret).expect("the system has no random bytes");
-        secret
-    }
-
     fn count_refused(&mut self, refused: auth::Refused) {
         match refused {
             auth::Refused::Name | auth::Refused::NameWanted => {}
@@ -112,7 +103,7 @@ impl Clients {
             self.refuse_join(conn, pass, Code::ServerStopping);
             return Ok(());
         }
-        let secret = self.new_secret();
+        let secret = self.secrets.make();
         let mut joining = Joining {
             pass,
             nonce: half(hash_secret(&nonce)),
@@ -174,7 +165,7 @@ impl Clients {
             self.refuse_join_saying(conn, pass, Code::Busy, "the match is paused");
             return Ok(());
         }
-        let secret = self.new_secret();
+        let secret = self.secrets.make();
         let token_hash = hash_secret(&secret);
         let resumes =
             Some(Resuming { session: resume.token.session().0, shown_hash: resume.token.hash(), events: resume.events });

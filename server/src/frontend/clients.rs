@@ -22,6 +22,7 @@ use ringfort_shm_state::world::World;
 
 use super::counters::{self as count, Counters};
 use super::meter::{Meter, Metered};
+use super::secrets::Secrets;
 use super::session::{App, Live, Stage};
 use super::snapshot::SnapshotBuilder;
 use super::waiting::Waiting;
@@ -62,7 +63,7 @@ pub(super) struct Clients {
     pub(super) welcome: Vec<u8>,
     pub(super) auth: Auth,
     pub(super) limits: Limits,
-    pub(super) random: SystemRandom,
+    pub(super) secrets: Secrets,
     overdue_at: Instant,
     published_at: Instant,
 }
@@ -121,7 +122,7 @@ impl Clients {
             welcome: frame,
             auth,
             limits: Limits::default(),
-            random: SystemRandom::new(),
+            secrets: Secrets::System(SystemRandom::new()),
             overdue_at: now,
             published_at: now,
         }

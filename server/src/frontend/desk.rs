@@ -71,6 +71,7 @@ mod simulated {
     use ringfort_shm_state::world::World;
 
     use super::super::counters as count;
+    use super::super::secrets::Secrets;
     use super::{App, Clients, Desk};
     use crate::game::{Description, Game};
 
@@ -88,6 +89,7 @@ mod simulated {
             let auth = crate::auth::Auth::Development;
             let clients = Clients::new(slot, incarnation, world, directory, inbox, own, Description::of::<G>, schema, now, auth);
             let mut desk = Self { driver, clients };
+            desk.clients.secrets = Secrets::Counted(u128::from(slot) << 96 | u128::from(incarnation) << 64);
             desk.limit(crate::config::LIMITS_DEFAULT);
             desk
         }

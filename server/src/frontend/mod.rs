@@ -12,6 +12,7 @@ mod drain;
 mod meter;
 mod pace;
 mod post;
+mod secrets;
 mod serve;
 pub(crate) mod session;
 pub(crate) mod snapshot;

@@ -74,7 +74,7 @@ impl<G: Game> Machine<G> {
             inbox_bytes: INBOX_BYTES,
             seed: plan.seed,
             rewind_ms: plan.rewind_ms,
-            grace_ms: 30_000,
+            grace_ms: 0,
             tables_hash: description.tables_hash,
             name: padded("simulated"),
             options: padded(&options),
