@@ -4,8 +4,8 @@
 use crate::prelude::*;
 
 #[derive(Component, Clone, Copy, Debug, PartialEq)]
-pub struct Body {                                                           // 16+16 + 10+10 + 10 bits on the wire
-    #[q(range = -256.0..=256.0, step = 0.01)] pub pos: Vec2,
+pub struct Body {                                                           // 17+17 + 10+10 + 10 bits on the wire
+    #[q(range = -1024.0..=1024.0, step = 0.016)] pub pos: Vec2,
     #[q(range = -16.0..=16.0, step = 0.05)] pub vel: Vec2,
     #[q(angle, bits = 10)] pub aim: f32,
 }
@@ -35,7 +35,7 @@ pub struct Cmd { #[q(range = -1.0..=1.0, step = 0.0625)] pub wish: Vec2, #[q(ang
 #[derive(Message, Clone, Copy, Debug, PartialEq)] pub enum Ask { Suicide }
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
 pub enum Ev {
-    #[predicted] Shot { by: Entity, #[q(range = -256.0..=256.0, step = 0.1)] at: Vec2, #[q(angle, bits = 10)] aim: f32 },
+    #[predicted] Shot { by: Entity, #[q(range = -1024.0..=1024.0, step = 0.1)] at: Vec2, #[q(angle, bits = 10)] aim: f32 },
     Hurt { victim: Entity, dmg: u8 },
     #[reliable] Kill { by: Entity, victim: Entity },
     #[reliable] Over { winner: Entity },
@@ -45,7 +45,7 @@ pub enum Ev {
 /// Shared with clients, who predict with it: pure, one entity, fixed dt.
 pub fn drive(b: &mut Body, c: &Cmd, dt: f32) {
     b.vel = c.wish.clamp_len(1.0) * 8.0;
-    b.pos = (b.pos + b.vel * dt).clamp_box(250.0);
+    b.pos = (b.pos + b.vel * dt).clamp_box(1000.0);
     b.aim = c.aim;
 }
 
@@ -62,7 +62,7 @@ impl Game for Skirmish {
     fn open(&mut self, t: &Tick<Self>) {
         let (minutes, players) = (t.option_or("minutes", 0.0), t.option_or("capacity", Self::CAPACITY as f32));
         let ends = if minutes > 0.0 { t.now() + t.secs(minutes * 60.0) } else { TickNo(0) };
-        let spawn = (players.sqrt() * 8.0).clamp(32.0, 240.0);              // about the same room for each player
+        let spawn = (players.sqrt() * 9.2).clamp(32.0, 980.0);              // about 60 others within sight, however many play
         *self.game = Match { phase: Phase::Play, ends, goal: t.option_or("kills", 0), spawn };
         if ends.0 > 0 { self.timers.at(ends, Later::End); }
     }

@@ -40,8 +40,8 @@ fn a_player_moves_by_its_speed_and_stops_at_the_edge() {
     }
     let way = place(&world, ada) - from;
     assert!((way.x - 8.0).abs() < 0.1 && way.y == 0.0, "8 metres in a second, not {way:?}");
-    world.steps(2000); // the last input is repeated
-    assert_eq!(place(&world, ada).x, 250.0);
+    world.steps(4000); // the last input is repeated
+    assert_eq!(place(&world, ada).x, 1000.0);
 }
 
 #[test]

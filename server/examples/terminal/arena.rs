@@ -11,7 +11,7 @@ const FIELD: i32 = HEIGHT as i32 - 5;
 /// Metres that a character is wide. It is twice as high as wide.
 const METRES: f32 = 1.0;
 /// Half the width of the arena.
-const ARENA: f32 = 250.0;
+const ARENA: f32 = 1000.0;
 /// Frames that a shot is seen.
 const SHOT_FRAMES: u32 = 6;
 /// Metres of a shot that are drawn.
