@@ -2,6 +2,9 @@
 //!
 //! Snapshots are applied in the order of their ticks; an older one is dropped and not acknowledged, because the server
 //! reckons with exactly that.
+//!
+//! What is kept grows with what is visible, not with the match: entities stand in the order of their indices, and rows in places that are used
+//! again.
 
 use crate::bits::BitReader;
 use crate::component::{ColumnId, Component, GlobalId};
@@ -15,7 +18,7 @@ use crate::{AckBits, Entity, TickNo};
 pub struct ClientWorld {
     layout: WireLayout,
     max_entities: u32,
-    slots: Vec<Slot>,
+    slots: Slots,
     columns: Vec<Rows>,
     globals: Vec<Vec<u8>>,
     globals_known: u32,
@@ -34,12 +37,64 @@ pub struct Touched {
     pub columns: u32,
 }
 
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// 0 if there is no entity.
+    index: u32,
+    /// Not 0.
     generation: u32,
-    mine: bool,
+    /// Which row of each column is its own.
+    place: u32,
     present: u32,
+    mine: bool,
+}
+
+/// The visible entities in the order of their indices, and the places of rows that nobody has.
+#[derive(Default, Debug)]
+struct Slots {
+    sorted: Vec<Slot>,
+    /// Where the last one that was looked for stands: records come in the order of the indices, so the next is near.
+    cursor: usize,
+    free: Vec<u32>,
+    places: u32,
+}
+
+impl Slots {
+    fn get(&self, index: u32) -> Option<&Slot> {
+        self.sorted.binary_search_by_key(&index, |slot| slot.index).ok().map(|at| &self.sorted[at])
+    }
+
+    fn seek(&mut self, index: u32) -> Option<&mut Slot> {
+        let is_it = |at: &usize| self.sorted.get(*at).is_some_and(|slot| slot.index == index);
+        let near = [self.cursor, self.cursor + 1].into_iter().find(is_it);
+        self.cursor = near.or_else(|| self.sorted.binary_search_by_key(&index, |slot| slot.index).ok())?;
+        self.sorted.get_mut(self.cursor)
+    }
+
+    /// Puts an entity in, in the place of whichever had its index.
+    fn put(&mut self, index: u32, generation: u32, mine: bool) {
+        match self.sorted.binary_search_by_key(&index, |slot| slot.index) {
+            Ok(at) => {
+                let place = self.sorted[at].place;
+                self.sorted[at] = Slot { index, generation, place, present: 0, mine };
+                self.cursor = at;
+            }
+            Err(at) => {
+                let place = self.free.pop().unwrap_or_else(|| {
+                    self.places += 1;
+                    self.places - 1
+                });
+                self.sorted.insert(at, Slot { index, generation, place, present: 0, mine });
+                self.cursor = at;
+            }
+        }
+    }
+
+    /// Takes the entity at an index out; whether there was one.
+    fn remove(&mut self, index: u32) -> bool {
+        let Ok(at) = self.sorted.binary_search_by_key(&index, |slot| slot.index) else { return false };
+        self.free.push(self.sorted.remove(at).place);
+        true
+    }
 }
 
 /// The encoded rows of one column, a whole number of bytes each; of a text or bytes the length in two bytes and the content.
@@ -73,7 +128,7 @@ impl ClientWorld {
             columns: layout.columns.iter().map(rows).collect(),
             globals: layout.globals.iter().map(|global| vec![0; global.bytes as usize]).collect(),
             globals_known: 0,
-            slots: Vec::new(),
+            slots: Slots::default(),
             acks: AckBits::NONE,
             header: None,
             touched: Vec::new(),
@@ -103,28 +158,28 @@ impl ClientWorld {
                     *globals_touched |= 1 << global;
                 }
                 Item::Update { index } => {
-                    known(slots, index)?;
+                    // An update is only of an entity that the server knows us to have.
+                    slots.seek(index).ok_or(SnapshotError::Unknown(index))?;
                     touched.push(Touched { index, columns: 0 });
                 }
                 Item::Fresh { index, generation, mine } => {
-                    grow(slots, columns, index);
-                    slots[index as usize] = Slot { generation, mine, present: 0 };
+                    slots.put(index, generation, mine);
+                    columns.iter_mut().for_each(|rows| rows.grow(slots.places));
                     touched.push(Touched { index, columns: u32::MAX });
                 }
                 Item::Gone { index } => {
-                    if let Some(slot) = slots.get_mut(index as usize) {
-                        *slot = Slot::default();
+                    if slots.remove(index) {
                         touched.push(Touched { index, columns: u32::MAX });
                     }
                 }
                 Item::Column { index, column, row } => {
-                    let slot = &mut slots[index as usize];
+                    let slot = slots.seek(index).ok_or(SnapshotError::Unknown(index))?;
                     if let Some(touched) = touched.last_mut() {
                         touched.columns |= 1 << column;
                     }
                     match row {
                         Some(row) => {
-                            columns[column].store(index, row)?;
+                            columns[column].store(slot.place, index, row)?;
                             slot.present |= 1 << column;
                         }
                         None => slot.present &= !(1 << column),
@@ -142,13 +197,11 @@ impl ClientWorld {
     /// Takes the place of another world of the same match, which was told over another connection. Whatever is or was in one of the two
     /// counts as touched by the newest snapshot.
     pub fn replace(&mut self, other: &ClientWorld) {
-        let is_there = |slots: &[Slot], index: usize| slots.get(index).is_some_and(|slot| slot.generation != 0);
         self.touched.clear();
-        for index in 0..self.slots.len().max(other.slots.len()) {
-            if is_there(&self.slots, index) || is_there(&other.slots, index) {
-                self.touched.push(Touched { index: index as u32, columns: u32::MAX });
-            }
-        }
+        let others = other.slots.sorted.iter().filter(|slot| self.slots.get(slot.index).is_none());
+        let all = self.slots.sorted.iter().chain(others).map(|slot| Touched { index: slot.index, columns: u32::MAX });
+        self.touched.extend(all);
+        self.touched.sort_unstable_by_key(|touched| touched.index);
         self.globals_touched = self.globals_known;
     }
 
@@ -169,7 +222,7 @@ impl ClientWorld {
 
     /// The visible entity at an index, and whether it belongs to our own session.
     pub fn entity_at(&self, index: u32) -> Option<(Entity, bool)> {
-        let slot = self.slots.get(index as usize).filter(|slot| slot.generation != 0)?;
+        let slot = self.slots.get(index)?;
         Some((Entity { index, generation: slot.generation }, slot.mine))
     }
 
@@ -200,17 +253,14 @@ impl ClientWorld {
 
     /// The row of a visible entity; nothing if it has none, or if the server's bits are no value of the type.
     pub fn get<T: Component>(&self, entity: Entity, column: ColumnId<T>) -> Option<T> {
-        let slot = self.slots.get(entity.index as usize)?;
-        if slot.generation != entity.generation || entity.generation == 0 {
-            return None;
-        }
-        self.row(slot, entity.index, self.layout.wire_column(column.index)?)
+        let slot = self.slots.get(entity.index).filter(|slot| slot.generation == entity.generation)?;
+        self.row(slot, self.layout.wire_column(column.index)?)
     }
 
     /// All visible rows of a column, in the order of the entities' indices.
     pub fn iter<T: Component>(&self, column: ColumnId<T>) -> impl Iterator<Item = (Entity, T)> {
         let wire = self.layout.wire_column(column.index);
-        self.alive().filter_map(move |(entity, slot)| Some((entity, self.row(slot, entity.index, wire?)?)))
+        self.alive().filter_map(move |(entity, slot)| Some((entity, self.row(slot, wire?)?)))
     }
 
     /// A global, once the server has sent it.
@@ -234,7 +284,7 @@ impl ClientWorld {
 
     /// Whether we see this very entity now.
     pub fn sees(&self, entity: Entity) -> bool {
-        entity.generation != 0 && self.slots.get(entity.index as usize).is_some_and(|s| s.generation == entity.generation)
+        self.slots.get(entity.index).is_some_and(|slot| slot.generation == entity.generation)
     }
 
     /// The content of a visible entity's row in a column of text or bytes, by the column's place in the schema.
@@ -247,74 +297,62 @@ impl ClientWorld {
     /// The encoded row of an entity in a wire column, for whoever knows the schema but not the types; of a text or bytes the
     /// content.
     pub fn encoded(&self, entity: Entity, wire: usize) -> Option<&[u8]> {
-        let slot = self.slots.get(entity.index as usize).filter(|slot| slot.generation == entity.generation)?;
-        (entity.generation != 0 && slot.present >> wire & 1 == 1).then(|| self.columns[wire].content(entity.index))
+        let slot = self.slots.get(entity.index).filter(|slot| slot.generation == entity.generation)?;
+        (slot.present >> wire & 1 == 1).then(|| self.columns[wire].content(slot.place))
     }
 
     fn alive(&self) -> impl Iterator<Item = (Entity, &Slot)> {
-        let entity = |(index, slot)| (Entity { index: index as u32, generation: { slot as &Slot }.generation }, slot);
-        self.slots.iter().enumerate().map(entity).filter(|(entity, _)| entity.generation != 0)
+        self.slots.sorted.iter().map(|slot| (Entity { index: slot.index, generation: slot.generation }, slot))
     }
 
-    fn row<T: Component>(&self, slot: &Slot, index: u32, wire: usize) -> Option<T> {
+    fn row<T: Component>(&self, slot: &Slot, wire: usize) -> Option<T> {
         if slot.present >> wire & 1 == 0 {
             return None;
         }
-        T::decode(&mut BitReader::new(self.columns[wire].row(index))).ok()
+        T::decode(&mut BitReader::new(self.columns[wire].row(slot.place))).ok()
     }
 }
 
 impl Rows {
-    fn row(&self, index: u32) -> &[u8] {
-        let start = index as usize * self.stride;
+    /// Room for so many places.
+    fn grow(&mut self, places: u32) {
+        let bytes = places as usize * self.stride;
+        if self.bytes.len() < bytes {
+            self.bytes.resize(bytes, 0);
+        }
+    }
+
+    fn row(&self, place: u32) -> &[u8] {
+        let start = place as usize * self.stride;
         &self.bytes[start..start + self.stride]
     }
 
     /// The row, or what it holds if it is a text or bytes.
-    fn content(&self, index: u32) -> &[u8] {
-        let row = self.row(index);
+    fn content(&self, place: u32) -> &[u8] {
+        let row = self.row(place);
         let Some((length, content)) = row.split_first_chunk::<LENGTH_BYTES>().filter(|_| self.blob.is_some()) else { return row };
         &content[..usize::from(u16::from_le_bytes(*length))]
     }
 
-    /// Takes in a row that has the width of one of this column.
-    fn store(&mut self, index: u32, mut row: BitReader<'_>) -> Result<(), SnapshotError> {
+    /// Takes in the row of the entity at `index`, which has the width of one of this column.
+    fn store(&mut self, place: u32, index: u32, mut row: BitReader<'_>) -> Result<(), SnapshotError> {
         let blob = self.blob;
-        let place = self.row_mut(index);
+        let to = self.row_mut(place);
         let Some(WireBlob { max, text }) = blob else {
-            row.copy_to(place);
+            row.copy_to(to);
             return Ok(());
         };
         let length = row.read(length_bits(max))? as u16;
-        let (head, content) = place.split_at_mut(LENGTH_BYTES);
+        let (head, content) = to.split_at_mut(LENGTH_BYTES);
         head.copy_from_slice(&length.to_le_bytes());
         row.copy_to(content);
         let sound = !text || std::str::from_utf8(&content[..usize::from(length)]).is_ok();
         if sound { Ok(()) } else { Err(SnapshotError::Blob(index)) }
     }
 
-    fn row_mut(&mut self, index: u32) -> &mut [u8] {
-        let start = index as usize * self.stride;
+    fn row_mut(&mut self, place: u32) -> &mut [u8] {
+        let start = place as usize * self.stride;
         &mut self.bytes[start..start + self.stride]
-    }
-}
-
-/// An update is only of an entity that the server knows us to have.
-fn known(slots: &[Slot], index: u32) -> Result<(), SnapshotError> {
-    match slots.get(index as usize) {
-        Some(slot) if slot.generation != 0 => Ok(()),
-        _ => Err(SnapshotError::Unknown(index)),
-    }
-}
-
-/// Room for the entity at `index`, which is below the match's bound.
-fn grow(slots: &mut Vec<Slot>, columns: &mut [Rows], index: u32) {
-    let needed = index as usize + 1;
-    if slots.len() < needed {
-        slots.resize(needed, Slot::default());
-        for rows in columns {
-            rows.bytes.resize(needed * rows.stride, 0);
-        }
     }
 }
 

@@ -98,6 +98,32 @@ fn a_snapshot_is_applied_once() {
 }
 
 #[test]
+fn what_is_kept_grows_with_what_is_visible_and_places_are_used_again() {
+    let mut world = world();
+    let mut writer = SnapshotWriter::new();
+    let shape = SnapshotShape::new(world.layout(), MAX);
+    let mut tick = 0;
+    let mut tell = |world: &mut ClientWorld, gone: &[u32], fresh: &[u32]| {
+        tick += 1;
+        writer.start(&header(tick), shape, 1150);
+        gone.iter().for_each(|&index| assert!(writer.gone(index)));
+        for &index in fresh {
+            let (hp, bits) = words(|to| Health { hp: index as u8 }.encode(to));
+            assert!(writer.fresh(index, tick, false, 0b10, |_| Row { words: &hp, bits }));
+        }
+        world.apply(writer.finish(), |_| {}).unwrap();
+    };
+    let seen = |world: &ClientWorld| world.iter(HP).map(|(entity, hp)| (entity.index, u32::from(hp.hp))).collect::<Vec<_>>();
+    tell(&mut world, &[], &[99, 3]);
+    tell(&mut world, &[3, 4], &[50, 98]);
+    assert_eq!(seen(&world), [(50, 50), (98, 98), (99, 99)]);
+    tell(&mut world, &[98, 99], &[0, 50]);
+    assert_eq!(seen(&world), [(0, 0), (50, 50)]);
+    assert_eq!(world.entity_at(50), Some((Entity { index: 50, generation: 3 }, false)));
+    assert_eq!(world.slots.places, 3, "never more than three at once");
+}
+
+#[test]
 fn a_record_like_the_one_before_takes_two_bits_beside_its_rows() {
     let mut world = world();
     let hp = |hp| words(|to| Health { hp }.encode(to));
