@@ -5,11 +5,13 @@ use std::time::Duration;
 use ringfort_protocol::limits::CONNECTION_ID_BYTES;
 
 use super::HostileError;
-use super::peer::{Attacker, Outcome};
+use super::peer::{Attacker, Outcome, Peer};
 use crate::limits::REMAIN;
 
 type Done = Result<Outcome, HostileError>;
 
+/// How long a connection may take to send what every connection sends.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Packets of one attack.
 const PACKETS: usize = 500;
 /// Packets of no connection that are more than an address is answered.
@@ -47,9 +49,9 @@ pub(super) fn packets_of_no_connection(attacker: &mut Attacker) -> Done {
 
 /// As many of them as the machine makes: most get no answer.
 pub(super) fn packets_without_end(attacker: &mut Attacker) -> Done {
-    let peer = attacker.joined()?;
+    let mut peer = attacker.joined()?;
     // All of them for one front-end, which is told by the first byte of a connection's id.
-    let Some(slot) = peer.kept.iter().rev().find(|packet| packet[0] & 0xc0 == 0x40).map(|packet| packet[1]) else {
+    let Some(slot) = short_packet(&mut peer, attacker).map(|packet| packet[1]) else {
         return Ok(Outcome::Other("nothing was sent".to_owned()));
     };
     let socket = attacker.socket()?;
@@ -69,11 +71,17 @@ pub(super) fn packets_without_end(attacker: &mut Attacker) -> Done {
     Ok(Outcome::None)
 }
 
+/// The last packet of a connection that has the short header, once there is one: a join that is quick rides along with the handshake.
+fn short_packet(peer: &mut Peer, attacker: &mut Attacker) -> Option<Vec<u8>> {
+    let find = |peer: &Peer| peer.kept.iter().rev().find(|packet| packet[0] & 0xc0 == 0x40).cloned();
+    peer.pump(attacker, PATIENCE, |peer| find(peer).is_some());
+    find(peer)
+}
+
 /// Junk by the id of a connection that is another's, from another address: its player is not to notice.
 pub(super) fn packets_by_the_id_of_another(attacker: &mut Attacker) -> Done {
     let mut victim = attacker.joined()?;
-    victim.pump(attacker, Duration::from_millis(300), |_| false);
-    let Some(seen) = victim.kept.iter().rev().find(|packet| packet[0] & 0xc0 == 0x40).cloned() else {
+    let Some(seen) = short_packet(&mut victim, attacker) else {
         return Ok(Outcome::Other("the victim has sent nothing".to_owned()));
     };
     let socket = attacker.socket()?;
