@@ -8,6 +8,9 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes of the block that received datagrams are cut from before quinn-proto takes them.
 pub const RECEIVE_BLOCK_BYTES: usize = 64 * 1024;
 
+/// Bytes of the blocks that datagrams to send are cut from.
+pub const SEND_BLOCK_BYTES: usize = 16 * 1024;
+
 /// Batches of datagrams read in one pump. What is left waits in the socket's buffer for the next pump.
 pub const RECEIVE_BATCHES_MAX: usize = 8;
 
@@ -33,7 +36,7 @@ pub const TARGET_BYTES_MAX: usize = 256;
 /// Commands that wait for the server; one more is refused.
 pub const COMMANDS_MAX: usize = 64;
 
-/// How long a snapshot waits for an input to carry its acknowledgement, and an input to be sent again.
+/// How long a snapshot waits for an input to carry its acknowledgement, and an input to be sent again; in a slow match one and a half ticks.
 pub const ACK_DELAY: Duration = Duration::from_millis(150);
 
 /// How long a message that the server had no room for waits until it is sent again.

@@ -144,6 +144,8 @@ pub struct Session<W: Wire> {
     watches: bool,
     id: SessionId,
     tick_hz: u32,
+    /// The server lets its timers wait, too.
+    rounds: bool,
     capacity: u32,
     layout: WireLayout,
     /// What is shown.
@@ -213,6 +215,7 @@ impl<W: Wire> Session<W> {
             watches: false,
             id: SessionId::NOBODY,
             tick_hz: 0,
+            rounds: false,
             capacity: 0,
             inputs: Inputs::new(0, layout.input_bytes, 1),
             layout,

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use quinn_proto::{ClientConfig, EcnCodepoint, Transmit};
 use ringfort_protocol::component::Wire;
 use ringfort_protocol::control::{Code, Credential, JoinTarget};
-use ringfort_protocol::driver::{Closed, Conn, Driver, Handler};
+use ringfort_protocol::driver::{Block, Closed, Conn, Driver, Handler};
 use ringfort_protocol::limits::{IDLE_SECONDS, MAX_PLAYER_NAME_BYTES, MAX_TOKEN_BYTES};
 use ringfort_protocol::{ResumeToken, View, WireLayout};
 
@@ -78,6 +78,7 @@ pub struct Sessions<W: Wire> {
     touched: Vec<SessionKey>,
     timers: BinaryHeap<Reverse<(Instant, SessionKey)>>,
     scratch: Vec<u8>,
+    block: Block,
     dice: Dice,
     numbers: Numbers,
     give_up_after: Duration,
@@ -100,6 +101,7 @@ impl<W: Wire> Sessions<W> {
             touched: Vec::new(),
             timers: BinaryHeap::new(),
             scratch: Vec::new(),
+            block: Block::new(limits::SEND_BLOCK_BYTES),
             dice: Dice::new(start.seed),
             numbers: Numbers::new(start),
             give_up_after: limits::RESUME_MAX,
@@ -213,7 +215,7 @@ impl<W: Wire> Sessions<W> {
     pub fn send_seen(&mut self, now: Instant, key: SessionKey, input: W::Input, seen: View) -> Option<(u32, W::Input)> {
         let seat = &mut self.seats[key.index()];
         let sent = seat.session.push_input(now, input, seen)?;
-        send_datagram(&mut self.driver, &mut self.scratch, seat, now);
+        send_datagram(&mut self.driver, &mut self.scratch, &mut self.block, seat, now);
         touch(&mut self.touched, seat, key);
         Some(sent)
     }
@@ -310,7 +312,7 @@ impl<W: Wire> Sessions<W> {
             lines::keep(&mut self.driver, &mut self.dice, &mut self.numbers, seat, key, now);
             seat.session.handle_timeout(now);
             if seat.session.datagram_due(now) {
-                send_datagram(&mut self.driver, &mut self.scratch, seat, now);
+                send_datagram(&mut self.driver, &mut self.scratch, &mut self.block, seat, now);
             }
             write_control(&mut self.driver, seat);
             if let Some(at) = seat.session.next_timeout()
@@ -363,6 +365,10 @@ impl<W: Wire, V: Watch<W>> Handler<SessionKey> for Router<'_, W, V> {
         let now = self.now;
         if let Some(session) = self.session(conn) {
             session.handle_control(now, body);
+            match session.rounds_by() {
+                Some(period) => conn.round_timers(period),
+                None => conn.exact_timers(),
+            }
         }
     }
 
@@ -383,10 +389,16 @@ fn touch<W: Wire>(touched: &mut Vec<SessionKey>, seat: &mut Seat<W>, key: Sessio
 }
 
 /// A datagram that the connection does not take is lost as on the wire: the next one repeats its inputs.
-fn send_datagram<W: Wire>(driver: &mut Driver<SessionKey>, scratch: &mut Vec<u8>, seat: &mut Seat<W>, now: Instant) {
+fn send_datagram<W: Wire>(
+    driver: &mut Driver<SessionKey>,
+    scratch: &mut Vec<u8>,
+    block: &mut Block,
+    seat: &mut Seat<W>,
+    now: Instant,
+) {
     let Some(connection) = seat.line.connection.and_then(|id| driver.connection(id)) else { return };
     seat.session.write_datagram(now, scratch);
-    let _ = connection.send_datagram(scratch);
+    let _ = connection.send_datagram(block.cut_frozen(scratch));
 }
 
 /// Frames, then the close; both only if there is something, because looking up a connection makes the driver poll it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use quinn_proto::{EcnCodepoint, Transmit};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use ringfort_protocol::driver::Block;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::limits;
@@ -20,7 +21,7 @@ use crate::limits;
 pub struct Udp {
     link: Link,
     buffers: Vec<u8>,
-    block: BytesMut,
+    block: Block,
 }
 
 /// The sending half: shared, so that an answer can go out while a batch is being handled.
@@ -52,7 +53,7 @@ impl Udp {
         Ok(Udp {
             link: Link { socket, state, refused: Cell::new(0) },
             buffers: vec![0; BATCH_SIZE * limits::RECEIVE_BUFFER_BYTES],
-            block: BytesMut::with_capacity(limits::RECEIVE_BLOCK_BYTES),
+            block: Block::new(limits::RECEIVE_BLOCK_BYTES),
         })
     }
 
@@ -135,18 +136,12 @@ impl Link {
     }
 }
 
-/// Cuts a datagram from the block: one allocation serves hundreds of datagrams, and is used again as soon as
-/// quinn-proto has let go of all of them.
-fn received(block: &mut BytesMut, meta: &RecvMeta, bytes: &[u8]) -> Received {
-    if block.capacity() < bytes.len() {
-        block.reserve(limits::RECEIVE_BLOCK_BYTES);
-    }
-    block.extend_from_slice(bytes);
+fn received(block: &mut Block, meta: &RecvMeta, bytes: &[u8]) -> Received {
     Received {
         from: meta.addr,
         local_ip: meta.dst_ip,
         ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
-        data: block.split(),
+        data: block.cut(bytes),
     }
 }
 

@@ -23,6 +23,9 @@ pub enum ClientMsg {
         attempt: u64,
         /// The session that it wants back, instead of a join.
         resume: Option<Resume>,
+        /// It lets its timers wait for its datagrams while it is in a match, if the server does: see
+        /// [`Conn::round_timers`](crate::driver::Conn::round_timers). One of a usual QUIC library says no.
+        rounds: bool,
     },
     /// Asks for a place in a match.
     Join {
@@ -87,6 +90,8 @@ pub enum ServerMsg {
         version: u16,
         /// The server's schema.
         schema: Schema,
+        /// It lets its timers wait for its datagrams while the client is in a match, if the client does.
+        rounds: bool,
     },
     /// The answer to the join, or to a hello that resumes: the session is committed. The client acknowledges its events at once, were it
     /// none: that says that it has the token.

@@ -8,14 +8,17 @@
 //! [`crate::codec`]). The driver puts frames together and hands over whole ones.
 
 mod addresses;
+mod block;
 mod conn;
 mod link;
 mod meter;
 #[cfg(feature = "plain")]
 pub mod plain;
 mod report;
+mod rounding;
 mod wheel;
 
+pub use block::Block;
 pub use conn::{Conn, SendError, WriteError};
 pub use meter::Limits;
 pub use report::{Closed, DriverStats};
@@ -212,10 +215,11 @@ impl<T> Driver<T> {
                 continue;
             }
             conn.armed = 0;
-            match conn.link.poll_timeout() {
+            match conn.next_timeout() {
                 Some(deadline) if deadline <= now => {
                     self.stats.timeouts += 1;
                     conn.link.handle_timeout(now);
+                    conn.outbound = true;
                     conn.make_dirty(&mut self.dirty);
                 }
                 Some(deadline) => self.wheel.arm(index, &mut conn.armed, deadline),
@@ -268,7 +272,7 @@ impl<T> Driver<T> {
                 self.addresses.release(conn.origin);
                 continue;
             }
-            if let Some(deadline) = conn.link.poll_timeout() {
+            if let Some(deadline) = conn.next_timeout() {
                 self.wheel.arm(index, &mut conn.armed, deadline);
             }
             self.slots[index as usize].conn = Some(conn);
@@ -294,6 +298,7 @@ impl<T> Driver<T> {
     pub fn address_changed(&mut self) {
         for conn in self.slots.iter_mut().filter_map(|slot| slot.conn.as_mut()).filter(|conn| conn.is_open()) {
             conn.link.address_changed();
+            conn.outbound = true;
             conn.make_dirty(&mut self.dirty);
         }
     }
@@ -448,11 +453,15 @@ impl<T> Driver<T> {
             while let Some(event) = conn.next_event(self.max_frame, &mut self.stats) {
                 self.tell(conn, event, handler);
             }
-            conn.flush_control(&mut self.stats);
+            conn.flush_control(now, &mut self.stats);
             if let Some(why) = conn.take_close(now) {
                 self.tell(conn, Event::Closed(why), handler);
             }
-            self.transmit(now, conn, out);
+            if conn.may_transmit(now) {
+                self.transmit(now, conn, out);
+                self.catch_up(now, conn, out);
+                conn.outbound = false;
+            }
             #[cfg(feature = "plain")]
             if self.forget_plain(conn) {
                 return true;
@@ -504,6 +513,15 @@ impl<T> Driver<T> {
                 }
                 handler.closed(conn, &why);
             }
+        }
+    }
+
+    /// Lets a timer go off that has waited for this send. What was just sent has settled most of them.
+    fn catch_up(&mut self, now: Instant, conn: &mut Conn<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        if conn.rounding.is_on() && conn.link.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.stats.timeouts += 1;
+            conn.link.handle_timeout(now);
+            self.transmit(now, conn, out);
         }
     }
 

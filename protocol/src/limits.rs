@@ -1,9 +1,10 @@
 //! Every bound of the wire, in one place.
 
 use crate::bucket::Rate;
+use std::time::Duration;
 
 /// Version of the control protocol; both ends must have the same.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// Columns of a state struct.
 pub const MAX_COLUMNS: usize = 64;
@@ -85,6 +86,15 @@ pub const WITNESS_SHARE: u32 = 8;
 pub const MAX_GSO_SEGMENTS: usize = 10;
 /// Slots of the timer wheel, one millisecond each.
 pub const WHEEL_SLOTS: usize = 1 << 12;
+/// How much longer than a tick a timer of a connection in a match may wait for a datagram to go with: what a tick or a client may be late.
+pub const ROUNDING_MARGIN: Duration = Duration::from_millis(50);
+/// Longest that such a timer waits, however slow the match: well below [`IDLE_SECONDS`].
+pub const ROUNDING_MAX: Duration = Duration::from_millis(1_500);
+/// For how many round trips timers are exact after something was written to the control stream: one for its acknowledgement, and one for when
+/// that is late.
+pub const EXACT_ROUND_TRIPS: u32 = 2;
+/// Ticks on top of that: the acknowledgement itself rides along with the peer's next datagram.
+pub const EXACT_TICKS: u32 = 2;
 /// Streams beyond its control stream that a peer may try before its connection is closed.
 pub const MAX_STRAY_STREAMS: u32 = 4;
 /// Bytes of datagrams that wait for the application, and for the network: a stale snapshot is worthless.

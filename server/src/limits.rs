@@ -344,6 +344,10 @@ pub const FILLING_SNAPSHOT_BYTES: usize = 256;
 /// Snapshots of full size after which a client has had its share: one that never gets the whole of what it sees, because more comes into
 /// its sight than a snapshot carries, would keep the others waiting for ever.
 pub const FILLING_SNAPSHOTS_MAX: u32 = 128;
+/// Snapshots that a front-end builds before it looks at what has arrived meanwhile.
+pub const CLIENTS_PER_PIECE: usize = 64;
+/// Bytes of the blocks that snapshots are cut from.
+pub const SNAPSHOT_BLOCK_BYTES: usize = 16 << 10;
 /// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
 pub const GATHER_US: u64 = 500;
 /// How long a client that wants any match waits for room before it is told that all are full.

@@ -55,7 +55,14 @@ impl Stranger {
     /// Introduces itself as one who plays a game of this schema.
     pub fn hello(&mut self, schema_hash: u64) {
         let credential = Credential::Name("stranger".to_owned());
-        self.say(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash, credential, attempt: 0, resume: None });
+        self.say(&ClientMsg::Hello {
+            version: PROTOCOL_VERSION,
+            schema_hash,
+            credential,
+            attempt: 0,
+            resume: None,
+            rounds: false,
+        });
     }
 
     /// The next message of the server.

@@ -25,6 +25,7 @@ fn welcomed<G: Wire>(instance: &Instance, name: &str) -> Stranger {
         credential,
         attempt: 0,
         resume: None,
+        rounds: false,
     });
     assert!(matches!(stranger.hear(), ServerMsg::Welcome { .. }));
     stranger

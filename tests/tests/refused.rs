@@ -144,7 +144,14 @@ fn another_version() {
         let mut stranger = connect(instance);
         let credential = Credential::Name("stranger".to_owned());
         let schema_hash = Game::schema().hash();
-        stranger.say(&ClientMsg::Hello { version: PROTOCOL_VERSION + 1, schema_hash, credential, attempt: 0, resume: None });
+        stranger.say(&ClientMsg::Hello {
+            version: PROTOCOL_VERSION + 1,
+            schema_hash,
+            credential,
+            attempt: 0,
+            resume: None,
+            rounds: false,
+        });
         assert_eq!(stranger.closed().0, Some(Code::VersionMismatch));
     });
 }
@@ -161,6 +168,7 @@ fn names_that_nobody_has() {
                 credential: Credential::Name(name),
                 attempt: 0,
                 resume: None,
+                rounds: false,
             });
             assert_eq!(stranger.closed().0, Some(Code::Refused));
         }

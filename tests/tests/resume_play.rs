@@ -88,6 +88,7 @@ fn show(instance: &Instance, name: &str, token: ResumeToken) -> ServerMsg {
         credential: Credential::Name(name.to_owned()),
         attempt,
         resume: Some(Resume { token, events: 0 }),
+        rounds: false,
     });
     assert!(matches!(stranger.hear(), ServerMsg::Welcome { .. }));
     stranger.hear()

@@ -102,6 +102,7 @@ fn greet(instance: &Instance, attempt: u64, resume: Option<&ResumeToken>) -> Str
         credential,
         attempt,
         resume,
+        rounds: false,
     });
     assert!(matches!(stranger.hear(), ServerMsg::Welcome { .. }));
     stranger

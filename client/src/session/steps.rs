@@ -45,7 +45,7 @@ impl<W: Wire> Session<W> {
         }
         let (version, schema_hash, credential) = (PROTOCOL_VERSION, W::schema().hash(), self.credential.clone());
         let resume = token.map(|token| Resume { token, events: self.events_seen });
-        self.write(&ClientMsg::Hello { version, schema_hash, credential, attempt: self.connection, resume });
+        self.write(&ClientMsg::Hello { version, schema_hash, credential, attempt: self.connection, resume, rounds: true });
     }
 
     /// One frame of the control stream, without its length.
@@ -59,7 +59,8 @@ impl<W: Wire> Session<W> {
 
     fn handle_message(&mut self, now: Instant, message: ServerMsg) {
         match message {
-            ServerMsg::Welcome { version, schema, .. } if matches!(self.phase, Phase::Greeting | Phase::Resuming) => {
+            ServerMsg::Welcome { version, schema, rounds } if matches!(self.phase, Phase::Greeting | Phase::Resuming) => {
+                self.rounds = rounds;
                 self.welcome(now, version, &schema);
             }
             ServerMsg::Joined {
@@ -146,7 +147,7 @@ impl<W: Wire> Session<W> {
             Ok(Applied::Newer(tick)) if tick <= shown => {
                 // Its cues were told before.
                 events.truncate(events_before);
-                self.ack_at.get_or_insert(now + limits::ACK_DELAY);
+                self.ack_at.get_or_insert(now + self.ack_delay());
                 None
             }
             Ok(Applied::Newer(tick)) => {
@@ -177,7 +178,7 @@ impl<W: Wire> Session<W> {
         let ticks = self.fresh.as_ref().or(self.world.as_ref()).map_or(AckBits::NONE, ClientWorld::acks);
         self.inputs.write(ticks, to);
         // Inputs that stay unacknowledged go out again even if no snapshot comes to be acknowledged.
-        self.ack_at = self.inputs.outstanding().then(|| now + limits::ACK_DELAY);
+        self.ack_at = self.inputs.outstanding().then(|| now + self.ack_delay());
     }
 
     /// Brings what is due into the control frames: acknowledged events once a pump, and what the server had no room for.
@@ -205,6 +206,20 @@ impl<W: Wire> Session<W> {
     /// When the hub should look again even if nothing arrives.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.ack_at.into_iter().chain(self.retry_at).chain(self.connection_timeout()).min()
+    }
+
+    /// The time between two sends, if QUIC's timers may wait for them: while a match goes on in which both ends send once a tick.
+    pub(crate) fn rounds_by(&self) -> Option<Duration> {
+        (self.rounds && self.is_attached()).then(|| self.tick_period())
+    }
+
+    fn tick_period(&self) -> Duration {
+        Duration::from_secs(1) / self.tick_hz.max(1)
+    }
+
+    /// How long a snapshot waits for an input to carry its acknowledgement: longer than a tick, so that one given every tick always does.
+    fn ack_delay(&self) -> Duration {
+        limits::ACK_DELAY.max(self.tick_period() * 3 / 2)
     }
 
     fn welcome(&mut self, now: Instant, version: u16, schema: &Schema) {
@@ -300,7 +315,7 @@ impl<W: Wire> Session<W> {
             self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         }
         self.snapshot_at = Some(now);
-        self.ack_at.get_or_insert(now + limits::ACK_DELAY);
+        self.ack_at.get_or_insert(now + self.ack_delay());
         if self.phase == Phase::Joined {
             self.phase = Phase::Live;
             self.tell(Status::Live);

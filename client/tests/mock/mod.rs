@@ -210,7 +210,7 @@ impl Mock {
         driver.poll(now, state, &mut |transmit, bytes| udp.link().send(transmit, bytes));
         if tick && let Some(conn) = state.joined.and_then(|id| driver.connection(id)) {
             let snapshot = state.snapshot();
-            let _ = conn.send_datagram(&snapshot);
+            let _ = conn.send_datagram(snapshot.into());
             driver.poll(now, state, &mut |transmit, bytes| udp.link().send(transmit, bytes));
         }
     }
@@ -289,7 +289,7 @@ impl State {
                 self.attempts.push(attempt);
                 assert_eq!(version, PROTOCOL_VERSION);
                 let schema = self.schema.clone().unwrap_or_else(|| Counting::schema().clone());
-                conn.send_control(&ServerMsg::Welcome { version, schema }).expect("room");
+                conn.send_control(&ServerMsg::Welcome { version, schema, rounds: false }).expect("room");
                 self.resume(conn, resume?)
             }
             ClientMsg::Join { spectate, nonce, .. } => {

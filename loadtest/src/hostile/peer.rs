@@ -202,7 +202,14 @@ impl Peer {
     pub(super) fn hello(&mut self) {
         let schema_hash = Played::<Skirmish>::schema().hash();
         let credential = Credential::Name("mallory".to_owned());
-        self.say(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash, credential, attempt: 0, resume: None });
+        self.say(&ClientMsg::Hello {
+            version: PROTOCOL_VERSION,
+            schema_hash,
+            credential,
+            attempt: 0,
+            resume: None,
+            rounds: false,
+        });
     }
 
     /// Queues a datagram; too long a one, or one before the handshake, goes nowhere.

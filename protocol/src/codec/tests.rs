@@ -21,7 +21,8 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golde
 #[test]
 fn hello() {
     let credential = Credential::Name("ada".to_owned());
-    let hello = ClientMsg::Hello { version: 1, schema_hash: 0x0807_0605_0403_0201, credential, attempt: 0, resume: None };
+    let hello =
+        ClientMsg::Hello { version: 1, schema_hash: 0x0807_0605_0403_0201, credential, attempt: 0, resume: None, rounds: false };
     #[rustfmt::skip]
     check(&hello, &[
         0, 0, 0, 0,                             // Hello
@@ -31,10 +32,17 @@ fn hello() {
         3, 0, 0, 0, 0, 0, 0, 0, b'a', b'd', b'a',
         0, 0, 0, 0, 0, 0, 0, 0,                 // attempt
         0,                                      // resumes nothing
+        0,                                      // exact timers
     ]);
     let resume = Some(Resume { token: ResumeToken::new(4, SessionId::new(2, 3), &[7; 16]), events: 9 });
-    let hello =
-        ClientMsg::Hello { version: 2, schema_hash: 0, credential: Credential::Token("t".to_owned()), attempt: 8, resume };
+    let hello = ClientMsg::Hello {
+        version: 2,
+        schema_hash: 0,
+        credential: Credential::Token("t".to_owned()),
+        attempt: 8,
+        resume,
+        rounds: true,
+    };
     #[rustfmt::skip]
     check(&hello, &[
         0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -46,6 +54,7 @@ fn hello() {
         3, 0, 0, 0, 2, 0, 0, 0,                 // session
         7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
         9, 0, 0, 0, 0, 0, 0, 0,                 // events
+        1,                                      // timers that wait
     ]);
 }
 
@@ -146,7 +155,7 @@ fn rejected() {
 #[test]
 fn a_schema_passes() {
     let schema = crate::test_game::schema();
-    let welcome = ServerMsg::Welcome { version: 1, schema };
+    let welcome = ServerMsg::Welcome { version: 1, schema, rounds: true };
     let mut frame = Vec::new();
     encode_frame(&welcome, &mut frame).unwrap();
     let (body, length) = split_frame(&frame, MAX_FRAME).unwrap().unwrap();

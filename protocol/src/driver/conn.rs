@@ -3,6 +3,7 @@
 use super::addresses::Origin;
 use super::link::{self, Link};
 use super::meter::Meter;
+use super::rounding::Rounding;
 use super::{Closed, ConnId, DriverStats};
 use crate::codec::{self, EncodeError};
 use crate::control::Code;
@@ -48,6 +49,9 @@ pub struct Conn<T> {
     pub(super) dirty: bool,
     /// The millisecond of the wheel in which its timer stands; 0 if in none.
     pub(super) armed: u64,
+    pub(super) rounding: Rounding,
+    /// Something of ours is to leave, and what QUIC has to say along with it.
+    pub(super) outbound: bool,
     /// What is left of what its peer may send.
     pub(super) meter: Meter,
     /// The address that it is counted for.
@@ -98,6 +102,8 @@ impl<T> Conn<T> {
             link,
             dirty: false,
             armed: 0,
+            rounding: Rounding::default(),
+            outbound: false,
             meter,
             origin,
             id,
@@ -151,9 +157,24 @@ impl<T> Conn<T> {
         self.link.packets_received()
     }
 
+    /// Lets QUIC's own messages and timers wait for our datagrams, of which one leaves about every `period`. Only for a peer that has said that
+    /// it does the same. Said again, it changes the period.
+    pub fn round_timers(&mut self, period: Duration) {
+        if self.link.quic().is_some() {
+            self.rounding.begin(period);
+        }
+    }
+
+    /// Gives QUIC its exact timers back, as at the beginning.
+    pub fn exact_timers(&mut self) {
+        self.rounding.end();
+        self.outbound = true;
+    }
+
     /// Asks the peer for a sign of life.
     pub fn ping(&mut self) {
         if self.is_open() {
+            self.outbound = true;
             self.link.ping();
         }
     }
@@ -164,11 +185,12 @@ impl<T> Conn<T> {
     }
 
     /// Queues a datagram. If the network is slower than we are, the oldest queued ones are dropped: they are stale.
-    pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+    pub fn send_datagram(&mut self, bytes: Bytes) -> Result<(), SendError> {
         if !self.connected || !self.is_open() {
             return Err(SendError::NotReady);
         }
-        self.link.send_datagram(Bytes::copy_from_slice(bytes)).map_err(|error| match error {
+        self.outbound = true;
+        self.link.send_datagram(bytes).map_err(|error| match error {
             quinn_proto::SendDatagramError::TooLarge => SendError::TooLong,
             _ => SendError::NotReady,
         })
@@ -198,6 +220,7 @@ impl<T> Conn<T> {
         if self.is_open() {
             let fits = |length: &usize| reason.is_char_boundary(*length);
             let length = (0..=reason.len().min(MAX_REASON_BYTES)).rev().find(fits).unwrap_or(0);
+            self.outbound = true;
             self.closing = Some((code, Bytes::copy_from_slice(&reason.as_bytes()[..length])));
         }
     }
@@ -208,6 +231,19 @@ impl<T> Conn<T> {
         quic.handle_event(event);
         let frames = link::frames(&quic.stats().frame_rx);
         std::mem::replace(&mut self.frames, frames) != frames
+    }
+
+    /// Whether what there is to send is sent now: it is something of ours, or timers are exact.
+    #[inline]
+    pub(super) fn may_transmit(&mut self, now: Instant) -> bool {
+        let Conn { rounding, link, outbound, over, .. } = self;
+        rounding.is_exact(now, || link.path()) || *outbound || *over
+    }
+
+    /// When its next timer is due and how much later it may go off.
+    #[inline]
+    pub(super) fn next_timeout(&mut self) -> Option<Instant> {
+        Some(self.link.poll_timeout()? + self.rounding.slack())
     }
 
     pub(super) fn make_dirty(&mut self, dirty: &mut Vec<u32>) {
@@ -259,7 +295,7 @@ impl<T> Conn<T> {
     }
 
     /// Gives the control stream as much as it takes.
-    pub(super) fn flush_control(&mut self, stats: &mut DriverStats) {
+    pub(super) fn flush_control(&mut self, now: Instant, stats: &mut DriverStats) {
         if self.backlog_overflow {
             self.backlog_overflow = false;
             stats.backlog_overflow += 1;
@@ -269,7 +305,12 @@ impl<T> Conn<T> {
         }
         while self.written < self.outgoing.len() {
             match self.link.write_stream(self.stream, &self.outgoing[self.written..]) {
-                Ok(bytes) => self.written += bytes,
+                Ok(bytes) => {
+                    self.written += bytes;
+                    self.outbound = true;
+                    let (rtt, lost) = self.link.path();
+                    self.rounding.wrote(now, rtt, lost);
+                }
                 Err(quinn_proto::WriteError::Blocked) => break,
                 Err(_) => return self.bad_control(stats, "the control stream was stopped"),
             }

@@ -4,11 +4,13 @@ use super::*;
 use crate::control::{ClientMsg, ServerMsg};
 use crate::quic::{self, KEY_BYTES, Trust};
 use crate::{codec, limits};
+use bytes::Bytes;
 use rustls::pki_types::PrivateKeyDer;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 mod limits_of_peers;
+mod rounding;
 
 #[derive(Default)]
 struct Log {
@@ -176,11 +178,11 @@ fn frames_and_datagrams_pass_both_ways() {
     let conn = pair.client.connection(client).unwrap();
     assert!(conn.max_datagram() >= limits::MAX_SNAPSHOT_BYTES, "{}", conn.max_datagram());
     conn.send_control(&command(1)).unwrap();
-    conn.send_datagram(&[5; 40]).unwrap();
+    conn.send_datagram(Bytes::copy_from_slice(&[5; 40])).unwrap();
     pair.run(20);
     let conn = pair.server.connection(server).unwrap();
     assert!(conn.max_datagram() >= limits::MAX_SNAPSHOT_BYTES, "{}", conn.max_datagram());
-    conn.send_datagram(&[6; limits::MAX_SNAPSHOT_BYTES]).unwrap();
+    conn.send_datagram(Bytes::copy_from_slice(&[6; limits::MAX_SNAPSHOT_BYTES])).unwrap();
     pair.run(20);
     assert_eq!(codec::decode::<ClientMsg>(&pair.at_server.frames[0]).unwrap(), command(1));
     assert_eq!(pair.at_server.datagrams, [vec![5; 40]]);
@@ -252,7 +254,7 @@ fn a_silent_peer_times_out_and_a_quiet_one_does_not() {
 fn another_process_with_the_same_keys_resets_the_connection() {
     let (mut pair, client, _) = Pair::connected(0);
     pair.server = server_driver(pair.now);
-    pair.client.connection(client).unwrap().send_datagram(&[1; 40]).unwrap();
+    pair.client.connection(client).unwrap().send_datagram(Bytes::copy_from_slice(&[1; 40])).unwrap();
     pair.run(50);
     assert_eq!(pair.at_client.closed, [Closed::Reset]);
 }

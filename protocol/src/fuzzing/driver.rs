@@ -153,7 +153,7 @@ impl World {
 
     fn send(&mut self, bytes: &[u8]) {
         if let Some(conn) = self.id.and_then(|id| self.client.connection(id)) {
-            let _ = conn.send_datagram(bytes);
+            let _ = conn.send_datagram(bytes::Bytes::copy_from_slice(bytes));
         }
     }
 

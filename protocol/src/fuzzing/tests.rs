@@ -68,6 +68,7 @@ fn client_messages() -> Vec<Vec<u8>> {
         credential,
         attempt: 0,
         resume: None,
+        rounds: false,
     };
     let join = |target, spectate| ClientMsg::Join { target, nonce: [7; 16], spectate };
     let messages = [
@@ -107,7 +108,7 @@ fn server_messages() -> Vec<Vec<u8>> {
         ServerMsg::Error { code: 3, reason: "full".to_owned() },
         ServerMsg::Rejected { inputs: AckBits { highest: 4, bits: 1 }, commands: AckBits::NONE },
     ];
-    let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, schema: schema() };
+    let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, schema: schema(), rounds: true };
     vec![messages.iter().flat_map(framed).collect(), framed(&welcome)]
 }
 

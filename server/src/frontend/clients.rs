@@ -2,13 +2,13 @@
 //! with one clear answer.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ring::rand::SystemRandom;
 use ringfort_protocol::control::{ClientMsg, Code, ServerMsg};
-use ringfort_protocol::driver::{Closed, Conn, ConnId, Driver, DriverStats, Handler};
+use ringfort_protocol::driver::{Block, Closed, Conn, ConnId, Driver, DriverStats, Handler};
 use ringfort_protocol::input::InputDatagram;
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
@@ -32,7 +32,7 @@ use crate::auth::Auth;
 use crate::cli::Role;
 use crate::config::Limits;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
-use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK};
+use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK, SNAPSHOT_BLOCK_BYTES};
 use crate::supervisor::place;
 use crate::udp::UdpCounters;
 
@@ -53,6 +53,10 @@ pub(super) struct Clients {
     pub(super) filling_left: usize,
     /// Slots of zones to be served, between two uses.
     pub(super) stale: Vec<usize>,
+    /// Slots of zones with clients that are yet to be told of the newest commit, the oldest first.
+    pub(super) serving: VecDeque<usize>,
+    /// Where snapshots are cut from.
+    pub(super) block: Block,
     /// Clients that want any match, while all are full.
     pub(super) waiting: Waiting,
     pub(super) inbox: Rc<Segment>,
@@ -96,7 +100,7 @@ impl Clients {
         now: Instant,
         auth: Auth,
     ) -> Self {
-        let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, schema: schema.clone() };
+        let welcome = ServerMsg::Welcome { version: PROTOCOL_VERSION, schema: schema.clone(), rounds: true };
         let mut frame = Vec::new();
         codec::encode_frame(&welcome, &mut frame).expect("the supervisor checked that the schema fits");
         Self {
@@ -112,6 +116,8 @@ impl Clients {
             refreshed_at: now,
             filling_left: 0,
             stale: Vec::new(),
+            serving: VecDeque::new(),
+            block: Block::new(SNAPSHOT_BLOCK_BYTES),
             waiting: Waiting::default(),
             directory,
             inbox,
@@ -290,10 +296,10 @@ impl Clients {
     fn message(&mut self, conn: &mut Conn<App>, body: &[u8]) -> Handled {
         match codec::decode::<ClientMsg>(body) {
             Err(_) => Err(Refusal::new(Code::BadMessage, "a control message that cannot be read")),
-            Ok(ClientMsg::Hello { version, schema_hash, credential, attempt, resume })
+            Ok(ClientMsg::Hello { version, schema_hash, credential, attempt, resume, rounds })
                 if matches!(conn.app.stage, Stage::Hello) =>
             {
-                conn.app.attempt = attempt;
+                (conn.app.attempt, conn.app.rounds) = (attempt, rounds);
                 self.hello(conn, version, schema_hash, credential, resume)
             }
             Ok(ClientMsg::Hello { .. }) => Err(Refusal::new(Code::BadMessage, "a second hello")),
@@ -378,6 +384,7 @@ impl Handler<App> for Clients {
         Some(App {
             stage: Stage::Hello,
             attempt: 0,
+            rounds: false,
             joins: 0,
             wrong_codes: 0,
             matchless_since: self.now,

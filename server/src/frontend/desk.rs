@@ -23,7 +23,7 @@ impl Desk {
     }
 
     /// One turn, after what has arrived was given to the driver: timers, connections, inboxes, and, when a sim has committed,
-    /// snapshots. One that stops only says goodbye. Returns whether it looked at the zones.
+    /// snapshots for a piece of those who wait for one. One that stops only says goodbye. Returns whether it looked at the zones.
     pub(crate) fn turn(
         &mut self,
         now: Instant,
@@ -43,9 +43,10 @@ impl Desk {
             clients.follow_directory(driver);
             looked = woken || clients.refresh_is_due();
             if looked {
-                clients.serve(driver);
+                clients.look(driver);
                 clients.retry_waiting(driver);
             }
+            clients.serve(driver);
         }
         driver.poll_known(now, clients, out);
         looked

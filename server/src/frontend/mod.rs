@@ -12,6 +12,7 @@ mod drain;
 mod meter;
 mod pace;
 mod post;
+mod round;
 mod secrets;
 mod serve;
 pub(crate) mod session;
@@ -27,9 +28,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use ringfort_protocol::control::Code;
-use ringfort_protocol::driver::Driver;
+use ringfort_protocol::driver::{Block, Driver};
 use ringfort_protocol::quic::{TlsError, server_config, server_endpoint};
 use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::SegmentKind;
@@ -98,8 +98,8 @@ struct Frontend {
     udp: UdpBatch,
     socket: &'static OwnedFd,
     wake: &'static OwnedFd,
-    /// Where received datagrams are cut from: one allocation serves many, and is used again once quinn-proto lets go of them.
-    block: BytesMut,
+    /// Where received datagrams are cut from.
+    block: Block,
     /// When packets were last taken in.
     received_at: Instant,
     /// Its clients are asked to go elsewhere.
@@ -149,7 +149,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         },
         udp: UdpBatch::new(std::os::fd::AsFd::as_fd(socket))?,
         wake: &passed.frontend_wakes[slot as usize],
-        block: BytesMut::with_capacity(RECEIVE_BLOCK_BYTES),
+        block: Block::new(RECEIVE_BLOCK_BYTES),
         received_at: Instant::now(),
         drain: None,
         socket,
@@ -212,6 +212,9 @@ impl Frontend {
     /// Waits for a packet, a commit or a timer. `true` when a sim has committed.
     fn wait(&mut self) -> bool {
         let now = Instant::now();
+        if self.desk.clients.is_serving() {
+            return self.woken_within(Duration::ZERO, false);
+        }
         let most = Duration::from_millis(match &self.drain {
             _ if self.desk.clients.has_backlog() => 1,
             Some(_) if self.desk.driver.open_connections() > 0 => FRONTEND_DRAIN_EVERY_MS,
@@ -220,10 +223,13 @@ impl Frontend {
         let timer = self.desk.driver.next_timeout().map_or(most, |at| at.saturating_duration_since(now).min(most));
         // Packets that come one by one are taken together: a wake-up costs more than handling one. A commit cuts this short.
         let gather = Duration::from_micros(GATHER_US).saturating_sub(now.duration_since(self.received_at));
-        let mut woken = !gather.is_zero() && self.poll_fds(gather, false);
-        if !woken {
-            woken = self.poll_fds(timer.saturating_sub(gather), true);
-        }
+        let woken = !gather.is_zero() && self.woken_within(gather, false);
+        woken || self.woken_within(timer.saturating_sub(gather), true)
+    }
+
+    /// [`Frontend::poll_fds`], after which the next commit wakes again.
+    fn woken_within(&mut self, timeout: Duration, packets: bool) -> bool {
+        let woken = self.poll_fds(timeout, packets);
         if woken {
             let _ = rustix::io::read(self.wake, &mut [0u8; 8]);
         }
@@ -247,11 +253,7 @@ impl Frontend {
             let received = receiver.receive()?;
             let now = Instant::now();
             for (from, bytes) in receiver.datagrams() {
-                if block.capacity() < bytes.len() {
-                    block.reserve(RECEIVE_BLOCK_BYTES);
-                }
-                block.extend_from_slice(bytes);
-                driver.handle_datagram(now, from, None, None, block.split(), &mut |t, b| sender.push(t, b));
+                driver.handle_datagram(now, from, None, None, block.cut(bytes), &mut |t, b| sender.push(t, b));
             }
             if received < UDP_BATCH {
                 break;

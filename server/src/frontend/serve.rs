@@ -19,7 +19,8 @@ use super::snapshot::is_for;
 use super::zones::ZoneLink;
 use crate::game::Why;
 use crate::limits::{
-    EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, FILLING_BYTES, FILLING_SNAPSHOT_BYTES, FILLING_SNAPSHOTS_MAX, REFRESH_AT_LEAST_MS,
+    CLIENTS_PER_PIECE, EVENT_SETTLE_SHARE, EVENTS_PER_SNAPSHOT, FILLING_BYTES, FILLING_SNAPSHOT_BYTES, FILLING_SNAPSHOTS_MAX,
+    REFRESH_AT_LEAST_MS,
 };
 
 impl Clients {
@@ -46,27 +47,62 @@ impl Clients {
         self.saw_generation(generation);
     }
 
-    /// Looks at every zone in use, and sends each of its clients what its newest commit means for it.
-    pub(super) fn serve(&mut self, driver: &mut Driver<App>) {
+    /// Looks at every zone in use: who has a new commit is to tell its clients what it means for them.
+    pub(super) fn look(&mut self, driver: &mut Driver<App>) {
         (self.refreshed_at, self.filling_left) = (self.now, FILLING_BYTES);
         let mut stale = std::mem::take(&mut self.stale);
         stale.extend(self.zones.values().filter(|link| self.is_stale(link)).map(|link| link.slot));
         for slot in stale.drain(..) {
-            // Taken out while it is served, so that a refused join may look for another match meanwhile.
-            let Some(mut link) = self.zones.remove(&slot) else { continue };
-            self.serve_zone(driver, &mut link);
-            if link.in_use() {
-                match self.zones.entry(slot) {
-                    std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(link)),
-                    // A join for this very zone came while it was away: what was queued there is queued here.
-                    std::collections::btree_map::Entry::Occupied(mut place) => {
-                        link.absorb(place.get_mut());
-                        place.insert(link);
-                    }
-                }
-            }
+            self.with_zone(driver, slot, Self::look_at);
         }
         self.stale = stale;
+    }
+
+    /// Sends snapshots to a piece of those who are yet to get one, beginning with the zone that waits longest.
+    pub(super) fn serve(&mut self, driver: &mut Driver<App>) {
+        let mut room = CLIENTS_PER_PIECE;
+        while let Some(slot) = self.serving.front().copied() {
+            self.with_zone(driver, slot, |clients, driver, link| clients.serve_piece(driver, link, &mut room));
+            if self.zones.get(&slot).is_some_and(|link| !link.round.is_over()) {
+                return;
+            }
+            self.serving.pop_front();
+        }
+    }
+
+    /// Whether clients are yet to be told of a commit.
+    pub(super) fn is_serving(&self) -> bool {
+        !self.serving.is_empty()
+    }
+
+    /// Has a zone taken out while something is done with it, so that a refused join may look for another match meanwhile.
+    fn with_zone(
+        &mut self,
+        driver: &mut Driver<App>,
+        slot: usize,
+        work: impl FnOnce(&mut Self, &mut Driver<App>, &mut ZoneLink),
+    ) {
+        let Some(mut link) = self.zones.remove(&slot) else { return };
+        work(self, driver, &mut link);
+        if !link.in_use() {
+            return;
+        }
+        match self.zones.entry(slot) {
+            std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(link)),
+            // A join for this very zone came while it was away: what was queued there is queued here.
+            std::collections::btree_map::Entry::Occupied(mut place) => {
+                link.absorb(place.get_mut());
+                place.insert(link);
+            }
+        }
+    }
+
+    fn serve_piece(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, room: &mut usize) {
+        while *room > 0 {
+            let Some((slot, id)) = link.round.take(&link.sessions) else { return };
+            self.serve_client(driver, link, slot, id);
+            *room -= 1;
+        }
     }
 
     /// Whether a zone has committed since it was looked at, or is not needed any more.
@@ -75,7 +111,7 @@ impl Clients {
         shown != Some(self.world.published(link.slot).sequence) || !link.in_use()
     }
 
-    fn serve_zone(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink) {
+    fn look_at(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink) {
         let known = link.view.head().is_some_and(|h| h.incarnation == link.entry.incarnation);
         if !known && !self.world.newest(link.slot).is_ok_and(|r| r.head.incarnation == link.entry.incarnation) {
             return;
@@ -98,13 +134,12 @@ impl Clients {
         if link.view.sessions_changed() || !link.joins.is_empty() {
             self.settle_sessions(driver, link, &head);
         }
-        let sessions = std::mem::take(&mut link.sessions);
-        for (slot, id) in &sessions {
-            self.serve_client(driver, link, *slot, *id);
-        }
-        link.sessions = sessions;
+        link.round.begin(link.sessions.len());
         if head.flags & RootFlags::CLOSING != 0 {
+            self.serve_piece(driver, link, &mut { usize::MAX });
             self.end_all(driver, link, EndReason::MatchOver);
+        } else if !self.serving.contains(&link.slot) {
+            self.serving.push_back(link.slot);
         }
     }
 
@@ -166,6 +201,9 @@ impl Clients {
         conn.app.joins = conn.app.joins.wrapping_add(1);
         live.stay = conn.app.joins;
         live.spectator = row.flags & SessionFlags::SPECTATOR != 0;
+        if conn.app.rounds {
+            conn.round_timers(Duration::from_secs(1) / link.entry.tick_hz.max(1));
+        }
         let (spectator, next_input) = (live.spectator, live.appended.highest.wrapping_add(1));
         conn.app.stage = Stage::Live(Box::new(live));
         conn.app.deadline = None;
@@ -268,7 +306,7 @@ impl Clients {
         if filling {
             self.filling_left = self.filling_left.saturating_sub(snapshot.len());
         }
-        if conn.send_datagram(snapshot).is_err() {
+        if conn.send_datagram(self.block.cut_frozen(snapshot)).is_err() {
             self.counts.one(count::SNAPSHOTS_UNSENT);
         }
         self.tell_rejected(conn);
@@ -333,6 +371,7 @@ impl Clients {
         let Stage::Live(live) = std::mem::replace(&mut conn.app.stage, Stage::Closed) else { return };
         let own = if live.leaving { EndReason::Left } else { EndReason::Kicked };
         let _ = conn.send_control(&ServerMsg::Left { reason: reason.unwrap_or(own) });
+        conn.exact_timers();
         conn.app.stage = Stage::Welcomed { pass: live.pass };
         conn.app.matchless_since = self.now;
         conn.app.deadline = Some(conn.app.idle_deadline(self.now));

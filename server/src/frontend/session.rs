@@ -20,6 +20,8 @@ pub struct App {
     pub stage: Stage,
     /// Which connection of its client it is: see [`ClientMsg::Hello`](ringfort_protocol::control::ClientMsg::Hello).
     pub attempt: u64,
+    /// The client lets its timers wait for its datagrams, so ours may.
+    pub rounds: bool,
     /// How often it has joined.
     pub joins: u8,
     /// Codes of private matches that it has got wrong.
@@ -225,6 +227,7 @@ mod tests {
         let mut app = App {
             stage: Stage::Hello,
             attempt: 0,
+            rounds: false,
             joins: 0,
             wrong_codes: 0,
             matchless_since: start,

@@ -11,6 +11,7 @@ use ringfort_shm_state::world::World;
 use tracing::error;
 
 use super::counters::{self as count, Counters};
+use super::round::Round;
 use super::zone_view::ZoneView;
 use crate::game::Why;
 use crate::limits::ZONE_BACKLOG_BYTES;
@@ -28,6 +29,8 @@ pub struct ZoneLink {
     pub view: ZoneView,
     /// Sessions attached here: connection by session slot.
     pub sessions: BTreeMap<u32, ConnId>,
+    /// Who is yet to be told of the commit that the view shows.
+    pub round: Round,
     /// Joins under way: the connection, and the inbox cursor behind its record once that is appended.
     pub joins: Vec<(ConnId, Option<u64>)>,
     /// Sessions without a connection whose match was told so, or need not know yet, with the attachment that was.
@@ -49,6 +52,7 @@ impl ZoneLink {
             entry,
             view,
             sessions: BTreeMap::new(),
+            round: Round::default(),
             joins: Vec::new(),
             parting: HashSet::new(),
             quits: HashMap::new(),

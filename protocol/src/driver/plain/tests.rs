@@ -4,7 +4,7 @@ use super::*;
 use crate::codec;
 use crate::control::ServerMsg;
 use crate::driver::Closed;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 #[derive(Default)]
 struct Log {
@@ -93,8 +93,8 @@ fn plain_connections_carry_datagrams_and_frames_of_any_length() {
     assert_eq!(pair.logs[1].connected, [client]);
     let conn = pair.drivers[0].connection(server).unwrap();
     assert_eq!(conn.max_datagram(), 300);
-    conn.send_datagram(&[7; 300]).unwrap();
-    assert!(conn.send_datagram(&[7; 301]).is_err());
+    conn.send_datagram(Bytes::copy_from_slice(&[7; 300])).unwrap();
+    assert!(conn.send_datagram(Bytes::copy_from_slice(&[7; 301])).is_err());
     let long = ServerMsg::Event { number: 1, tick: crate::TickNo(2), payload: vec![3; 200] };
     (0..100).for_each(|_| conn.send_control(&long).unwrap());
     pair.run();
@@ -121,7 +121,7 @@ fn the_end_of_a_plain_connection_is_told_once_and_its_place_used_again() {
 fn a_server_that_was_replaced_or_is_full_says_so() {
     let (mut pair, _, client) = Pair::connected();
     pair.drivers[0] = Driver::plain_server(pair.now, 300);
-    pair.drivers[1].connection(client).unwrap().send_datagram(&[1]).unwrap();
+    pair.drivers[1].connection(client).unwrap().send_datagram(Bytes::copy_from_slice(&[1])).unwrap();
     pair.run();
     assert_eq!(pair.logs[1].closed, [Closed::Reset]);
     pair.logs[0].full = true;

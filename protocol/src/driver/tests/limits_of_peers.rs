@@ -1,5 +1,7 @@
 //! What a driver does about peers that send too much, too often, or in too great a number.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::bucket::Rate;
 
@@ -16,7 +18,7 @@ fn limited(limits: Limits) -> Pair {
 fn datagrams(pair: &mut Pair, client: ConnId, count: u32) {
     for _ in 0..count {
         // What does not fit the client's own buffer is dropped there.
-        let _ = pair.client.connection(client).unwrap().send_datagram(&[5; 1000]);
+        let _ = pair.client.connection(client).unwrap().send_datagram(Bytes::copy_from_slice(&[5; 1000]));
     }
     pair.step();
 }
@@ -100,7 +102,7 @@ fn a_peer_whose_address_changes_goes_on() {
     pair.run(50);
     let moved = SocketAddr::from(([127, 9, 9, 9], 4444));
     for _ in 0..200 {
-        let _ = pair.client.connection(client).unwrap().send_datagram(&[5; 100]);
+        let _ = pair.client.connection(client).unwrap().send_datagram(Bytes::copy_from_slice(&[5; 100]));
         pair.step();
         for (_, packet) in pair.up.drain(..).collect::<Vec<_>>() {
             pair.server.handle_datagram(pair.now, moved, None, None, BytesMut::from(&packet[..]), &mut |_, _| ());
@@ -118,7 +120,7 @@ fn what_brings_nothing_is_counted_and_nothing_else_is() {
     pair.client.connection(client).unwrap().send_control(&command(1)).unwrap();
     pair.run(2000);
     assert_eq!(pair.server.stats().packets_unusable, 0);
-    let _ = pair.client.connection(client).unwrap().send_datagram(&[5; 100]);
+    let _ = pair.client.connection(client).unwrap().send_datagram(Bytes::copy_from_slice(&[5; 100]));
     pair.step();
     let packet = pair.up[0].1.clone();
     pair.run(5);

@@ -239,7 +239,7 @@ impl Pair {
     /// The server sends these bytes.
     pub(super) fn datagram(&mut self, bytes: &[u8]) {
         let conn = self.host.conn.and_then(|id| self.driver.connection(id)).expect("a connection");
-        conn.send_datagram(bytes).expect("room");
+        conn.send_datagram(bytes::Bytes::copy_from_slice(bytes)).expect("room");
         self.exchange();
     }
 
@@ -359,7 +359,7 @@ impl Handler<()> for Host {
         let answer = match codec::decode(body).expect("a sound message") {
             ClientMsg::Hello { resume, .. } => {
                 let schema = <Played<Arena> as ringfort_protocol::Wire>::schema().clone();
-                conn.send_control(&ServerMsg::Welcome { version: PROTOCOL_VERSION, schema }).expect("room");
+                conn.send_control(&ServerMsg::Welcome { version: PROTOCOL_VERSION, schema, rounds: false }).expect("room");
                 if resume.is_none() {
                     return;
                 }

@@ -1,0 +1,100 @@
+//! Connections in a match, on which each end has something to say ten times a second.
+
+use bytes::Bytes;
+
+use super::{Pair, command};
+use crate::driver::ConnId;
+use std::time::Duration;
+
+const PERIOD_MS: u32 = 100;
+/// When in its period the client sends.
+const CLIENT_AT_MS: u32 = 37;
+
+/// What was counted over a time in which each end sent a datagram every period.
+struct Played {
+    datagrams: u64,
+    packets_up: u64,
+    packets_down: u64,
+    /// Signs of life that QUIC asked for because it heard nothing in time.
+    probes: u64,
+}
+
+fn probes(pair: &Pair, server: ConnId, client: ConnId) -> u64 {
+    let pings = |stats: quinn_proto::ConnectionStats| stats.frame_tx.ping;
+    pings(pair.server.get(server).unwrap().stats()) + pings(pair.client.get(client).unwrap().stats())
+}
+
+impl Pair {
+    fn round(&mut self, server: Option<ConnId>, client: Option<ConnId>) {
+        let period = Duration::from_millis(PERIOD_MS.into());
+        server.into_iter().for_each(|id| self.server.connection(id).unwrap().round_timers(period));
+        client.into_iter().for_each(|id| self.client.connection(id).unwrap().round_timers(period));
+    }
+
+    /// Plays for so many periods.
+    fn play(&mut self, server: ConnId, client: ConnId, periods: u32) -> Played {
+        let before = (self.client.stats().udp_out, self.server.stats().udp_out, probes(self, server, client));
+        for at in 0..periods * PERIOD_MS {
+            self.step();
+            let now = self.now;
+            if at % PERIOD_MS == 0 {
+                let _ = self.server.connection(server).unwrap().send_datagram(Bytes::from_static(&[1; 600]));
+                let mut sent = Vec::new();
+                self.server.poll(now, &mut self.at_server, &mut |t, b| super::segments(t, b, &mut sent));
+                self.down.extend(sent.into_iter().map(|bytes| (now + Duration::from_millis(1), bytes)));
+            }
+            if at % PERIOD_MS == CLIENT_AT_MS {
+                let _ = self.client.connection(client).unwrap().send_datagram(Bytes::from_static(&[2; 40]));
+            }
+        }
+        Played {
+            datagrams: periods.into(),
+            packets_up: self.client.stats().udp_out - before.0,
+            packets_down: self.server.stats().udp_out - before.1,
+            probes: probes(self, server, client) - before.2,
+        }
+    }
+}
+
+#[test]
+fn acknowledgements_ride_along_where_both_ends_let_their_timers_wait() {
+    let (mut pair, client, server) = Pair::connected(0);
+    let exact = pair.play(server, client, 50);
+    assert!(
+        exact.packets_up * 10 > exact.datagrams * 15 && exact.packets_down * 10 > exact.datagrams * 15,
+        "on their own otherwise"
+    );
+    pair.round(Some(server), Some(client));
+    pair.play(server, client, 20);
+    let rounded = pair.play(server, client, 200);
+    assert_eq!((rounded.packets_up, rounded.packets_down), (rounded.datagrams, rounded.datagrams));
+    assert_eq!(rounded.probes, 0);
+}
+
+#[test]
+fn what_is_reliable_arrives_soon_although_packets_are_lost() {
+    const LATEST_MS: u32 = 600;
+    let (mut pair, client, server) = Pair::connected(0);
+    pair.round(Some(server), Some(client));
+    pair.play(server, client, 20);
+    pair.loss_percent = 5;
+    for number in 1..=100 {
+        pair.client.connection(client).unwrap().send_control(&command(number)).unwrap();
+        pair.play(server, client, LATEST_MS / PERIOD_MS);
+        assert_eq!(pair.at_server.frames.len(), number as usize, "command {number} took longer than {LATEST_MS} ms");
+    }
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_timers_are_exact_again_after_the_match() {
+    let (mut pair, client, server) = Pair::connected(0);
+    pair.round(Some(server), Some(client));
+    pair.play(server, client, 20);
+    // Keep-alives of the client go on although nobody plays.
+    pair.run(15_000);
+    assert!(pair.at_server.closed.is_empty() && pair.at_client.closed.is_empty());
+    pair.server.connection(server).unwrap().exact_timers();
+    pair.client.connection(client).unwrap().exact_timers();
+    pair.play(server, client, 20);
+    assert_eq!(pair.play(server, client, 50).probes, 0);
+}
