@@ -14,7 +14,7 @@ mod rival {
 
     #[derive(Component, Clone, Copy, Debug)]
     pub struct Body {
-        #[q(range = -256.0..=256.0, step = 0.01)]
+        #[q(range = -1024.0..=1024.0, step = 0.016)]
         pub pos: Vec2,
         #[q(range = -16.0..=16.0, step = 0.05)]
         pub vel: Vec2,
