@@ -3,18 +3,23 @@
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, ConnectionStats, Endpoint, RecvStream, SendStream};
 use ringfort_protocol::codec::{self, FRAME_HEADER_BYTES};
 use ringfort_protocol::control::{ClientMsg, Code, Credential, ServerMsg};
-use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::input::INPUT_TAG;
+use ringfort_protocol::limits::{MIN_CLIENT_DATAGRAM, PROTOCOL_VERSION};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{Instance, LOOK_AGAIN, PATIENCE};
+
+/// How long after a snapshot it gives its input: in the midst of a tick.
+const INPUT_AFTER: Duration = Duration::from_millis(15);
 
 /// A connection and its control stream.
 pub struct Stranger {
@@ -54,15 +59,13 @@ impl Stranger {
 
     /// Introduces itself as one who plays a game of this schema.
     pub fn hello(&mut self, schema_hash: u64) {
-        let credential = Credential::Name("stranger".to_owned());
-        self.say(&ClientMsg::Hello {
-            version: PROTOCOL_VERSION,
-            schema_hash,
-            credential,
-            attempt: 0,
-            resume: None,
-            rounds: false,
-        });
+        self.hello_as("stranger", schema_hash, false);
+    }
+
+    /// The same under a name, and as one who lets its timers wait or does not.
+    pub fn hello_as(&mut self, name: &str, schema_hash: u64, rounds: bool) {
+        let credential = Credential::Name(name.to_owned());
+        self.say(&ClientMsg::Hello { version: PROTOCOL_VERSION, schema_hash, credential, attempt: 0, resume: None, rounds });
     }
 
     /// The next message of the server.
@@ -82,6 +85,29 @@ impl Stranger {
     pub fn datagram(&self, bytes: &[u8]) {
         let _inside = self.runtime.enter();
         self.connection.send_datagram(bytes.to_vec().into()).expect("the connection takes datagrams");
+    }
+
+    /// Is in a match for so many snapshots, and acknowledges each as soon as it has it; what QUIC counted meanwhile.
+    pub fn watch(&mut self, stay: u8, snapshots: usize) -> ConnectionStats {
+        let Stranger { connection, runtime, .. } = self;
+        let before = connection.stats();
+        within(runtime, async {
+            for _ in 0..snapshots {
+                let snapshot = connection.read_datagram().await.expect("a snapshot");
+                // It is at another moment than the server's that a player gives inputs.
+                tokio::time::sleep(INPUT_AFTER).await;
+                let mut datagram = vec![0; MIN_CLIENT_DATAGRAM];
+                (datagram[0], datagram[1]) = (INPUT_TAG, stay);
+                datagram[6..10].copy_from_slice(&snapshot[2..6]);
+                connection.send_datagram(datagram.into()).expect("the connection takes datagrams");
+            }
+        });
+        let mut after = connection.stats();
+        after.frame_tx.ping -= before.frame_tx.ping;
+        after.frame_tx.datagram -= before.frame_tx.datagram;
+        after.frame_rx.datagram -= before.frame_rx.datagram;
+        after.udp_rx.datagrams -= before.udp_rx.datagrams;
+        after
     }
 
     /// Ends the control stream in order, as nobody does who plays.

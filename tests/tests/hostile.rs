@@ -40,7 +40,10 @@ fn check_attack(instance: &Instance, crowd: &mut Crowd, players: &[usize], attac
     let server = instance.address().to_string();
     let from = format!("127.2.0.{}", number + 1);
     let ended = crowd.during(|| loadtest(&["attack", name, "--server", &server, "--from", &from, "--seed", "7"]));
-    assert_eq!(ended["ended"], ended["expected"], "{ended}");
+    // A flood may drown the packet that ends its connection; the server has forgotten it when the next one comes. That it was closed for
+    // its flood is what the counter says, below.
+    let drowned = ended["expected"] == "Flooding" && ended["ended"] == "reset by peer";
+    assert!(drowned || ended["ended"] == ended["expected"], "{ended}");
     let last: Vec<u32> = players.iter().map(|who| crowd.player(*who).sent).collect();
     crowd.check_plays_on(players);
     crowd.until("both hear of their deaths", |crowd| players.iter().zip(&told).all(|(who, told)| deaths(crowd, *who) > *told));

@@ -25,6 +25,7 @@ mod resume_play;
 mod secrets;
 mod shared_memory;
 mod squad;
+mod stock;
 mod stop;
 mod tokens;
 mod walk;
