@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::sessions::{Net, SessionKey, Sessions, Start, Watch};
 use crate::udp::Udp;
 
-/// One socket and its sessions. Sessions stay until the hub is dropped, ended ones too.
+/// One socket and its sessions. Sessions stay until the hub is dropped or they are forgotten, ended ones too.
 pub struct Hub<W: Wire> {
     udp: Udp,
     config: ClientConfig,
@@ -81,6 +81,11 @@ impl<W: Wire> Hub<W> {
         token: ResumeToken,
     ) -> Result<SessionKey, Error> {
         self.sessions.resume(now, self.config.clone(), server, server_name, credential, token)
+    }
+
+    /// [`Sessions::forget`].
+    pub fn forget(&mut self, key: SessionKey) {
+        self.sessions.forget(key);
     }
 
     /// Closes all connections and keeps the places in their matches: whoever has their tokens can have them back.

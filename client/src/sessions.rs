@@ -69,11 +69,13 @@ pub struct Start {
     pub seed: u64,
 }
 
-/// A driver and its sessions. Sessions stay until this is dropped, ended ones too.
+/// A driver and its sessions. Sessions stay until this is dropped or they are forgotten, ended ones too.
 pub struct Sessions<W: Wire> {
     driver: Driver<SessionKey>,
     layout: WireLayout,
     seats: Vec<Seat<W>>,
+    /// Places of sessions that were forgotten.
+    free: Vec<SessionKey>,
     /// Sessions that may have something to say, each at most once.
     touched: Vec<SessionKey>,
     timers: BinaryHeap<Reverse<(Instant, SessionKey)>>,
@@ -98,6 +100,7 @@ impl<W: Wire> Sessions<W> {
             driver,
             layout: WireLayout::new(W::schema())?,
             seats: Vec::new(),
+            free: Vec::new(),
             touched: Vec::new(),
             timers: BinaryHeap::new(),
             scratch: Vec::new(),
@@ -163,7 +166,13 @@ impl<W: Wire> Sessions<W> {
             session.resume_from(token);
         }
         let line = Line { road, connection: Some(connection) };
-        self.seats.push(Seat { session, line, touched: false, armed: None });
+        match self.free.pop() {
+            Some(_) => {
+                let seat = &mut self.seats[key.index()];
+                (seat.session, seat.line, seat.armed) = (session, line, None);
+            }
+            None => self.seats.push(Seat { session, line, touched: false, armed: None }),
+        }
         // Its connection may keep silent from the first packet on.
         self.session_mut(key);
         Ok(key)
@@ -175,10 +184,23 @@ impl<W: Wire> Sessions<W> {
             Credential::Token(token) if token.len() > MAX_TOKEN_BYTES => return Err(Error::TokenTooLong),
             Credential::Name(_) | Credential::Token(_) => {}
         }
+        if let Some(key) = self.free.last() {
+            return Ok(*key);
+        }
         if self.seats.len() >= limits::SESSIONS_MAX {
             return Err(Error::TooManySessions);
         }
         Ok(SessionKey(self.seats.len() as u32))
+    }
+
+    /// Gives up the place of a session that has ended, so that a later one may have its key. One that has not ended stays.
+    pub fn forget(&mut self, key: SessionKey) {
+        if self.session(key).is_ended() && !self.free.contains(&key) {
+            let seat = &mut self.seats[key.index()];
+            write_control(&mut self.driver, seat);
+            seat.line.connection = None;
+            self.free.push(key);
+        }
     }
 
     /// Asks for a place in a match, now or as soon as the server has welcomed the session. `nonce` is random.

@@ -2,8 +2,9 @@
 //!
 //! A child of our own kind reads its standard input to the end and exits then, so it goes even when we are killed.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 use std::{io, process, thread};
@@ -13,8 +14,13 @@ pub(crate) struct Child {
     process: process::Child,
     lines: Receiver<String>,
     /// Held open: its end is the child's sign that we are gone.
-    _input: Option<ChildStdin>,
+    input: Option<ChildStdin>,
 }
+
+/// What a child waits for that is to begin together with others.
+const GO: &str = "go";
+/// Whether we, a child, have been told so.
+static TOLD_TO_GO: AtomicBool = AtomicBool::new(false);
 
 impl Child {
     /// Starts `command`; its errors go where ours go.
@@ -31,12 +37,20 @@ impl Child {
                 }
             }
         });
-        Ok(Child { process, lines, _input: input })
+        Ok(Child { process, lines, input })
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Tells it to begin what it waits with.
+    pub(crate) fn go(&mut self) -> io::Result<()> {
+        match &mut self.input {
+            Some(input) => writeln!(input, "{GO}"),
+            None => Ok(()),
+        }
     }
 
     /// Its next line, or `None` when it has ended or says nothing in time.
@@ -74,11 +88,19 @@ impl Drop for Child {
     }
 }
 
-/// Called by a child of our own kind: ends the process when the parent's pipe closes.
+/// Called by a child of our own kind: hears what the parent tells it, and ends the process when the parent's pipe closes.
 pub(crate) fn exit_with_parent() {
     thread::spawn(|| {
-        let mut rest = Vec::new();
-        let _ = io::stdin().lock().read_to_end(&mut rest);
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if line == GO {
+                TOLD_TO_GO.store(true, Ordering::Relaxed);
+            }
+        }
         process::exit(1);
     });
+}
+
+/// Whether the parent has told this process to begin.
+pub(crate) fn told_to_go() -> bool {
+    TOLD_TO_GO.load(Ordering::Relaxed)
 }

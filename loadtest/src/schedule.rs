@@ -30,6 +30,18 @@ impl Schedule {
         Some((client, due))
     }
 
+    /// Leaves out the slots that were due before `moment`.
+    pub(crate) fn skip_to(&mut self, moment: Instant) {
+        let since = moment.saturating_duration_since(self.start).as_nanos();
+        let slots = (since * u128::from(self.clients)).div_ceil(self.period.as_nanos().max(1));
+        self.next = self.next.max(u64::try_from(slots).unwrap_or(u64::MAX));
+    }
+
+    /// The time between two slots of one client.
+    pub(crate) fn period(&self) -> Duration {
+        self.period
+    }
+
     /// When the next slot is due.
     pub(crate) fn next_due(&self) -> Instant {
         let nanos = self.period.as_nanos() * u128::from(self.next) / u128::from(self.clients);
@@ -52,5 +64,11 @@ mod tests {
         assert_eq!(taken.len(), 10);
         assert_eq!(taken[0], (1, start + Duration::from_millis(25)));
         assert_eq!(taken[9], (2, late));
+        let later = start + Duration::from_millis(1_010);
+        schedule.skip_to(later);
+        assert_eq!(schedule.take_due(later), None);
+        assert_eq!(schedule.take_due(start + Duration::from_millis(1_025)), Some((1, start + Duration::from_millis(1_025))));
+        schedule.skip_to(start);
+        assert_eq!(schedule.next_due(), start + Duration::from_millis(1_050), "never back");
     }
 }

@@ -7,6 +7,7 @@ use ringfort_protocol::AckBits;
 
 use super::bot::Game;
 use super::partial::Partial;
+use super::series::Clerk;
 use crate::limits::INPUTS_IN_FLIGHT;
 
 /// Sequences below the highest that an acknowledgement reaches.
@@ -17,7 +18,11 @@ pub(super) struct Figures {
     pub(super) partial: Partial,
     /// Whether snapshots count: from the first input that is due to the last.
     pub(super) measuring: bool,
+    /// The seconds, also of the time that does not count.
+    pub(super) clerk: Clerk,
     flights: Vec<Flight>,
+    /// Which client has the session of each key.
+    clients: Vec<usize>,
 }
 
 /// Inputs of one client, in a ring indexed by sequence.
@@ -43,13 +48,15 @@ struct Input {
     sent: Instant,
     /// Or given up, or abandoned: nothing more is expected of it.
     acknowledged: bool,
+    /// Whether it was sent in the measured time.
+    counts: bool,
 }
 
 impl Figures {
     /// For `clients` clients.
     pub(super) fn new(clients: usize) -> Figures {
         let now = Instant::now();
-        let nothing = Input { sequence: 0, due: now, sent: now, acknowledged: true };
+        let nothing = Input { sequence: 0, due: now, sent: now, acknowledged: true, counts: false };
         let flight = || Flight {
             inputs: [nothing; INPUTS_IN_FLIGHT],
             oldest: 1,
@@ -59,24 +66,48 @@ impl Figures {
             resumes: 0,
             gap: Duration::ZERO,
         };
-        Figures { partial: Partial::default(), measuring: false, flights: std::iter::repeat_with(flight).take(clients).collect() }
+        Figures {
+            partial: Partial::default(),
+            measuring: false,
+            clerk: Clerk::new(now),
+            flights: std::iter::repeat_with(flight).take(clients).collect(),
+            clients: Vec::new(),
+        }
     }
 
-    /// An input has been sent.
+    /// A client has a session from now on.
+    pub(super) fn client_has(&mut self, client: usize, key: SessionKey) {
+        if self.clients.len() <= key.index() {
+            self.clients.resize(key.index() + 1, client);
+        }
+        self.clients[key.index()] = client;
+    }
+
+    /// An input has been sent. It counts if it was due in the measured time.
     pub(super) fn sent(&mut self, client: usize, sequence: u32, due: Instant, sent: Instant) {
-        self.partial.sent += 1;
-        self.partial.late.record(sent - due);
+        self.clerk.second().sent += 1;
+        if self.measuring {
+            self.partial.sent += 1;
+            self.partial.late.record(sent.saturating_duration_since(due));
+        }
+        let counts = self.measuring;
         let flight = &mut self.flights[client];
-        flight.inputs[sequence as usize % INPUTS_IN_FLIGHT] = Input { sequence, due, sent, acknowledged: false };
+        flight.inputs[sequence as usize % INPUTS_IN_FLIGHT] = Input { sequence, due, sent, acknowledged: false, counts };
         flight.newest = sequence;
     }
 
-    /// A client's match is over: its inputs under way will not be acknowledged, and the next match counts from 1.
+    /// A client's match is over and it asks for another.
     pub(super) fn match_over(&mut self, client: usize) {
-        let flight = &mut self.flights[client];
-        let under_way = flight.inputs.iter().filter(|input| !input.acknowledged).count();
-        self.partial.abandoned += under_way as u64;
         self.partial.rejoined += 1;
+        self.out_of_match(client);
+    }
+
+    /// A client is in no match any more: its inputs under way will not be acknowledged, and the next match counts from 1.
+    pub(super) fn out_of_match(&mut self, client: usize) {
+        let flight = &mut self.flights[client];
+        let under_way = flight.inputs.iter().filter(|input| !input.acknowledged && input.counts).count();
+        self.partial.abandoned += under_way as u64;
+        flight.resumes = 0;
         flight.inputs.iter_mut().for_each(|input| input.acknowledged = true);
         (flight.oldest, flight.newest, flight.rejected, flight.heard) = (1, 0, AckBits::NONE, None);
     }
@@ -103,9 +134,10 @@ impl Figures {
 
 impl Watch<Game> for Figures {
     fn snapshot(&mut self, key: SessionKey, session: &Session<Game>, snapshot: &Snapshot) {
-        self.rejected(key.index(), session.inputs_rejected());
-        self.resumed(key.index(), session.resumes(), snapshot.arrived);
-        self.received(key.index(), snapshot);
+        let client = self.clients[key.index()];
+        self.rejected(client, session.inputs_rejected());
+        self.resumed(client, session.resumes(), snapshot.arrived);
+        self.received(client, snapshot);
     }
 }
 
@@ -114,9 +146,11 @@ impl Figures {
     fn rejected(&mut self, client: usize, rejected: AckBits) {
         let flight = &mut self.flights[client];
         for sequence in rejected.without(std::mem::replace(&mut flight.rejected, rejected)) {
-            self.partial.rejected += 1;
             let input = &mut flight.inputs[sequence as usize % INPUTS_IN_FLIGHT];
-            input.acknowledged |= input.sequence == sequence;
+            if input.sequence == sequence && !input.acknowledged {
+                input.acknowledged = true;
+                self.partial.rejected += u64::from(input.counts);
+            }
         }
     }
 
@@ -132,6 +166,9 @@ impl Figures {
 
     /// A snapshot has arrived: counts it, and every input that it is the first to acknowledge.
     fn received(&mut self, client: usize, snapshot: &Snapshot) {
+        let second = self.clerk.second();
+        second.snapshots += 1;
+        second.bytes += snapshot.bytes as u64;
         if self.measuring {
             self.partial.snapshots += 1;
             self.partial.snapshot_bytes += snapshot.bytes as u64;
@@ -151,11 +188,18 @@ impl Figures {
                 continue;
             }
             input.acknowledged = true;
-            self.partial.acknowledged += 1;
-            self.partial.input_to_snapshot.record(snapshot.arrived.saturating_duration_since(input.due));
+            let since_due = snapshot.arrived.saturating_duration_since(input.due);
+            self.clerk.acknowledged(since_due);
+            if input.counts {
+                self.partial.acknowledged += 1;
+                self.partial.input_to_snapshot.record(since_due);
+            }
             if let Some(waited) = snapshot.waited.filter(|_| sequence == snapshot.inputs.highest) {
-                let whole = snapshot.arrived.saturating_duration_since(input.sent);
-                self.partial.network.record(whole.saturating_sub(waited));
+                let took = snapshot.arrived.saturating_duration_since(input.sent).saturating_sub(waited);
+                self.clerk.network(took);
+                if input.counts {
+                    self.partial.network.record(took);
+                }
             }
         }
         while flight.oldest <= highest && flight.inputs[flight.oldest as usize % INPUTS_IN_FLIGHT].acknowledged {
@@ -181,6 +225,7 @@ mod tests {
             waited: Some(Duration::from_millis(10)),
         };
         let mut figures = Figures::new(1);
+        figures.measuring = true;
         for sequence in 1..=3 {
             let due = at(u64::from(sequence) * 100);
             figures.sent(0, sequence, due, due + Duration::from_millis(5));
@@ -251,6 +296,7 @@ mod tests {
     fn what_was_given_up_is_counted_once_and_is_neither_lost_nor_abandoned() {
         let now = Instant::now();
         let mut figures = Figures::new(1);
+        figures.measuring = true;
         (1..=3).for_each(|sequence| figures.sent(0, sequence, now, now));
         figures.rejected(0, AckBits { highest: 2, bits: 0 });
         figures.rejected(0, AckBits { highest: 3, bits: 1 });
@@ -264,6 +310,7 @@ mod tests {
     fn what_a_match_left_behind_is_not_lost() {
         let now = Instant::now();
         let mut figures = Figures::new(1);
+        figures.measuring = true;
         figures.sent(0, 1, now, now);
         figures.match_over(0);
         assert!(!figures.outstanding());

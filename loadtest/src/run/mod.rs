@@ -1,37 +1,38 @@
 //! `run`: real clients that play the bundled game, and what they saw.
 //!
-//! This process measures nothing itself. It starts `--processes` workers with a share of the clients each, shows
-//! their progress, adds up what they report, and tells.
+//! This process measures nothing itself. It starts `--processes` workers with a share of the clients each, tells them when the measured time
+//! begins, shows their progress, adds up what they report, and tells.
 
 mod bot;
+mod crew;
 mod error;
 mod figures;
 mod partial;
+mod player;
+mod scenario;
+mod series;
 mod summary;
+mod ticker;
 mod worker;
 
 use std::fs;
-use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 pub(crate) use error::RunError;
 pub(crate) use partial::{Latency, Partial};
 pub(crate) use worker::{WorkerArgs, run as run_worker};
 
-use crate::children::Child;
 use crate::limits;
-use partial::Progress;
+use scenario::Scenario;
 use summary::Summary;
 
 /// The line by which a worker says that its clients are in their matches, or have failed.
 pub(crate) const CONNECTED: &str = "connected";
+/// The line by which a worker says that its measured time is over.
+const PLAYED: &str = "played";
 /// What a worker's progress lines begin with.
 const PROGRESS: &str = "progress ";
-/// How often a line of progress is shown.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,9 +40,18 @@ pub(crate) struct RunArgs {
     /// The server's address, e.g. 127.0.0.1:7777
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
     server: SocketAddr,
-    /// How many clients
+    /// What the clients do
+    #[arg(long, value_enum, default_value_t)]
+    scenario: Scenario,
+    /// How many clients; of a storm, how many come at once
     #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "100")]
     clients: usize,
+    /// Clients that play already when the storm comes
+    #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "100")]
+    playing: usize,
+    /// Clients that leave and come again, a second, in the scenario churn
+    #[arg(long, value_name = "N", value_parser = parse_seconds, default_value = "10")]
+    churn_rate: f64,
     /// Inputs a second and client
     #[arg(long, value_name = "HZ", value_parser = parse_rate, default_value = "10")]
     rate: f64,
@@ -51,6 +61,9 @@ pub(crate) struct RunArgs {
     /// Seconds over which the clients connect [default: as fast as 500 a second]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     ramp: Option<f64>,
+    /// Seconds that clients may take to get a place, after the ramp
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value_t = limits::CONNECT_PATIENCE.as_secs_f64())]
+    patience: f64,
     /// The match that they join, or "any"
     #[arg(long = "match", value_name = "NAME", default_value = "any")]
     match_name: String,
@@ -65,12 +78,17 @@ pub(crate) struct RunArgs {
     json: Option<PathBuf>,
 }
 
+impl RunArgs {
+    /// Seconds over which so many clients connect.
+    fn ramp_of(&self, clients: usize) -> f64 {
+        self.ramp.unwrap_or(clients as f64 / limits::CONNECTS_PER_SECOND)
+    }
+}
+
 /// Runs all workers and prints the summary; returns whether every client joined and stayed.
 pub(crate) fn run(args: &RunArgs) -> Result<bool, RunError> {
-    let processes = args.processes.min(args.clients);
-    let workers: Vec<Child> = (0..processes).map(|index| spawn_worker(args, index, processes)).collect::<Result<_, _>>()?;
-    let total = collect(args, &workers)?;
-    let summary = Summary::new(args, &total);
+    let found = crew::conduct(args)?;
+    let summary = Summary::new(args, &found);
     if let Some(path) = &args.json {
         write_json(path, &format!("{:#}\n", summary.json()))?;
     }
@@ -78,92 +96,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, RunError> {
         print!("{summary}");
     }
     Ok(summary.all_well())
-}
-
-/// Worker `index` of `processes`, with its share of the clients.
-fn spawn_worker(args: &RunArgs, index: usize, processes: usize) -> Result<Child, RunError> {
-    let first = args.clients * index / processes;
-    let clients = args.clients * (index + 1) / processes - first;
-    // The shares connect side by side, so each gets its part of the whole rate.
-    let ramp = args.ramp.unwrap_or(args.clients as f64 / limits::CONNECTS_PER_SECOND);
-    let mut command = Command::new(std::env::current_exe().map_err(RunError::Io)?);
-    command.args(["worker", "--progress", "--server", &args.server.to_string(), "--match", &args.match_name]);
-    command.args(["--clients", &clients.to_string(), "--first", &first.to_string(), "--seed", &args.seed.to_string()]);
-    command.args(["--rate", &args.rate.to_string(), "--duration", &args.duration.to_string()]);
-    command.args(["--ramp", &ramp.to_string()]);
-    Child::spawn(command).map_err(RunError::Io)
-}
-
-/// Shows progress until every worker has reported, and adds up the reports.
-fn collect(args: &RunArgs, workers: &[Child]) -> Result<Partial, RunError> {
-    let ramp = args.ramp.unwrap_or(args.clients as f64 / limits::CONNECTS_PER_SECOND);
-    let patience = Duration::from_secs_f64(ramp + args.duration) + limits::WORKER_PATIENCE;
-    let deadline = Instant::now() + patience;
-    let mut total = Partial::default();
-    let mut ticker = Ticker::new(workers.len());
-    let mut waiting: Vec<usize> = (0..workers.len()).collect();
-    while let Some(&index) = waiting.first() {
-        // Workers speak once a second each; taking them in turn keeps up with all.
-        let Some(line) = workers[index].line(limits::WORKER_SILENCE) else { return Err(RunError::WorkerSilent) };
-        if Instant::now() > deadline {
-            return Err(RunError::WorkerSilent);
-        }
-        if let Some(progress) = line.strip_prefix(PROGRESS) {
-            ticker.note(index, serde_json::from_str(progress).map_err(RunError::Report)?);
-            waiting.rotate_left(1);
-        } else if line != CONNECTED {
-            total.merge(&serde_json::from_str(&line).map_err(RunError::Report)?);
-            waiting.remove(0);
-        }
-    }
-    ticker.finish();
-    Ok(total)
-}
-
-/// The line of progress: written over itself on a terminal, else one line a second.
-struct Ticker {
-    latest: Vec<Progress>,
-    started: Instant,
-    shown: Instant,
-    overwrite: bool,
-}
-
-impl Ticker {
-    fn new(workers: usize) -> Ticker {
-        let now = Instant::now();
-        let overwrite = std::io::stderr().is_terminal();
-        Ticker { latest: vec![Progress::default(); workers], started: now, shown: now, overwrite }
-    }
-
-    fn note(&mut self, worker: usize, progress: Progress) {
-        self.latest[worker] = progress;
-        if self.shown.elapsed() < PROGRESS_EVERY * 9 / 10 {
-            return;
-        }
-        self.shown = Instant::now();
-        let mut sum = Progress::default();
-        self.latest.iter().for_each(|progress| sum.merge(progress));
-        let (start, end) = if self.overwrite { ("\r\x1b[2K", "") } else { ("", "\n") };
-        // A terminal that is gone shows nothing, and the run goes on.
-        let _ = write!(
-            std::io::stderr(),
-            "{start}{:4.0} s  {} live, {} gone  {} inputs, {} snapshots  latency p50 {:.1} p99 {:.1} ms  generator {:.0} %{end}",
-            self.started.elapsed().as_secs_f64(),
-            sum.live,
-            sum.gone,
-            sum.sent,
-            sum.snapshots,
-            sum.p50_ms,
-            sum.p99_ms,
-            sum.cpu_percent,
-        );
-    }
-
-    fn finish(&self) {
-        if self.overwrite {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K");
-        }
-    }
 }
 
 fn write_json(path: &Path, text: &str) -> Result<(), RunError> {

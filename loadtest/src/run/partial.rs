@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::series::Series;
 use crate::limits;
 
 /// Microseconds, three significant digits, up to [`limits::LATENCY_US_MAX`].
@@ -114,6 +115,27 @@ pub(crate) struct Partial {
     pub(crate) late: Latency,
     /// Use of one core while inputs were sent; over several processes the highest.
     pub(crate) cpu_percent: f64,
+    /// The processes, one by one.
+    pub(crate) processes: Vec<Process>,
+    /// Matches that clients were in, with how many joined each.
+    pub(crate) matches: BTreeMap<String, u64>,
+    /// Times that a client left and came again, as it was to.
+    pub(crate) churned: u64,
+    /// Seconds from the first connection's first packet until all clients had a place or had failed.
+    pub(crate) all_in_s: f64,
+    /// What happened in each second.
+    pub(crate) series: Series,
+}
+
+/// What one generator process used of its core, and how late it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// Its clients.
+    pub(crate) clients: usize,
+    /// Use of one core while inputs were sent.
+    pub(crate) cpu_percent: f64,
+    /// How late inputs left it, at the 99th percentile.
+    pub(crate) late_ms_p99: f64,
 }
 
 impl Partial {
@@ -144,6 +166,15 @@ impl Partial {
         self.resume_gap.merge(&other.resume_gap);
         self.late.merge(&other.late);
         self.cpu_percent = self.cpu_percent.max(other.cpu_percent);
+        self.processes.extend_from_slice(&other.processes);
+        for (name, count) in &other.matches {
+            *self.matches.entry(name.clone()).or_default() += count;
+        }
+        self.churned += other.churned;
+        self.all_in_s = self.all_in_s.max(other.all_in_s);
+        for (number, second) in &other.series {
+            self.series.entry(*number).or_default().merge(second);
+        }
     }
 
     /// Counts a client that did not make it or did not stay.

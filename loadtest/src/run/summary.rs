@@ -5,23 +5,76 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::RunArgs;
-use super::partial::{Latency, Partial};
+use super::crew::Found;
+use super::partial::{Latency, Partial, Process};
+use super::scenario::Scenario;
+use super::series::Second;
 use crate::limits;
 
 /// A finished run.
 pub(crate) struct Summary<'a> {
     args: &'a RunArgs,
+    found: &'a Found,
     total: &'a Partial,
 }
 
 impl<'a> Summary<'a> {
-    pub(crate) fn new(args: &'a RunArgs, total: &'a Partial) -> Summary<'a> {
-        Summary { args, total }
+    pub(crate) fn new(args: &'a RunArgs, found: &'a Found) -> Summary<'a> {
+        Summary { args, found, total: &found.total }
     }
 
-    /// Whether every client joined and stayed to the end.
+    /// Whether every client joined and stayed to the end, all in one match if they were to be.
     pub(crate) fn all_well(&self) -> bool {
-        self.total.failed == 0 && self.total.disconnected == 0 && self.total.connected == self.args.clients
+        let well = |part: &Partial| part.failed == 0 && part.disconnected == 0 && part.connected == part.requested;
+        well(self.total) && self.found.storm.iter().all(well) && !self.is_scattered()
+    }
+
+    /// Whether they are in several matches, though they were to be in one.
+    fn is_scattered(&self) -> bool {
+        self.args.scenario.is_one_match() && self.total.matches.len() > 1
+    }
+
+    /// The seconds of the run, those of a storm added to those of the players; `t` counts from the beginning of the measured time.
+    fn series(&self) -> Vec<Value> {
+        let mut series = self.total.series.clone();
+        for (number, second) in self.found.storm.iter().flat_map(|storm| &storm.series) {
+            // Latencies are those of who played before.
+            let second = Second { network: <_>::default(), input_to_snapshot: <_>::default(), ..second.clone() };
+            series.entry(*number).or_default().merge(&second);
+        }
+        series.iter().map(|(number, second)| self.second(*number as i64 - self.found.began as i64, second)).collect()
+    }
+
+    fn second(&self, t: i64, second: &Second) -> Value {
+        json!({
+            "t": t,
+            "live": second.live,
+            "joined": second.joined,
+            "sent": second.sent,
+            "acknowledged": second.acknowledged,
+            "snapshots": second.snapshots,
+            "bytes": second.bytes,
+            "network_ms": { "p50": second.network.ms_at(0.5), "p99": second.network.ms_at(0.99), "max": second.network.ms_at(1.0) },
+            "input_to_snapshot_ms": {
+                "p50": second.input_to_snapshot.ms_at(0.5),
+                "p99": second.input_to_snapshot.ms_at(0.99),
+                "max": second.input_to_snapshot.ms_at(1.0),
+            },
+            "generator_cpu_percent": second.cpu_percent,
+        })
+    }
+
+    fn storm(&self) -> Option<Value> {
+        let storm = self.found.storm.as_ref()?;
+        Some(json!({
+            "requested": storm.requested,
+            "connected": storm.connected,
+            "failed": storm.failed,
+            "disconnected": storm.disconnected,
+            "reasons": storm.reasons,
+            "all_in_s": storm.all_in_s,
+            "latency_ms": { "connect": quantiles(&storm.connect), "network": quantiles(&storm.network) },
+        }))
     }
 
     /// The figures, under names that stay.
@@ -29,8 +82,11 @@ impl<'a> Summary<'a> {
         let total = self.total;
         json!({
             "clients": {
-                "requested": self.args.clients,
+                "requested": total.requested,
                 "connected": total.connected,
+                "all_in_s": total.all_in_s,
+                "churned": total.churned,
+                "matches": total.matches,
                 "failed": total.failed,
                 "disconnected": total.disconnected,
                 "resumed": total.resumed,
@@ -62,16 +118,41 @@ impl<'a> Summary<'a> {
                 "cpu_percent": total.cpu_percent,
                 "late_ms_p99": total.late.ms_at(0.99),
                 "saturated": self.saturated(),
+                "per_process": total.processes.iter().map(|process| self.process(process)).collect::<Vec<_>>(),
             },
-            "run": { "rate_hz": self.args.rate, "duration_s": total.seconds, "seed": self.args.seed },
+            "storm": self.storm(),
+            "series": self.series(),
+            "run": {
+                "scenario": self.args.scenario,
+                "rate_hz": self.rate(),
+                "duration_s": total.seconds,
+                "seed": self.args.seed,
+            },
         })
     }
 
-    /// Whether the generator, not the server, set the limit: then the latencies are its own. They are read in milliseconds, so
-    /// a generator that is late by more than a few has spoilt them, however long its period is.
+    fn rate(&self) -> f64 {
+        self.args.scenario.rate(self.args.rate)
+    }
+
+    fn process(&self, process: &Process) -> Value {
+        json!({
+            "clients": process.clients,
+            "cpu_percent": process.cpu_percent,
+            "late_ms_p99": process.late_ms_p99,
+            "saturated": self.is_too_slow(process),
+        })
+    }
+
+    /// Whether the generator, not the server, set the limit: then the latencies are its own.
     fn saturated(&self) -> bool {
-        let late_ms_max = (500.0 / self.args.rate).min(limits::LATE_MS_MAX);
-        self.total.cpu_percent > limits::SATURATED_CPU_PERCENT || self.total.late.ms_at(0.99) > late_ms_max
+        self.total.processes.iter().any(|process| self.is_too_slow(process))
+    }
+
+    /// Latencies are read in milliseconds, so a process that is late by more than a few has spoilt them, however long its period is.
+    fn is_too_slow(&self, process: &Process) -> bool {
+        let late_ms_max = (500.0 / self.rate()).min(limits::LATE_MS_MAX);
+        process.cpu_percent > limits::SATURATED_CPU_PERCENT || process.late_ms_p99 > late_ms_max
     }
 
     fn per_client_hz(&self) -> f64 {
@@ -96,11 +177,19 @@ fn quantiles(latency: &Latency) -> Value {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { args, total } = self;
+        let Summary { args, total, found } = self;
         let lost = total.sent.saturating_sub(total.acknowledged + total.rejected + total.abandoned);
         let lost_percent = if total.sent == 0 { 0.0 } else { 100.0 * lost as f64 / total.sent as f64 };
-        writeln!(f, "{} clients x {} Hz for {:.1} s against {}", args.clients, args.rate, total.seconds, args.server)?;
-        writeln!(f, "clients    {} connected, {} failed, {} disconnected", total.connected, total.failed, total.disconnected)?;
+        let (clients, rate) = (total.requested, self.rate());
+        writeln!(f, "{:?}: {clients} clients x {rate} Hz for {:.1} s against {}", args.scenario, total.seconds, args.server)?;
+        let Partial { connected, failed, disconnected, all_in_s, .. } = total;
+        writeln!(f, "clients    {connected} connected within {all_in_s:.1} s, {failed} failed, {disconnected} disconnected")?;
+        if args.scenario == Scenario::Churn {
+            writeln!(f, "           {} times one left and came again", total.churned)?;
+        }
+        if self.is_scattered() {
+            writeln!(f, "           They are in {} matches and should be in one: name it by --match.", total.matches.len())?;
+        }
         if total.resumed > 0 {
             writeln!(f, "           {} times a session came back over another connection", total.resumed)?;
         }
@@ -129,6 +218,18 @@ impl fmt::Display for Summary<'_> {
         write_row(f, "gap", &total.gap)?;
         if total.resumed > 0 {
             write_row(f, "resume gap", &total.resume_gap)?;
+        }
+        if let Some(storm) = &found.storm {
+            writeln!(
+                f,
+                "storm      {} of {} in within {:.1} s, {} failed, {} disconnected",
+                storm.connected, storm.requested, storm.all_in_s, storm.failed, storm.disconnected
+            )?;
+            for (reason, count) in &storm.reasons {
+                writeln!(f, "           {count} x {reason}")?;
+            }
+            write_row(f, "storm connect", &storm.connect)?;
+            write_row(f, "storm network", &storm.network)?;
         }
         writeln!(
             f,

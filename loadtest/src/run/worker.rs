@@ -1,20 +1,21 @@
 //! One generator process: a hub full of bots, one loop, inputs at fixed times.
 //!
-//! It prints [`super::CONNECTED`] when all clients are in their matches or have failed, plays, waits a moment for the
-//! last acknowledgements, and prints its figures as one line of JSON.
+//! Clients play from the moment they have a place. The process prints [`super::CONNECTED`] when all have one or have failed, waits to be told
+//! that the measured time begins if it is to, plays, waits a moment for the last acknowledgements, and prints its figures as one line of JSON.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ringfort_client::{Hub, JoinTarget, SessionKey, Status, Trust};
+use ringfort_client::{Hub, JoinTarget, Trust};
 
 use super::bot::{Bot, Game};
 use super::figures::Figures;
-use super::partial::Progress;
-use super::{CONNECTED, PROGRESS, PROGRESS_EVERY, RunError};
+use super::partial::{Process, Progress};
+use super::player::{Player, Stage};
+use super::{CONNECTED, PLAYED, PROGRESS, RunError};
 use crate::schedule::Schedule;
-use crate::{cpu, limits};
+use crate::{children, cpu, limits};
 
 /// How often the loop turns at most while nothing arrives: inputs due within a millisecond leave together.
 const GRAIN: Duration = Duration::from_millis(1);
@@ -40,12 +41,27 @@ pub(crate) struct WorkerArgs {
     /// Seconds over which the clients connect.
     #[arg(long)]
     ramp: Option<f64>,
+    /// Seconds that clients may take to get a place after the ramp.
+    #[arg(long)]
+    patience: Option<f64>,
+    /// Seconds after which everything is over, however far it is.
+    #[arg(long)]
+    within: Option<f64>,
     /// The match that they join, or "any".
     #[arg(long = "match", default_value = "any")]
     match_name: String,
     /// What the bots' moves are drawn from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Half a side of the square that the bots stay in, in metres.
+    #[arg(long, default_value_t = 200.0)]
+    home: f32,
+    /// Clients that leave and come again, a second.
+    #[arg(long)]
+    churn: Option<f64>,
+    /// Wait, playing, until the parent says that the measured time begins.
+    #[arg(long)]
+    wait: bool,
     /// Print progress.
     #[arg(long)]
     progress: bool,
@@ -54,9 +70,15 @@ pub(crate) struct WorkerArgs {
 /// Plays one share and prints its figures.
 pub(crate) fn run(args: &WorkerArgs) -> Result<(), RunError> {
     let mut worker = Worker::new(args)?;
-    worker.connect()?;
+    worker.come()?;
     tell(CONNECTED)?;
+    while args.wait && !children::told_to_go() {
+        worker.play_on(Instant::now() + GRAIN)?;
+    }
     worker.play()?;
+    if args.progress {
+        tell(PLAYED)?;
+    }
     worker.wait_for_acknowledgements()?;
     worker.leave()?;
     tell(&serde_json::to_string(&worker.figures.partial).map_err(RunError::Report)?)
@@ -67,23 +89,13 @@ struct Worker<'a> {
     hub: Hub<Game>,
     players: Vec<Player>,
     figures: Figures,
-    signs: Signs,
-}
-
-struct Player {
-    bot: Bot,
-    key: SessionKey,
-    started: Instant,
-    live: bool,
-    /// Its match is over and it has asked for another.
-    rejoining: bool,
-}
-
-/// Signs of life for the parent.
-struct Signs {
-    next: Instant,
-    cpu: Duration,
-    at: Instant,
+    /// When each client's inputs are due, from the beginning to the end.
+    inputs: Schedule,
+    /// Clients that come, or that leave to come again.
+    unsettled: Vec<usize>,
+    began: Instant,
+    /// Processor time of ours at the last sign of life, and when that was.
+    cpu: (Duration, Instant),
 }
 
 impl<'a> Worker<'a> {
@@ -95,96 +107,172 @@ impl<'a> Worker<'a> {
         let now = Instant::now();
         let mut figures = Figures::new(args.clients);
         figures.partial.requested = args.clients;
+        let period = Duration::from_secs_f64(1.0 / args.rate);
         Ok(Worker {
             args,
             hub: Hub::bind(local, Trust::Any)?,
             players: Vec::with_capacity(args.clients),
             figures,
-            signs: Signs { next: now + PROGRESS_EVERY, cpu: Duration::ZERO, at: now },
+            inputs: Schedule::new(now, period, args.clients),
+            unsettled: Vec::new(),
+            began: now,
+            cpu: (cpu::used_by_self().map_err(RunError::Io)?, now),
         })
     }
 
-    /// Starts every client at its time on the ramp and waits until each has a place or has failed.
-    fn connect(&mut self) -> Result<(), RunError> {
+    /// Starts every client at its time on the ramp and plays until each has a place or has failed.
+    fn come(&mut self) -> Result<(), RunError> {
         let ramp = self.args.ramp.unwrap_or(self.args.clients as f64 / limits::CONNECTS_PER_SECOND);
         let ramp = Duration::from_secs_f64(ramp);
-        let mut starts = Schedule::new(Instant::now(), ramp, self.args.clients);
-        let patience = Instant::now() + ramp + limits::CONNECT_PATIENCE;
-        let mut pending: Vec<usize> = Vec::new();
-        while (self.players.len() < self.args.clients || !pending.is_empty()) && Instant::now() < patience {
+        let mut starts = Schedule::new(self.began, ramp, self.args.clients);
+        let patience = self.args.patience.map_or(limits::CONNECT_PATIENCE, Duration::from_secs_f64);
+        let patience = self.over_at(self.began + ramp + patience);
+        while (self.players.len() < self.args.clients || !self.unsettled.is_empty()) && Instant::now() < patience {
             let now = Instant::now();
             while self.players.len() < self.args.clients && starts.take_due(now).is_some() {
-                pending.push(self.players.len());
                 self.start_client(now)?;
             }
-            self.hub.flush(now);
             let next = (self.players.len() < self.args.clients).then(|| starts.next_due());
-            self.turn(next.unwrap_or(patience))?;
-            let Worker { hub, players, figures, .. } = self;
-            pending.retain(|&client| !settled(hub, &mut players[client], figures));
+            self.play_on(next.unwrap_or(patience))?;
         }
-        for _ in pending {
-            self.figures.partial.failed += 1;
-            self.figures.partial.count_reason("no place in a match in time".to_owned());
+        self.figures.partial.all_in_s = self.began.elapsed().as_secs_f64();
+        self.figures.partial.failed += self.args.clients - self.players.len();
+        for client in std::mem::take(&mut self.unsettled) {
+            self.players[client].fails(&mut self.figures, "no place in a match in time".to_owned());
         }
         Ok(())
+    }
+
+    /// The moment, or an earlier one when everything is to be over before it.
+    fn over_at(&self, moment: Instant) -> Instant {
+        let over = self.args.within.map(|within| self.began + Duration::from_secs_f64(within));
+        over.map_or(moment, |over| over.min(moment))
     }
 
     fn start_client(&mut self, now: Instant) -> Result<(), RunError> {
-        let client = self.args.first + self.players.len();
-        let key = self.hub.connect(now, self.args.server, "localhost", &format!("bot-{client}"))?;
+        let client = self.players.len();
+        let number = self.args.first + client;
+        let key = self.hub.connect(now, self.args.server, "localhost", &format!("bot-{number}"))?;
         self.hub.join(key, target(self.args));
-        self.players.push(Player { bot: Bot::new(self.args.seed, client), key, started: now, live: false, rejoining: false });
+        self.figures.client_has(client, key);
+        let bot = Bot::new(self.args.seed, number, self.args.home);
+        self.players.push(Player { bot, key, started: now, stage: Stage::Coming, was_in: false });
+        self.unsettled.push(client);
         Ok(())
     }
 
-    /// Sends inputs at their times, whatever happens, until the duration is over.
+    /// The measured time: inputs at their times, whatever happens, until the duration is over.
     fn play(&mut self) -> Result<(), RunError> {
-        if !self.players.iter().any(|player| player.live) {
+        if !self.players.iter().any(Player::is_in) {
             return Ok(());
         }
         let start = Instant::now();
-        let end = start + Duration::from_secs_f64(self.args.duration);
-        let period = Duration::from_secs_f64(1.0 / self.args.rate);
-        let mut schedule = Schedule::new(start, period, self.players.len());
+        let end = self.over_at(start + Duration::from_secs_f64(self.args.duration));
+        self.inputs.skip_to(start);
         let used = cpu::used_by_self().map_err(RunError::Io)?;
         self.figures.play_begins();
+        let mut churn = self.args.churn.map(|rate| Schedule::new(start, Duration::from_secs_f64(1.0 / rate), 1));
+        let mut next_to_leave = 0;
         while Instant::now() < end {
             let now = Instant::now();
-            while let Some((client, due)) = schedule.take_due(now) {
-                self.send_input(client, due, now);
+            while churn.as_mut().and_then(|churn| churn.take_due(now)).is_some() {
+                self.leave_to_come_again(&mut next_to_leave);
             }
-            self.hub.flush(now);
-            self.turn(schedule.next_due().max(now + GRAIN).min(end))?;
+            let next = churn.as_ref().map_or(end, Schedule::next_due);
+            self.play_on(next.min(end))?;
         }
         self.figures.measuring = false;
         let now = Instant::now();
         for (client, player) in self.players.iter().enumerate() {
-            if player.live && self.hub.session(player.key).is_live() {
+            if player.is_in() && self.hub.session(player.key).is_live() {
                 self.figures.play_over(client, now);
             }
         }
         let used = cpu::used_by_self().map_err(RunError::Io)? - used;
-        self.figures.partial.seconds = start.elapsed().as_secs_f64();
-        self.figures.partial.cpu_percent = 100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64();
+        let partial = &mut self.figures.partial;
+        partial.seconds = start.elapsed().as_secs_f64();
+        partial.cpu_percent = 100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64();
+        let late_ms_p99 = partial.late.ms_at(0.99);
+        partial.processes = vec![Process { clients: self.args.clients, cpu_percent: partial.cpu_percent, late_ms_p99 }];
         Ok(())
+    }
+
+    /// Sends what is due, and handles what there is, at the latest at `until`.
+    fn play_on(&mut self, until: Instant) -> Result<(), RunError> {
+        let now = Instant::now();
+        if !self.figures.measuring {
+            // What was missed while all came at once would be a flood now, and is in no figure.
+            self.inputs.skip_to(now.checked_sub(self.inputs.period()).unwrap_or(now));
+        }
+        while let Some((client, due)) = self.inputs.take_due(now) {
+            self.send_input(client, due, now);
+        }
+        self.hub.flush(now);
+        self.turn(self.inputs.next_due().max(now + GRAIN).min(until))?;
+        self.settle()
     }
 
     fn send_input(&mut self, client: usize, due: Instant, now: Instant) {
         let Worker { args, hub, players, figures, .. } = self;
-        let player = &mut players[client];
-        note_disconnect(hub, player, figures);
-        if !player.live {
+        let Some(player) = players.get_mut(client) else { return };
+        player.note_disconnect(hub, figures);
+        if !player.is_in() {
             return;
         }
         if !hub.session(player.key).is_joined() {
-            return rejoin(args, hub, player, client, figures);
+            return player.rejoin(hub, client, target(args), figures);
         }
-        player.rejoining = false;
+        player.stage = Stage::Playing;
         figures.partial.events += hub.session_mut(player.key).events().count() as u64;
         let input = player.bot.input(hub.session(player.key).view());
         if let Some(sequence) = hub.send(now, player.key, input) {
             figures.sent(client, sequence, due, now);
+        }
+    }
+
+    /// Looks after those who come, and lets those come again who have left.
+    fn settle(&mut self) -> Result<(), RunError> {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        let mut outcome = Ok(());
+        unsettled.retain(|&client| {
+            let Worker { args, hub, players, figures, .. } = self;
+            let player = &mut players[client];
+            if player.stage != Stage::Leaving {
+                return !player.has_settled(hub, figures);
+            }
+            if hub.session(player.key).is_ended() {
+                hub.forget(player.key);
+                let now = Instant::now();
+                match hub.connect(now, args.server, "localhost", &format!("bot-{}", args.first + client)) {
+                    Ok(key) => {
+                        hub.join(key, target(args));
+                        figures.client_has(client, key);
+                        (player.key, player.started, player.stage) = (key, now, Stage::Coming);
+                    }
+                    Err(error) => outcome = Err(error.into()),
+                }
+            }
+            true
+        });
+        self.unsettled = unsettled;
+        outcome
+    }
+
+    /// The next of those who play leaves.
+    fn leave_to_come_again(&mut self, next: &mut usize) {
+        for _ in 0..self.players.len() {
+            let client = *next % self.players.len();
+            *next += 1;
+            let player = &mut self.players[client];
+            player.note_disconnect(&self.hub, &mut self.figures);
+            if player.stage == Stage::Playing {
+                player.stage = Stage::Leaving;
+                self.hub.session_mut(player.key).leave();
+                self.figures.out_of_match(client);
+                self.figures.partial.churned += 1;
+                self.unsettled.push(client);
+                return;
+            }
         }
     }
 
@@ -193,28 +281,22 @@ impl<'a> Worker<'a> {
         let patience = Instant::now() + limits::GRACE;
         while self.figures.outstanding() && Instant::now() < patience {
             self.turn(patience)?;
+            self.settle()?;
         }
-        for client in 0..self.players.len() {
-            let player = &mut self.players[client];
-            if player.live
-                && let Some(ended) = self.hub.session(player.key).ended()
-            {
-                player.live = false;
-                self.figures.partial.disconnected += 1;
-                self.figures.partial.count_reason(ended.to_string());
-            }
+        for player in &mut self.players {
+            player.note_disconnect(&self.hub, &mut self.figures);
         }
         Ok(())
     }
 
     fn leave(&mut self) -> Result<(), RunError> {
-        for player in self.players.iter().filter(|player| player.live) {
+        for player in self.players.iter().filter(|player| player.is_in()) {
             self.hub.session_mut(player.key).leave();
         }
         self.hub.flush(Instant::now());
         let patience = Instant::now() + limits::FAREWELL;
         while Instant::now() < patience {
-            let mut leaving = self.players.iter().filter(|player| player.live);
+            let mut leaving = self.players.iter().filter(|player| player.is_in());
             if leaving.all(|player| self.hub.session(player.key).is_ended()) {
                 break;
             }
@@ -223,80 +305,38 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Sleeps until something arrives or `until`, handles what there is, and gives a sign of life when one is due.
+    /// Sleeps until something arrives or `until`, handles what there is, and gives a sign of life when a second is over.
     fn turn(&mut self, until: Instant) -> Result<(), RunError> {
         self.hub.wait(Some(until)).map_err(RunError::Io)?;
         let now = Instant::now();
         self.hub.pump(now, &mut self.figures)?;
-        if self.args.progress && now >= self.signs.next {
-            self.sign(now)?;
+        if self.figures.clerk.is_over(now) {
+            self.second_is_over(now)?;
         }
         Ok(())
     }
 
-    fn sign(&mut self, now: Instant) -> Result<(), RunError> {
+    fn second_is_over(&mut self, now: Instant) -> Result<(), RunError> {
         let cpu = cpu::used_by_self().map_err(RunError::Io)?;
-        let partial = &self.figures.partial;
+        let cpu_percent = 100.0 * (cpu - self.cpu.0).as_secs_f64() / (now - self.cpu.1).as_secs_f64();
+        self.cpu = (cpu, now);
+        let live = self.players.iter().filter(|player| player.is_in()).count();
+        let Figures { partial, clerk, .. } = &mut self.figures;
+        clerk.close(now, live, cpu_percent, &mut partial.series);
+        if !self.args.progress {
+            return Ok(());
+        }
         let progress = Progress {
-            live: self.players.iter().filter(|player| player.live).count(),
+            live,
             gone: partial.failed + partial.disconnected,
             sent: partial.sent,
             snapshots: partial.snapshots,
             p50_ms: partial.input_to_snapshot.ms_at(0.5),
             p99_ms: partial.input_to_snapshot.ms_at(0.99),
-            cpu_percent: 100.0 * (cpu - self.signs.cpu).as_secs_f64() / (now - self.signs.at).as_secs_f64(),
+            cpu_percent,
         };
-        self.signs = Signs { next: now + PROGRESS_EVERY, cpu, at: now };
         let text = serde_json::to_string(&progress).map_err(RunError::Report)?;
         tell(&format!("{PROGRESS}{text}"))
-    }
-}
-
-/// Takes a connecting client's statuses; true when it has a place or has failed.
-fn settled(hub: &mut Hub<Game>, player: &mut Player, figures: &mut Figures) -> bool {
-    // Looking is free; taking makes the hub look after the session.
-    let session = hub.session(player.key);
-    if !session.has_status() {
-        return false;
-    }
-    let (mut settled, mut reason) = (false, None);
-    for status in hub.session_mut(player.key).statuses() {
-        match status {
-            Status::Joined { .. } => {
-                player.live = true;
-                settled = true;
-            }
-            Status::Refused { code, reason: text } => reason = Some(format!("the join was refused ({code}): {text}")),
-            Status::Ended(ended) => reason = Some(ended.to_string()),
-            Status::Connecting | Status::Live | Status::Rejected { .. } | Status::MatchOver => {}
-            Status::Resuming { .. } | Status::Resumed { .. } => {}
-        }
-    }
-    if player.live {
-        figures.partial.connected += 1;
-        figures.partial.connect.record(player.started.elapsed());
-    } else if let Some(reason) = reason {
-        figures.partial.failed += 1;
-        figures.partial.count_reason(reason);
-        settled = true;
-    }
-    settled
-}
-
-/// The player's match is over: it asks for another once, and counts as disconnected when it is refused.
-fn rejoin(args: &WorkerArgs, hub: &mut Hub<Game>, player: &mut Player, client: usize, figures: &mut Figures) {
-    let refused = hub.session_mut(player.key).statuses().find_map(|status| match status {
-        Status::Refused { code, reason } => Some(format!("another join was refused ({code}): {reason}")),
-        _ => None,
-    });
-    if let Some(reason) = refused {
-        player.live = false;
-        figures.partial.disconnected += 1;
-        figures.partial.count_reason(reason);
-    } else if !player.rejoining {
-        player.rejoining = true;
-        figures.match_over(client);
-        hub.join(player.key, target(args));
     }
 }
 
@@ -304,17 +344,6 @@ fn target(args: &WorkerArgs) -> JoinTarget {
     match args.match_name.as_str() {
         "any" => JoinTarget::Any,
         name => JoinTarget::Named(name.to_owned()),
-    }
-}
-
-/// Counts a player whose session has ended since it was last looked at.
-fn note_disconnect(hub: &Hub<Game>, player: &mut Player, figures: &mut Figures) {
-    if player.live
-        && let Some(ended) = hub.session(player.key).ended()
-    {
-        player.live = false;
-        figures.partial.disconnected += 1;
-        figures.partial.count_reason(ended.to_string());
     }
 }
 

@@ -1,0 +1,161 @@
+//! The generator's processes: started, told when the measured time begins, listened to, added up.
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::partial::Partial;
+use super::scenario::{STORM_AFTER, Scenario};
+use super::ticker::Ticker;
+use super::{CONNECTED, PLAYED, PROGRESS, RunArgs, RunError};
+use crate::children::Child;
+use crate::limits;
+
+/// How often the workers are listened to.
+const LISTEN_EVERY: Duration = Duration::from_millis(10);
+
+/// What a run found.
+pub(super) struct Found {
+    /// The clients of the run; of a storm those who played before.
+    pub(super) total: Partial,
+    /// Those who came at once.
+    pub(super) storm: Option<Partial>,
+    /// The second of the Unix epoch in which the measured time began.
+    pub(super) began: u64,
+}
+
+/// A part of the clients, and what it is told to do.
+struct Share<'a> {
+    args: &'a RunArgs,
+    first: usize,
+    clients: usize,
+    storms: bool,
+}
+
+/// Processes that do the same.
+#[derive(Default)]
+struct Crew {
+    workers: Vec<Worker>,
+    total: Partial,
+}
+
+struct Worker {
+    child: Child,
+    number: usize,
+    heard: Instant,
+    connected: bool,
+    played: bool,
+    reported: bool,
+}
+
+/// Runs all workers to their end.
+pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
+    let storms = args.scenario == Scenario::Storm;
+    let players = if storms { args.playing } else { args.clients };
+    let mut crew = Crew::spawn(args, 0, players, false)?;
+    let (mut storm, mut begun) = (Crew::default(), None);
+    let ramp = args.ramp_of(players);
+    let deadline = Instant::now() + Duration::from_secs_f64(ramp + args.patience + args.duration) + limits::WORKER_PATIENCE;
+    let mut ticker = Ticker::new();
+    while !crew.is_done() || !storm.is_done() {
+        if Instant::now() > deadline {
+            return Err(RunError::WorkerSilent);
+        }
+        thread::sleep(LISTEN_EVERY);
+        crew.listen(&mut ticker)?;
+        storm.listen(&mut ticker)?;
+        if begun.is_none() && crew.workers.iter().all(|worker| worker.connected) {
+            crew.go()?;
+            begun = Some((Instant::now(), SystemTime::now()));
+        }
+        let since = begun.map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
+        if storms && storm.workers.is_empty() && since >= STORM_AFTER.min(Duration::from_secs_f64(args.duration / 4.0)) {
+            storm = Crew::spawn(args, players, args.clients, true)?;
+            storm.go()?;
+        }
+    }
+    ticker.finish();
+    let began = begun.and_then(|(_, at)| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs());
+    Ok(Found { total: crew.total, storm: storms.then_some(storm.total), began })
+}
+
+impl Crew {
+    fn spawn(args: &RunArgs, first: usize, clients: usize, storms: bool) -> Result<Crew, RunError> {
+        let processes = args.processes.min(clients);
+        let worker = |index: usize| {
+            let from = clients * index / processes;
+            let share = Share { args, first: first + from, clients: clients * (index + 1) / processes - from, storms };
+            let child = Child::spawn(share.command(clients)?).map_err(RunError::Io)?;
+            let number = index + if storms { args.processes } else { 0 };
+            Ok(Worker { child, number, heard: Instant::now(), connected: false, played: false, reported: false })
+        };
+        Ok(Crew { workers: (0..processes).map(worker).collect::<Result<_, RunError>>()?, total: Partial::default() })
+    }
+
+    fn is_done(&self) -> bool {
+        self.workers.iter().all(|worker| worker.reported)
+    }
+
+    fn go(&mut self) -> Result<(), RunError> {
+        self.workers.iter_mut().try_for_each(|worker| worker.child.go()).map_err(RunError::Io)
+    }
+
+    fn listen(&mut self, ticker: &mut Ticker) -> Result<(), RunError> {
+        for worker in self.workers.iter_mut().filter(|worker| !worker.reported) {
+            while let Some(line) = worker.child.line(Duration::ZERO) {
+                worker.heard = Instant::now();
+                match line.as_str() {
+                    CONNECTED => worker.connected = true,
+                    PLAYED => worker.played = true,
+                    line => match line.strip_prefix(PROGRESS) {
+                        Some(progress) => ticker.note(worker.number, serde_json::from_str(progress).map_err(RunError::Report)?),
+                        None => {
+                            self.total.merge(&serde_json::from_str(line).map_err(RunError::Report)?);
+                            worker.reported = true;
+                        }
+                    },
+                }
+            }
+            if !worker.reported && worker.heard.elapsed() > limits::WORKER_SILENCE {
+                return Err(RunError::WorkerSilent);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Share<'_> {
+    /// The command of its process; the whole crew has `all` clients.
+    fn command(&self, all: usize) -> Result<Command, RunError> {
+        let Share { args, first, clients, storms } = self;
+        let mut command = Command::new(std::env::current_exe().map_err(RunError::Io)?);
+        let mut flag = |name: &str, value: &str| {
+            command.args([name, value]);
+        };
+        let in_match = if args.scenario == Scenario::Storm { args.playing + args.clients } else { args.clients };
+        flag("worker", "--progress");
+        flag("--server", &args.server.to_string());
+        flag("--match", &args.match_name);
+        flag("--clients", &clients.to_string());
+        flag("--first", &first.to_string());
+        flag("--seed", &args.seed.to_string());
+        flag("--rate", &args.scenario.rate(args.rate).to_string());
+        flag("--home", &args.scenario.home(in_match).to_string());
+        if *storms {
+            let left = args.duration - STORM_AFTER.as_secs_f64().min(args.duration / 4.0);
+            flag("--ramp", "0");
+            flag("--patience", &left.to_string());
+            flag("--within", &left.to_string());
+        } else {
+            // The shares connect side by side, so each gets its part of the whole rate.
+            flag("--ramp", &args.ramp_of(all).to_string());
+            flag("--patience", &args.patience.to_string());
+        }
+        flag("--duration", &args.duration.to_string());
+        if args.scenario == Scenario::Churn {
+            flag("--churn", &(args.churn_rate * *clients as f64 / all as f64).to_string());
+        }
+        command.arg("--wait");
+        Ok(command)
+    }
+}

@@ -1,0 +1,107 @@
+//! One client of a generator process: where it is between its first packet and the end.
+
+use std::time::Instant;
+
+use ringfort_client::{Hub, JoinTarget, SessionKey, Status};
+
+use super::bot::{Bot, Game};
+use super::figures::Figures;
+
+/// A client.
+pub(super) struct Player {
+    pub(super) bot: Bot,
+    pub(super) key: SessionKey,
+    /// When its newest connection began.
+    pub(super) started: Instant,
+    pub(super) stage: Stage,
+    /// It has had a place before: what it does now is not its first coming.
+    pub(super) was_in: bool,
+}
+
+/// How far a client is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// It connects, or asks for a place.
+    Coming,
+    /// It plays.
+    Playing,
+    /// Its match is over and it has asked for another.
+    Rejoining,
+    /// It has given up its place, to come again.
+    Leaving,
+    /// It never got a place, or lost its session for good.
+    Gone,
+}
+
+impl Player {
+    /// Whether it has a place, or had one until its match was over.
+    pub(super) fn is_in(&self) -> bool {
+        matches!(self.stage, Stage::Playing | Stage::Rejoining)
+    }
+
+    /// Takes a coming client's statuses; true when it has a place or has failed.
+    pub(super) fn has_settled(&mut self, hub: &mut Hub<Game>, figures: &mut Figures) -> bool {
+        // Looking is free; taking makes the hub look after the session.
+        if self.stage != Stage::Coming || !hub.session(self.key).has_status() {
+            return self.stage != Stage::Coming;
+        }
+        for status in hub.session_mut(self.key).statuses() {
+            match status {
+                Status::Joined { match_name, .. } => {
+                    self.stage = Stage::Playing;
+                    *figures.partial.matches.entry(match_name).or_default() += 1;
+                }
+                Status::Refused { code, reason } => self.fails(figures, format!("the join was refused ({code}): {reason}")),
+                Status::Ended(ended) => self.fails(figures, ended.to_string()),
+                Status::Connecting | Status::Live | Status::Rejected { .. } | Status::MatchOver => {}
+                Status::Resuming { .. } | Status::Resumed { .. } => {}
+            }
+        }
+        if self.stage == Stage::Playing {
+            figures.partial.connected += usize::from(!self.was_in);
+            figures.partial.connect.record(self.started.elapsed());
+            figures.clerk.second().joined += 1;
+            self.was_in = true;
+        }
+        self.stage != Stage::Coming
+    }
+
+    /// It gets no place.
+    pub(super) fn fails(&mut self, figures: &mut Figures, reason: String) {
+        if self.stage != Stage::Gone {
+            self.stage = Stage::Gone;
+            figures.partial.failed += 1;
+            figures.partial.count_reason(reason);
+        }
+    }
+
+    /// Counts it as disconnected if its session has ended since it was last looked at.
+    pub(super) fn note_disconnect(&mut self, hub: &Hub<Game>, figures: &mut Figures) {
+        if self.is_in()
+            && let Some(ended) = hub.session(self.key).ended()
+        {
+            self.is_lost(figures, ended.to_string());
+        }
+    }
+
+    fn is_lost(&mut self, figures: &mut Figures, reason: String) {
+        self.stage = Stage::Gone;
+        figures.partial.disconnected += 1;
+        figures.partial.count_reason(reason);
+    }
+
+    /// Its match is over: it asks for another once, and counts as disconnected when it is refused.
+    pub(super) fn rejoin(&mut self, hub: &mut Hub<Game>, client: usize, target: JoinTarget, figures: &mut Figures) {
+        let refused = hub.session_mut(self.key).statuses().find_map(|status| match status {
+            Status::Refused { code, reason } => Some(format!("another join was refused ({code}): {reason}")),
+            _ => None,
+        });
+        if let Some(reason) = refused {
+            self.is_lost(figures, reason);
+        } else if self.stage != Stage::Rejoining {
+            self.stage = Stage::Rejoining;
+            figures.match_over(client);
+            hub.join(self.key, target);
+        }
+    }
+}
