@@ -1,4 +1,4 @@
-//! `ringfort-loadtest`: real QUIC clients against a server, and what a server costs beside bare baselines.
+//! `ringfort-loadtest`: real QUIC clients against a server, and what a server costs beside its peers.
 //!
 //! Exit codes: 0 done; 1 a client failed or was disconnected, or a measurement could not be made; 2 usage.
 
@@ -8,10 +8,11 @@
 mod bandwidth;
 mod chaos;
 mod children;
-mod costs;
 mod cpu;
 mod hostile;
 mod limits;
+mod memory;
+mod peers;
 mod random;
 mod run;
 mod schedule;
@@ -34,10 +35,10 @@ struct Cli {
 enum Command {
     /// Play the bundled game with many clients and report what they saw
     Run(run::RunArgs),
-    /// Measure the server's processor time per client and tick, beside tokio quinn and a bare quinn-proto loop
-    Costs(costs::CostsArgs),
+    /// Measure what a client and tick costs the server, beside bare echo servers under the same load
+    Peers(peers::PeersArgs),
     /// Compare the processor time of two builds of the server, in interleaved pairs
-    Compare(costs::CompareArgs),
+    Compare(peers::CompareArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
     /// Kill processes of an instance while clients play, and tell whether anything was lost or applied twice
@@ -66,15 +67,12 @@ enum Command {
     /// The attackers of `hostile`
     #[command(hide = true)]
     Mob(hostile::MobArgs),
-    /// A generator process of `run` and `costs`
+    /// A generator process of `run` and `peers`
     #[command(hide = true)]
     Worker(run::WorkerArgs),
-    /// A baseline server of `costs`
+    /// The load of an echo peer
     #[command(hide = true)]
-    EchoServer(costs::EchoServerArgs),
-    /// The load on a baseline server
-    #[command(hide = true)]
-    EchoClient(costs::EchoClientArgs),
+    EchoLoad(peers::EchoLoadArgs),
 }
 
 fn main() -> ExitCode {
@@ -82,7 +80,7 @@ fn main() -> ExitCode {
         return code;
     }
     let command = Cli::parse().command;
-    if matches!(command, Command::Worker(_) | Command::Mob(_) | Command::EchoServer(_) | Command::EchoClient(_)) {
+    if matches!(command, Command::Worker(_) | Command::Mob(_) | Command::EchoLoad(_)) {
         children::exit_with_parent();
     }
     match command {
@@ -91,8 +89,8 @@ fn main() -> ExitCode {
             bandwidth::run(&args);
             ExitCode::SUCCESS
         }
-        Command::Compare(args) => exit(costs::run_compare(&args).map(|()| true)),
-        Command::Costs(args) => exit(costs::run(args).map(|()| true)),
+        Command::Compare(args) => exit(peers::run_compare(&args).map(|()| true)),
+        Command::Peers(args) => exit(peers::run(args).map(|()| true)),
         Command::Chaos(args) => exit(chaos::run(&args.into())),
         Command::Failover(args) => exit(chaos::run(&args.into())),
         Command::Supervise(args) => exit(chaos::run(&args.into())),
@@ -105,8 +103,7 @@ fn main() -> ExitCode {
         Command::Attack(args) => exit(hostile::run_attack(&args).map(|()| true)),
         Command::Mob(args) => exit(hostile::run_mob(&args).map(|()| true)),
         Command::Worker(args) => exit(run::run_worker(&args).map(|()| true)),
-        Command::EchoServer(args) => exit(costs::run_echo_server(args).map(|()| true)),
-        Command::EchoClient(args) => exit(costs::run_echo_client(&args).map(|()| true)),
+        Command::EchoLoad(args) => exit(peers::run_echo_load(&args).map(|()| true)),
     }
 }
 

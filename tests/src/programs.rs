@@ -32,7 +32,7 @@ fn build() -> PathBuf {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "-p", "ringfort", "-p", "ringfort-loadtest", "--profile", profile]);
+    command.args(["build", "--quiet", "-p", "ringfort", "-p", "ringfort-loadtest", "-p", "ringfort-peers", "--profile", profile]);
     command.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
     // What cargo tells a test of its own package would make build scripts believe that their package has changed.
     let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");

@@ -16,6 +16,7 @@ mod kill_points;
 mod loadtest;
 mod matches;
 mod moves;
+mod peers;
 mod play;
 mod poison;
 mod rebind;

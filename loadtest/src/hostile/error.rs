@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ringfort_protocol::quic::TlsError;
 
-use crate::costs::CostsError;
+use crate::peers::PeersError;
 
 /// Why it could not be made; what the server does about an attack is no error.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(crate) enum HostileError {
     },
     /// The server or the players of a measurement failed.
     #[error(transparent)]
-    Costs(#[from] CostsError),
+    Costs(#[from] PeersError),
     /// A process of ours said nothing, or not what it should.
     #[error("the {0} process ended without its figures; see what it printed above")]
     Silent(&'static str),

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::HostileError;
 use crate::children::Child;
-use crate::costs::RingfortServer;
 use crate::limits::{
     ATTACKER_PACKETS_PER_SECOND, ATTACKERS_MAX, CONNECT_PATIENCE, CONNECTS_PER_SECOND, MOB_LEAD, PEER_PATIENCE, SERVER_QUIET,
 };
+use crate::peers::RingfortServer;
 
 /// Connections that one address may have beyond the players'.
 const CONNECTIONS_SPARE: usize = 20;

@@ -1,29 +1,17 @@
-//! What can go wrong while costs are measured.
+//! What can go wrong while Ringfort is measured beside its peers.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a measurement of costs did not come to its end.
+/// Why a measurement did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CostsError {
+pub(crate) enum PeersError {
     /// A socket or a pipe of ours failed.
     #[error("input or output failed: {0}")]
-    Socket(#[source] io::Error),
-    /// A certificate could not be made.
-    #[error("no certificate for the baseline servers: {0}")]
-    Certificate(#[from] rcgen::Error),
-    /// The certificate was refused.
-    #[error("TLS refuses the baselines' certificate: {0}")]
-    Tls(#[from] quinn::rustls::Error),
-    /// The certificate that a baseline server told is none.
-    #[error("a baseline server's certificate cannot be read")]
-    CertificateHex,
-    /// quinn-proto would not start a connection.
-    #[error("a connection could not be started: {0}")]
-    Connect(#[from] quinn_proto::ConnectError),
-    /// The histogram's bounds are wrong, which is an error of this program.
-    #[error("histogram: {0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
+    Io(#[source] io::Error),
+    /// The loop or the certificates of the echo peers failed.
+    #[error(transparent)]
+    Echo(#[from] ringfort_peers::PeerError),
     /// A line of a child could not be written or understood.
     #[error("a child's report: {0}")]
     Report(#[source] serde_json::Error),
@@ -36,7 +24,7 @@ pub(crate) enum CostsError {
         requested: usize,
     },
     /// A program could not be started.
-    #[error("{program} could not be started: {source} (build it first: cargo build --release)")]
+    #[error("{program} could not be started: {source} (build it first: cargo build --release --workspace)")]
     Spawn {
         /// Which one.
         program: PathBuf,

@@ -1,7 +1,6 @@
-//! Certificates and transport settings of the baselines: stock quinn, but for the size of the datagram buffers.
+//! Certificates and transport settings of the echo peers: stock quinn, but for the size of the datagram buffers.
 //!
-//! The server makes a certificate for itself and tells it to the parent process, which hands it to the clients:
-//! the handshake is a real one.
+//! The server makes a certificate for itself and prints it; whoever started it hands it to the clients, so the handshake is a real one.
 
 use std::sync::Arc;
 
@@ -10,10 +9,10 @@ use quinn::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use quinn_proto::{ClientConfig, ServerConfig, TransportConfig};
 use ringfort_protocol::limits::DATAGRAM_BUFFER_BYTES;
 
-use super::error::CostsError;
+use crate::error::PeerError;
 
 /// A server's settings, and its certificate in hexadecimal digits.
-pub(super) fn server() -> Result<(ServerConfig, String), CostsError> {
+pub fn server() -> Result<(ServerConfig, String), PeerError> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
     let certificate = made.cert.der().clone();
     let hex = certificate.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -24,10 +23,10 @@ pub(super) fn server() -> Result<(ServerConfig, String), CostsError> {
 }
 
 /// Settings of clients that trust the server with this certificate.
-pub(super) fn client(certificate_hex: &str) -> Result<ClientConfig, CostsError> {
+pub fn client(certificate_hex: &str) -> Result<ClientConfig, PeerError> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(bytes_of(certificate_hex).ok_or(CostsError::CertificateHex)?))?;
-    let mut config = ClientConfig::with_root_certificates(Arc::new(roots)).map_err(|_| CostsError::CertificateHex)?;
+    roots.add(CertificateDer::from(bytes_of(certificate_hex).ok_or(PeerError::CertificateHex)?))?;
+    let mut config = ClientConfig::with_root_certificates(Arc::new(roots)).map_err(|_| PeerError::CertificateHex)?;
     config.transport_config(transport());
     Ok(config)
 }

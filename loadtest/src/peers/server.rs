@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{CostsArgs, CostsError};
+use ringfort_peers::LOOPBACK;
+
+use super::PeersError;
+use super::plan::Plan;
 use crate::children::Child;
 use crate::{cpu, limits};
 
@@ -24,36 +27,36 @@ pub(crate) struct RingfortServer {
 }
 
 impl RingfortServer {
-    /// Starts `ringfort up` for a measurement of costs.
-    pub(super) fn start(args: &CostsArgs) -> Result<RingfortServer, CostsError> {
-        let matches = args.clients.div_ceil(args.players.max(1));
-        let flags = ["--matches", &matches.to_string(), "--tick-hz", &args.hz.to_string(), "--game-option"];
+    /// Starts `ringfort up` with the matches that a plan's clients need.
+    pub(super) fn start(plan: &Plan, players: usize, program: Option<&Path>) -> Result<RingfortServer, PeersError> {
+        let matches = plan.clients.div_ceil(players.max(1));
+        let flags = ["--matches", &matches.to_string(), "--tick-hz", &plan.hz.to_string(), "--game-option"];
         let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("capacity={}", args.players));
-        RingfortServer::launch(args.ringfort.as_deref(), &format!("costs-{}", process::id()), &flags)
+        flags.push(format!("capacity={players}"));
+        RingfortServer::launch(program, &format!("peers-{}", process::id()), &flags)
     }
 
     /// Starts `ringfort up` with these flags and waits until it is up.
-    pub(crate) fn launch(program: Option<&Path>, instance: &str, flags: &[String]) -> Result<RingfortServer, CostsError> {
+    pub(crate) fn launch(program: Option<&Path>, instance: &str, flags: &[String]) -> Result<RingfortServer, PeersError> {
         let program = match program {
             Some(program) => program.to_owned(),
-            None => std::env::current_exe().map_err(CostsError::Socket)?.with_file_name("ringfort"),
+            None => std::env::current_exe().map_err(PeersError::Io)?.with_file_name("ringfort"),
         };
         let address = free_address()?;
         let log = std::env::temp_dir().join(format!("ringfort-{instance}.log"));
         let mut command = Command::new(&program);
         command.args(["up", "--fresh", "--instance", instance, "--listen", &address.to_string()]).args(flags);
-        command.stderr(File::create(&log).map_err(|source| CostsError::Write { path: log.clone(), source })?);
-        let supervisor = super::subject::spawn(command)?;
+        command.stderr(File::create(&log).map_err(|source| PeersError::Write { path: log.clone(), source })?);
+        let supervisor = super::spawn(command)?;
         let server = RingfortServer { program, instance: instance.to_owned(), address, supervisor, log, running: true };
         server.wait_until_up()?;
         Ok(server)
     }
 
     /// Processor time of front-ends and sims so far.
-    pub(crate) fn cpu(&self) -> Result<Duration, CostsError> {
+    pub(crate) fn cpu(&self) -> Result<Duration, PeersError> {
         let used = self.workers()?.into_iter().map(cpu::used).sum::<std::io::Result<Duration>>();
-        used.map_err(|source| CostsError::ServerDied { role: "ringfort workers", source })
+        used.map_err(|source| PeersError::ServerDied { role: "ringfort workers", source })
     }
 
     /// What `ringfort status` tells; nothing while it cannot be asked.
@@ -67,16 +70,15 @@ impl RingfortServer {
         self.address
     }
 
-    /// Front-ends and sims. The supervisor takes no part in a tick and is left out.
-    pub(super) fn workers(&self) -> Result<Vec<u32>, CostsError> {
-        let died = |source| CostsError::ServerDied { role: "ringfort workers", source };
+    fn workers(&self) -> Result<Vec<u32>, PeersError> {
+        let died = |source| PeersError::ServerDied { role: "ringfort workers", source };
         cpu::descendants(self.supervisor.pid()).map_err(died)
     }
 
-    /// The processes whose time is measured: front-ends and sims, and the supervisor if that counts, too.
-    pub(super) fn counted(&self, supervisor: bool) -> Result<Vec<u32>, CostsError> {
+    /// All its processes: front-ends, sims, those that stand by, the supervisor.
+    pub(super) fn processes(&self) -> Result<Vec<u32>, PeersError> {
         let mut pids = self.workers()?;
-        pids.extend(supervisor.then(|| self.supervisor.pid()));
+        pids.push(self.supervisor.pid());
         Ok(pids)
     }
 
@@ -100,7 +102,7 @@ impl RingfortServer {
         }
     }
 
-    fn wait_until_up(&self) -> Result<(), CostsError> {
+    fn wait_until_up(&self) -> Result<(), PeersError> {
         let patience = Instant::now() + limits::SERVER_START;
         while Instant::now() < patience {
             if self.all_matches_tick() {
@@ -108,7 +110,7 @@ impl RingfortServer {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Err(CostsError::ServerStart { log: self.log.clone() })
+        Err(PeersError::ServerStart { log: self.log.clone() })
     }
 
     /// A match takes players from its first tick on, which comes a moment after the instance is up.
@@ -133,6 +135,6 @@ impl Drop for RingfortServer {
 }
 
 /// A port that nobody has at this moment; the server binds it again right away.
-fn free_address() -> Result<SocketAddr, CostsError> {
-    UdpSocket::bind(super::LOOPBACK).and_then(|socket| socket.local_addr()).map_err(CostsError::Socket)
+fn free_address() -> Result<SocketAddr, PeersError> {
+    UdpSocket::bind(LOOPBACK).and_then(|socket| socket.local_addr()).map_err(PeersError::Io)
 }

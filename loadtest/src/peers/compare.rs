@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::subject::{Sample, Subject, measure};
-use super::{Answer, CostsArgs, CostsError};
+use super::PeersError;
+use super::plan::Plan;
+use super::ringfort::{self, Build};
+use super::sample::Sample;
 use crate::limits::{PAIRS_MAX, RESAMPLES};
 use crate::random::Random;
 
@@ -62,12 +64,12 @@ struct Pair {
 }
 
 /// Measures all pairs and tells.
-pub(crate) fn run(args: &CompareArgs) -> Result<(), CostsError> {
+pub(crate) fn run(args: &CompareArgs) -> Result<(), PeersError> {
     let mut random = Random::new(args.seed, 0);
     let mut pairs = Vec::new();
     for number in 1..=args.pairs {
         let before_first = random.below(2) == 0;
-        let run = |is_before| measure(Subject::Ringfort, &args.costs(is_before), 0);
+        let run = |is_before| ringfort::measure(&args.plan(), args.players, &args.build(is_before));
         let (first, second) = (run(before_first)?, run(!before_first)?);
         let pair = if before_first { Pair { before: first, after: second } } else { Pair { before: second, after: first } };
         eprintln!(
@@ -82,7 +84,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CostsError> {
     tell(args, &pairs, &mut random)
 }
 
-fn tell(args: &CompareArgs, pairs: &[Pair], random: &mut Random) -> Result<(), CostsError> {
+fn tell(args: &CompareArgs, pairs: &[Pair], random: &mut Random) -> Result<(), PeersError> {
     let ratios: Vec<f64> = pairs.iter().map(Pair::ratio).collect();
     let (ratio, (low, high)) = (median(&ratios), interval(&ratios, random));
     let [before, after] = [|pair: &Pair| pair.before.us_per_client_tick, |pair: &Pair| pair.after.us_per_client_tick]
@@ -121,13 +123,13 @@ fn tell(args: &CompareArgs, pairs: &[Pair], random: &mut Random) -> Result<(), C
     }
 }
 
-fn write(path: &Path, json: &Value) -> Result<(), CostsError> {
+fn write(path: &Path, json: &Value) -> Result<(), PeersError> {
     let text = format!("{json:#}\n");
     if path == Path::new("-") {
         print!("{text}");
         return Ok(());
     }
-    fs::write(path, text).map_err(|source| CostsError::Write { path: path.into(), source })
+    fs::write(path, text).map_err(|source| PeersError::Write { path: path.into(), source })
 }
 
 impl Pair {
@@ -141,24 +143,13 @@ impl Pair {
 }
 
 impl CompareArgs {
-    fn costs(&self, before: bool) -> CostsArgs {
-        CostsArgs {
-            clients: self.clients,
-            hz: self.tick_hz,
-            rounds: 1,
-            seconds: self.seconds,
-            settle: self.settle,
-            players: self.players,
-            answer: Answer::Tick,
-            down_bytes: None,
-            baselines_only: false,
-            quick: false,
-            ringfort: Some(if before { self.before.clone() } else { self.after.clone() }),
-            generator: self.before_generator.clone().filter(|_| before),
-            rate: Some(self.rate),
-            supervisor: true,
-            json: None,
-        }
+    fn plan(&self) -> Plan {
+        Plan { clients: self.clients, hz: self.tick_hz, rate: self.rate, settle: self.settle, seconds: self.seconds }
+    }
+
+    fn build(&self, before: bool) -> Build {
+        let program = if before { &self.before } else { &self.after };
+        Build { server: Some(program.clone()), generator: self.before_generator.clone().filter(|_| before) }
     }
 }
 
