@@ -32,6 +32,27 @@ pub(crate) const SERVER_STOP: Duration = Duration::from_secs(10);
 /// Inputs in flight whose due and sending times are remembered per client; older ones are no longer measured.
 pub(crate) const INPUTS_IN_FLIGHT: usize = 64;
 
+/// Ticks of a match that are kept to tell how old what a client sees is; what is older counts as so old.
+pub(crate) const TICKS_REMEMBERED: usize = 64;
+
+/// Columns of an entity that are compared with the committed world; further ones are not.
+pub(crate) const COLUMNS_COMPARED: usize = 4;
+
+/// Nearest entities whose freshness is told one by one.
+pub(crate) const RANKS: usize = 32;
+
+/// Clients whose freshness is looked at, when nothing is said.
+pub(crate) const FRESHNESS_CLIENTS: usize = 32;
+
+/// Bytes from which on a snapshot may have put something off: the largest less what one more entity takes.
+pub(crate) const SNAPSHOT_FULL_BYTES: usize = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES - 64;
+
+/// Snapshots of a client after it has joined in which it may still lack what is near: many who come at once are filled little by little.
+pub(crate) const SNAPSHOTS_TO_FILL: u64 = 40;
+
+/// How far within the edge of sight, in metres, an entity must be there: what has just come in may need a tick, and what is about to go may be gone.
+pub(crate) const VERIFY_MARGIN_M: f32 = 4.0;
+
 /// Highest latency that the histograms tell apart, in microseconds: one minute.
 pub(crate) const LATENCY_US_MAX: u64 = 60_000_000;
 

@@ -162,12 +162,56 @@ impl<'m> WorkerPage<'m> {
 
     /// Quantiles of a zone's histogram; `None` when it belongs to another match.
     pub fn quantiles(&self, zone: usize, incarnation: u64, which: TickHistogram) -> Option<Quantiles> {
+        self.times(zone, incarnation, which).map(|times| times.quantiles())
+    }
+
+    /// A copy of a zone's histogram; `None` when it belongs to another match.
+    pub fn times(&self, zone: usize, incarnation: u64, which: TickHistogram) -> Option<Times> {
         if self.memory.load(at::HISTOGRAMS + zone * at::HISTOGRAM_STRIDE, Ordering::Acquire) != incarnation {
             return None;
         }
         let mut words = [0; HISTOGRAM_BUCKETS + 1];
         self.memory.copy_out(Self::histogram(zone, which), &mut words);
-        let (buckets, max) = (&words[..HISTOGRAM_BUCKETS], words[HISTOGRAM_BUCKETS]);
+        Some(Times { words })
+    }
+}
+
+/// A copy of a histogram: counts by bucket, and the largest value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    words: [u64; HISTOGRAM_BUCKETS + 1],
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { words: [0; HISTOGRAM_BUCKETS + 1] }
+    }
+}
+
+impl Times {
+    /// What was counted since an earlier copy. The largest value is known to an eighth.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        for (now, before) in since.words[..HISTOGRAM_BUCKETS].iter_mut().zip(&earlier.words) {
+            *now = now.saturating_sub(*before);
+        }
+        let last = since.words[..HISTOGRAM_BUCKETS].iter().rposition(|n| *n > 0);
+        since.words[HISTOGRAM_BUCKETS] = last.map_or(0, |bucket| upper_bound(bucket).min(self.words[HISTOGRAM_BUCKETS]));
+        since
+    }
+
+    /// Adds what another histogram has counted.
+    pub fn add(&mut self, other: &Self) {
+        let max = self.words[HISTOGRAM_BUCKETS].max(other.words[HISTOGRAM_BUCKETS]);
+        for (sum, more) in self.words.iter_mut().zip(&other.words) {
+            *sum = sum.saturating_add(*more);
+        }
+        self.words[HISTOGRAM_BUCKETS] = max;
+    }
+
+    /// Its quantiles.
+    pub fn quantiles(&self) -> Quantiles {
+        let (buckets, max) = (&self.words[..HISTOGRAM_BUCKETS], self.words[HISTOGRAM_BUCKETS]);
         // Whatever another process wrote there, sums stop at the greatest number.
         let count = buckets.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         let quantile = |q: f64| {
@@ -179,7 +223,7 @@ impl<'m> WorkerPage<'m> {
             });
             bucket.map_or(0, |b| upper_bound(b).min(max))
         };
-        Some(Quantiles { count, p50: quantile(0.5), p99: quantile(0.99), max })
+        Quantiles { count, p50: quantile(0.5), p99: quantile(0.99), max }
     }
 }
 
@@ -216,5 +260,25 @@ mod tests {
             last = b;
         }
         assert_eq!(bucket_of(u64::MAX), HISTOGRAM_BUCKETS - 1);
+    }
+
+    #[test]
+    fn what_was_counted_between_two_copies_has_its_own_quantiles() {
+        let count = |values: &[u64]| {
+            let mut times = Times::default();
+            for us in values {
+                times.words[bucket_of(*us)] += 1;
+                times.words[HISTOGRAM_BUCKETS] = times.words[HISTOGRAM_BUCKETS].max(*us);
+            }
+            times
+        };
+        let (early, late) = (count(&[5_000, 3]), count(&[5_000, 3, 100, 100, 230]));
+        let since = late.since(&early).quantiles();
+        assert_eq!((since.count, since.p50), (3, 103));
+        assert!((230..=256).contains(&since.max), "{since:?}");
+        let mut both = early.clone();
+        both.add(&late);
+        assert_eq!((both.quantiles().count, both.quantiles().max), (7, 5_000));
+        assert_eq!(early.since(&early).quantiles(), Quantiles::default());
     }
 }

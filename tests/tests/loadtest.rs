@@ -40,6 +40,14 @@ const FIGURES: &[&str] = &[
     "/series/0/generator_cpu_percent",
     "/generator/per_process/1/cpu_percent",
     "/generator/per_process/1/late_ms_p99",
+    "/server/cpu_percent/frontend",
+    "/server/cpu_percent/sim",
+    "/server/cpu_percent/supervisor",
+    "/server/cpu_percent/total",
+    "/server/tick_us/p99",
+    "/server/tick_late_us/max",
+    "/server/packets_per_datagram/in",
+    "/server/packets_per_datagram/out",
 ];
 const LATENCIES: &[&str] = &["connect", "input_to_snapshot", "network", "gap"];
 const QUANTILES: [&str; 5] = ["count", "p50", "p99", "p999", "max"];
@@ -52,7 +60,9 @@ fn figure(report: &Value, path: &str) -> f64 {
 /// What the load generator says of a run against the instance, which must go well.
 fn run(instance: &Instance, arguments: &[&str]) -> Value {
     let mut command = Command::new(programs::loadtest());
-    command.args(["run", "--server", &instance.address().to_string(), "--json", "-"]).args(arguments);
+    command
+        .args(["run", "--server", &instance.address().to_string(), "--instance", instance.name(), "--json", "-"])
+        .args(arguments);
     let output = command.output().expect("the load generator can be started");
     let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{errors}{told}");
@@ -79,6 +89,9 @@ fn a_run_reports_what_its_clients_saw() {
     is("/clients/disconnected", 0.0);
     is("/clients/resumed", 0.0);
     is("/generator/processes", 2.0);
+    assert!(report["server_unknown"].is_null() && figure(&report, "/server/pss_bytes") > 0.0);
+    assert!(figure(&report, "/server/rss_bytes") >= figure(&report, "/server/pss_bytes"));
+    assert!(figure(&report, "/server/tick_us/count") > 0.0 && figure(&report, "/server/packets_per_datagram/out") > 0.0);
     is("/inputs/acknowledged", figure(&report, "/inputs/sent"));
     is("/inputs/rejected", 0.0);
     is("/inputs/abandoned", 0.0);
@@ -109,6 +122,7 @@ fn a_battle_is_in_one_match_and_says_so_when_it_is_not() {
     let output = command.output().expect("the load generator can be started");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.code() == Some(1) && told.contains("They are in 2 matches and should be in one"), "{told}");
+    assert!(told.contains("server     not looked at: instance \"default\""), "{told}");
 }
 
 #[test]
@@ -142,4 +156,16 @@ fn the_idle_send_one_input_a_second() {
     let report = run(&instance, &["--scenario", "idle", "--clients", "10", "--duration", "3"]);
     assert_eq!((figure(&report, "/run/rate_hz"), figure(&report, "/clients/connected")), (1.0, 10.0));
     assert!((20.0..=40.0).contains(&figure(&report, "/inputs/sent")), "{report:#}");
+}
+
+#[test]
+fn what_clients_have_is_what_was_committed() {
+    let instance = Instance::start(&["--game-option", "capacity=32"]);
+    let report = run(&instance, &["--scenario", "battle", "--clients", "24", "--duration", "3", "--verify", "--processes", "2"]);
+    let verified = &report["verify"];
+    assert_eq!((&verified["mismatches"], &verified["missing"], &verified["first"]), (&0.into(), &0.into(), &Value::Null));
+    assert!(figure(&report, "/verify/snapshots") >= 24.0 && figure(&report, "/verify/entities") >= 24.0, "{report:#}");
+    assert!(figure(&report, "/freshness/snapshots") > 0.0 && figure(&report, "/freshness/within_sight_mean") > 1.0, "{report:#}");
+    assert_eq!(figure(&report, "/freshness/nearest/missing_percent"), 0.0, "{report:#}");
+    assert_eq!(report["freshness"]["by_rank"].as_array().map(Vec::len), Some(32));
 }

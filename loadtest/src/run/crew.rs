@@ -1,11 +1,15 @@
 //! The generator's processes: started, told when the measured time begins, listened to, added up.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use super::partial::Partial;
 use super::scenario::{STORM_AFTER, Scenario};
+use super::server::{Sample, Watch};
 use super::ticker::Ticker;
 use super::{CONNECTED, PLAYED, PROGRESS, RunArgs, RunError};
 use crate::children::Child;
@@ -22,6 +26,10 @@ pub(super) struct Found {
     pub(super) storm: Option<Partial>,
     /// The second of the Unix epoch in which the measured time began.
     pub(super) began: u64,
+    /// What the server's processes did, or why that is not known.
+    pub(super) server: Result<Value, String>,
+    /// The same for each second, by its number in the Unix epoch.
+    pub(super) server_seconds: BTreeMap<u64, Value>,
 }
 
 /// A part of the clients, and what it is told to do.
@@ -30,6 +38,8 @@ struct Share<'a> {
     first: usize,
     clients: usize,
     storms: bool,
+    /// Whether the server's memory can be looked at.
+    is_local: bool,
 }
 
 /// Processes that do the same.
@@ -52,7 +62,9 @@ struct Worker {
 pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
     let storms = args.scenario == Scenario::Storm;
     let players = if storms { args.playing } else { args.clients };
-    let mut crew = Crew::spawn(args, 0, players, false)?;
+    let mut server = Observed::new(args);
+    let is_local = server.watch.is_ok();
+    let mut crew = Crew::spawn(args, 0, players, false, is_local)?;
     let (mut storm, mut begun) = (Crew::default(), None);
     let ramp = args.ramp_of(players);
     let deadline = Instant::now() + Duration::from_secs_f64(ramp + args.patience + args.duration) + limits::WORKER_PATIENCE;
@@ -67,24 +79,75 @@ pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
         if begun.is_none() && crew.workers.iter().all(|worker| worker.connected) {
             crew.go()?;
             begun = Some((Instant::now(), SystemTime::now()));
+            server.begins();
         }
+        if begun.is_some() && crew.workers.iter().any(|worker| worker.played) {
+            server.ends();
+        }
+        server.look();
         let since = begun.map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
         if storms && storm.workers.is_empty() && since >= STORM_AFTER.min(Duration::from_secs_f64(args.duration / 4.0)) {
-            storm = Crew::spawn(args, players, args.clients, true)?;
+            storm = Crew::spawn(args, players, args.clients, true, is_local)?;
             storm.go()?;
         }
     }
     ticker.finish();
     let began = begun.and_then(|(_, at)| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs());
-    Ok(Found { total: crew.total, storm: storms.then_some(storm.total), began })
+    let (server, server_seconds) = server.found();
+    Ok(Found { total: crew.total, storm: storms.then_some(storm.total), began, server, server_seconds })
+}
+
+/// The server's processes, looked at once a second and at both ends of the measured time.
+struct Observed {
+    watch: Result<Watch, String>,
+    second: u64,
+    from: Option<Sample>,
+    figures: Option<Value>,
+}
+
+impl Observed {
+    fn new(args: &RunArgs) -> Observed {
+        Observed { watch: Watch::open(&args.instance, args.server), second: unix_second(), from: None, figures: None }
+    }
+
+    fn begins(&mut self) {
+        self.from = self.watch.as_ref().ok().map(Watch::sample);
+    }
+
+    /// Only the first call counts: processes that have played leave, and the rest is no measured time.
+    fn ends(&mut self) {
+        if let (Ok(watch), Some(from), None) = (&self.watch, &self.from, &self.figures) {
+            self.figures = Some(watch.figures(from, &watch.sample()));
+        }
+    }
+
+    fn look(&mut self) {
+        let now = unix_second();
+        if now != self.second
+            && let Ok(watch) = &mut self.watch
+        {
+            watch.second_is_over(std::mem::replace(&mut self.second, now));
+        }
+    }
+
+    fn found(self) -> (Result<Value, String>, BTreeMap<u64, Value>) {
+        match self.watch {
+            Ok(watch) => (self.figures.ok_or_else(|| "nobody played".to_owned()), watch.seconds),
+            Err(reason) => (Err(reason), BTreeMap::new()),
+        }
+    }
+}
+
+fn unix_second() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Crew {
-    fn spawn(args: &RunArgs, first: usize, clients: usize, storms: bool) -> Result<Crew, RunError> {
+    fn spawn(args: &RunArgs, first: usize, clients: usize, storms: bool, is_local: bool) -> Result<Crew, RunError> {
         let processes = args.processes.min(clients);
         let worker = |index: usize| {
             let from = clients * index / processes;
-            let share = Share { args, first: first + from, clients: clients * (index + 1) / processes - from, storms };
+            let share = Share { args, first: first + from, clients: clients * (index + 1) / processes - from, storms, is_local };
             let child = Child::spawn(share.command(clients)?).map_err(RunError::Io)?;
             let number = index + if storms { args.processes } else { 0 };
             Ok(Worker { child, number, heard: Instant::now(), connected: false, played: false, reported: false })
@@ -127,7 +190,7 @@ impl Crew {
 impl Share<'_> {
     /// The command of its process; the whole crew has `all` clients.
     fn command(&self, all: usize) -> Result<Command, RunError> {
-        let Share { args, first, clients, storms } = self;
+        let Share { args, first, clients, storms, .. } = self;
         let mut command = Command::new(std::env::current_exe().map_err(RunError::Io)?);
         let mut flag = |name: &str, value: &str| {
             command.args([name, value]);
@@ -154,6 +217,12 @@ impl Share<'_> {
         flag("--duration", &args.duration.to_string());
         if args.scenario == Scenario::Churn {
             flag("--churn", &(args.churn_rate * *clients as f64 / all as f64).to_string());
+        }
+        // One process looks for all: it follows the committed world, which costs something.
+        let freshness = if *first == 0 && !*storms { args.freshness } else { 0 };
+        if self.is_local && (freshness > 0 || args.verify) {
+            command.args(["--instance", &args.instance, "--freshness", &freshness.to_string()]);
+            command.args(args.verify.then_some("--verify"));
         }
         command.arg("--wait");
         Ok(command)

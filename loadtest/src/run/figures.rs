@@ -6,9 +6,10 @@ use ringfort_client::{Session, SessionKey, Snapshot, Watch};
 use ringfort_protocol::AckBits;
 
 use super::bot::Game;
+use super::freshness::Truths;
 use super::partial::Partial;
 use super::series::Clerk;
-use crate::limits::INPUTS_IN_FLIGHT;
+use crate::limits::{INPUTS_IN_FLIGHT, SNAPSHOTS_TO_FILL};
 
 /// Sequences below the highest that an acknowledgement reaches.
 const ACK_REACH: u32 = 32;
@@ -23,6 +24,20 @@ pub(super) struct Figures {
     flights: Vec<Flight>,
     /// Which client has the session of each key.
     clients: Vec<usize>,
+    pub(super) comparison: Comparison,
+}
+
+/// What of the clients' worlds is compared with the committed one.
+#[derive(Default)]
+pub(super) struct Comparison {
+    /// The server's instance; nothing is compared without.
+    pub(super) instance: Option<String>,
+    /// The first so many clients are looked at for freshness.
+    pub(super) fresh_clients: usize,
+    /// Whether all are compared.
+    pub(super) verify: bool,
+    truths: Truths,
+    near: Vec<(f32, u32)>,
 }
 
 /// Inputs of one client, in a ring indexed by sequence.
@@ -39,6 +54,10 @@ struct Flight {
     gap: Duration,
     /// Those that the server has given up.
     rejected: AckBits,
+    /// The match that its client is in.
+    match_name: String,
+    /// Snapshots of this match, or since the session has come back to it.
+    snapshots: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -65,6 +84,8 @@ impl Figures {
             heard: None,
             resumes: 0,
             gap: Duration::ZERO,
+            match_name: String::new(),
+            snapshots: 0,
         };
         Figures {
             partial: Partial::default(),
@@ -72,6 +93,7 @@ impl Figures {
             clerk: Clerk::new(now),
             flights: std::iter::repeat_with(flight).take(clients).collect(),
             clients: Vec::new(),
+            comparison: Comparison::default(),
         }
     }
 
@@ -81,6 +103,13 @@ impl Figures {
             self.clients.resize(key.index() + 1, client);
         }
         self.clients[key.index()] = client;
+    }
+
+    /// A client is in a match from now on.
+    pub(super) fn in_match(&mut self, client: usize, name: &str) {
+        let flight = &mut self.flights[client];
+        name.clone_into(&mut flight.match_name);
+        flight.snapshots = 0;
     }
 
     /// An input has been sent. It counts if it was due in the measured time.
@@ -135,6 +164,7 @@ impl Figures {
 impl Watch<Game> for Figures {
     fn snapshot(&mut self, key: SessionKey, session: &Session<Game>, snapshot: &Snapshot) {
         let client = self.clients[key.index()];
+        self.compare(client, session, snapshot);
         self.rejected(client, session.inputs_rejected());
         self.resumed(client, session.resumes(), snapshot.arrived);
         self.received(client, snapshot);
@@ -142,6 +172,28 @@ impl Watch<Game> for Figures {
 }
 
 impl Figures {
+    /// Compares what the client has now with what was committed.
+    fn compare(&mut self, client: usize, session: &Session<Game>, snapshot: &Snapshot) {
+        let Comparison { instance, fresh_clients, verify, truths, near } = &mut self.comparison;
+        let fresh = self.measuring && client < *fresh_clients;
+        let flight = &mut self.flights[client];
+        if flight.resumes != session.resumes() {
+            flight.snapshots = 0;
+        }
+        flight.snapshots += 1;
+        let Some(instance) = instance.as_ref().filter(|_| fresh || *verify) else { return };
+        let Some(truth) = truths.of(instance, &flight.match_name, snapshot.tick.0) else {
+            self.partial.truth_unknown.clone_from(&truths.failed);
+            return;
+        };
+        if fresh {
+            self.partial.freshness.look(truth, session, near);
+        }
+        if *verify {
+            self.partial.verified.look(truth, session, snapshot, flight.snapshots <= SNAPSHOTS_TO_FILL);
+        }
+    }
+
     /// The server has given up these inputs of a client's match: they will not be acknowledged.
     fn rejected(&mut self, client: usize, rejected: AckBits) {
         let flight = &mut self.flights[client];

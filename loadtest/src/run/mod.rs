@@ -7,12 +7,16 @@ mod bot;
 mod crew;
 mod error;
 mod figures;
+mod freshness;
 mod partial;
 mod player;
 mod scenario;
 mod series;
+mod server;
 mod summary;
 mod ticker;
+mod truth;
+mod verify;
 mod worker;
 
 use std::fs;
@@ -67,6 +71,15 @@ pub(crate) struct RunArgs {
     /// The match that they join, or "any"
     #[arg(long = "match", value_name = "NAME", default_value = "any")]
     match_name: String,
+    /// The server's instance, if it runs on this machine: its processes are looked at
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    instance: String,
+    /// Clients whose snapshots are compared with the committed world, to tell how old what they see is; 0 for none
+    #[arg(long, value_name = "N", default_value_t = limits::FRESHNESS_CLIENTS)]
+    freshness: usize,
+    /// Compare what every client has at every tick that it applies with the committed world; exit code 1 if anything differs
+    #[arg(long)]
+    verify: bool,
     /// Generator processes
     #[arg(long, value_name = "P", value_parser = parse_processes, default_value = "1")]
     processes: usize,

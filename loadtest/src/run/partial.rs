@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::freshness::Freshness;
 use super::series::Series;
+use super::verify::Verified;
 use crate::limits;
 
 /// Microseconds, three significant digits, up to [`limits::LATENCY_US_MAX`].
@@ -16,6 +18,16 @@ impl Latency {
     /// Counts one value; what is too long counts as the longest.
     pub(crate) fn record(&mut self, value: std::time::Duration) {
         self.0.saturating_record(u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a value that is no time.
+    pub(crate) fn record_value(&mut self, value: u64) {
+        self.0.saturating_record(value);
+    }
+
+    /// The value at a quantile of 0.0 to 1.0, as it was counted.
+    pub(crate) fn value_at(&self, quantile: f64) -> u64 {
+        self.0.value_at_quantile(quantile)
     }
 
     /// The value at a quantile of 0.0 to 1.0, in milliseconds; 0 when nothing was counted.
@@ -125,6 +137,12 @@ pub(crate) struct Partial {
     pub(crate) all_in_s: f64,
     /// What happened in each second.
     pub(crate) series: Series,
+    /// How old what clients saw was.
+    pub(crate) freshness: Freshness,
+    /// What they had, compared with what was committed.
+    pub(crate) verified: Verified,
+    /// Why the committed world could not be looked at.
+    pub(crate) truth_unknown: Option<String>,
 }
 
 /// What one generator process used of its core, and how late it was.
@@ -172,6 +190,9 @@ impl Partial {
         }
         self.churned += other.churned;
         self.all_in_s = self.all_in_s.max(other.all_in_s);
+        self.freshness.merge(&other.freshness);
+        self.verified.merge(&other.verified);
+        self.truth_unknown = self.truth_unknown.take().or_else(|| other.truth_unknown.clone());
         for (number, second) in &other.series {
             self.series.entry(*number).or_default().merge(second);
         }

@@ -40,7 +40,7 @@ impl Player {
     }
 
     /// Takes a coming client's statuses; true when it has a place or has failed.
-    pub(super) fn has_settled(&mut self, hub: &mut Hub<Game>, figures: &mut Figures) -> bool {
+    pub(super) fn has_settled(&mut self, hub: &mut Hub<Game>, client: usize, figures: &mut Figures) -> bool {
         // Looking is free; taking makes the hub look after the session.
         if self.stage != Stage::Coming || !hub.session(self.key).has_status() {
             return self.stage != Stage::Coming;
@@ -49,6 +49,7 @@ impl Player {
             match status {
                 Status::Joined { match_name, .. } => {
                     self.stage = Stage::Playing;
+                    figures.in_match(client, &match_name);
                     *figures.partial.matches.entry(match_name).or_default() += 1;
                 }
                 Status::Refused { code, reason } => self.fails(figures, format!("the join was refused ({code}): {reason}")),
@@ -92,10 +93,14 @@ impl Player {
 
     /// Its match is over: it asks for another once, and counts as disconnected when it is refused.
     pub(super) fn rejoin(&mut self, hub: &mut Hub<Game>, client: usize, target: JoinTarget, figures: &mut Figures) {
-        let refused = hub.session_mut(self.key).statuses().find_map(|status| match status {
-            Status::Refused { code, reason } => Some(format!("another join was refused ({code}): {reason}")),
-            _ => None,
-        });
+        let mut refused = None;
+        for status in hub.session_mut(self.key).statuses() {
+            match status {
+                Status::Refused { code, reason } => refused = Some(format!("another join was refused ({code}): {reason}")),
+                Status::Joined { match_name, .. } => figures.in_match(client, &match_name),
+                _ => {}
+            }
+        }
         if let Some(reason) = refused {
             self.is_lost(figures, reason);
         } else if self.stage != Stage::Rejoining {

@@ -9,6 +9,7 @@ use super::crew::Found;
 use super::partial::{Latency, Partial, Process};
 use super::scenario::Scenario;
 use super::series::Second;
+use super::verify::Verified;
 use crate::limits;
 
 /// A finished run.
@@ -26,7 +27,12 @@ impl<'a> Summary<'a> {
     /// Whether every client joined and stayed to the end, all in one match if they were to be.
     pub(crate) fn all_well(&self) -> bool {
         let well = |part: &Partial| part.failed == 0 && part.disconnected == 0 && part.connected == part.requested;
-        well(self.total) && self.found.storm.iter().all(well) && !self.is_scattered()
+        well(self.total) && self.found.storm.iter().all(well) && !self.is_scattered() && self.is_right()
+    }
+
+    /// Whether what clients had was what was committed, if that was to be compared.
+    fn is_right(&self) -> bool {
+        !self.args.verify || self.total.verified.is_right() && self.found.storm.iter().all(|storm| storm.verified.mismatches == 0)
     }
 
     /// Whether they are in several matches, though they were to be in one.
@@ -61,6 +67,7 @@ impl<'a> Summary<'a> {
                 "max": second.input_to_snapshot.ms_at(1.0),
             },
             "generator_cpu_percent": second.cpu_percent,
+            "server": self.found.server_seconds.get(&((t + self.found.began as i64) as u64)),
         })
     }
 
@@ -104,6 +111,7 @@ impl<'a> Summary<'a> {
                 "per_client_hz": self.per_client_hz(),
                 "bytes_mean": self.bytes_mean(),
                 "bytes_max": total.snapshot_bytes_max,
+                "kb_per_second_and_client": self.per_client_hz() * self.bytes_mean() / 1e3,
             },
             "events": { "received": total.events },
             "latency_ms": {
@@ -120,7 +128,12 @@ impl<'a> Summary<'a> {
                 "saturated": self.saturated(),
                 "per_process": total.processes.iter().map(|process| self.process(process)).collect::<Vec<_>>(),
             },
+            "server": self.found.server.as_ref().ok(),
+            "server_unknown": self.found.server.as_ref().err(),
             "storm": self.storm(),
+            "freshness": total.freshness.json(),
+            "verify": self.args.verify.then_some(&total.verified),
+            "truth_unknown": total.truth_unknown,
             "series": self.series(),
             "run": {
                 "scenario": self.args.scenario,
@@ -162,6 +175,44 @@ impl<'a> Summary<'a> {
 
     fn bytes_mean(&self) -> f64 {
         if self.total.snapshots == 0 { 0.0 } else { self.total.snapshot_bytes as f64 / self.total.snapshots as f64 }
+    }
+}
+
+impl Summary<'_> {
+    /// How old what clients saw was, and whether it was right.
+    fn write_truth(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.total;
+        if let Some(reason) = &total.truth_unknown {
+            writeln!(f, "           The committed world could not be looked at: {reason}")?;
+        }
+        if let Some(freshness) = total.freshness.json() {
+            let number = |path: &str| freshness.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+            writeln!(
+                f,
+                "freshness  {} clients, {:.0} others in sight, {:.1} KB a second to each",
+                total.freshness.clients,
+                number("/within_sight_mean"),
+                self.per_client_hz() * self.bytes_mean() / 1e3
+            )?;
+            for (what, name) in [("nearest 32", "nearest"), ("in sight", "within_sight")] {
+                let at = |path: &str| number(&format!("/{name}/{path}"));
+                let [p50, p99, max] = ["p50", "p99", "max"].map(|quantile| at(&format!("age_ms/{quantile}")));
+                let (missing, quanta) = (at("missing_percent"), at("error_quanta/max"));
+                writeln!(
+                    f,
+                    "  {what:<10} ms old p50 {p50:.0} p99 {p99:.0} max {max:.0}, {missing:.3} % missing, off by {quanta:.1} quanta"
+                )?;
+            }
+        }
+        if self.args.verify {
+            let Verified { snapshots, equal, entities, put_off, mismatches, missing, unknown, first, .. } = &total.verified;
+            writeln!(f, "verify     {snapshots} snapshots, {equal} equal by hash; {entities} entities, {put_off} put off")?;
+            writeln!(f, "           {mismatches} mismatches, {missing} missing, {unknown} snapshots of unknown ticks")?;
+            if let Some(first) = first {
+                writeln!(f, "           the first: {first}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -231,6 +282,11 @@ impl fmt::Display for Summary<'_> {
             write_row(f, "storm connect", &storm.connect)?;
             write_row(f, "storm network", &storm.network)?;
         }
+        self.write_truth(f)?;
+        match &self.found.server {
+            Ok(server) => write_server(f, server)?,
+            Err(reason) => writeln!(f, "server     not looked at: {reason}")?,
+        }
         writeln!(
             f,
             "generator  {} processes, at most {:.0} % of a core, inputs late by {:.2} ms (p99)",
@@ -247,6 +303,26 @@ impl fmt::Display for Summary<'_> {
         }
         Ok(())
     }
+}
+
+fn write_server(f: &mut fmt::Formatter<'_>, server: &Value) -> fmt::Result {
+    let number = |path: &str| server.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let of = |role: &str| number(&format!("/cpu_percent/{role}"));
+    writeln!(
+        f,
+        "server     {:.0} % of a core: front-ends {:.0}, sims {:.0}, supervisor {:.0}; {:.1} MiB counted once (PSS)",
+        of("total"),
+        of("frontend"),
+        of("sim"),
+        of("supervisor"),
+        number("/pss_bytes") / f64::from(1 << 20)
+    )?;
+    for (what, name) in [("tick", "tick_us"), ("late", "tick_late_us")] {
+        let at = |quantile: &str| number(&format!("/{name}/{quantile}"));
+        writeln!(f, "  {what:<5} us            p50 {:>7} p99 {:>7} max {:>7}", at("p50"), at("p99"), at("max"))?;
+    }
+    let [inward, outward] = ["in", "out"].map(|way| number(&format!("/packets_per_datagram/{way}")));
+    writeln!(f, "  packets a datagram  {inward:.2} in, {outward:.2} out")
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, latency: &Latency) -> fmt::Result {

@@ -59,6 +59,15 @@ pub(crate) struct WorkerArgs {
     /// Clients that leave and come again, a second.
     #[arg(long)]
     churn: Option<f64>,
+    /// The server's instance, if clients' worlds are to be compared with the committed one.
+    #[arg(long)]
+    instance: Option<String>,
+    /// Clients whose freshness is told.
+    #[arg(long, default_value_t = 0)]
+    freshness: usize,
+    /// Whether every client's world is compared.
+    #[arg(long)]
+    verify: bool,
     /// Wait, playing, until the parent says that the measured time begins.
     #[arg(long)]
     wait: bool,
@@ -107,6 +116,9 @@ impl<'a> Worker<'a> {
         let now = Instant::now();
         let mut figures = Figures::new(args.clients);
         figures.partial.requested = args.clients;
+        figures.partial.freshness.clients = args.freshness.min(args.clients);
+        figures.comparison.instance.clone_from(&args.instance);
+        (figures.comparison.fresh_clients, figures.comparison.verify) = (args.freshness, args.verify);
         let period = Duration::from_secs_f64(1.0 / args.rate);
         Ok(Worker {
             args,
@@ -238,7 +250,7 @@ impl<'a> Worker<'a> {
             let Worker { args, hub, players, figures, .. } = self;
             let player = &mut players[client];
             if player.stage != Stage::Leaving {
-                return !player.has_settled(hub, figures);
+                return !player.has_settled(hub, client, figures);
             }
             if hub.session(player.key).is_ended() {
                 hub.forget(player.key);

@@ -403,6 +403,7 @@ impl Handler<App> for Clients {
             conn.close(Code::BadMessage, "a datagram that is no input");
             return;
         };
+        self.counts.one(count::DATAGRAMS);
         // A datagram that overtook the answer to its join, or outlived its session, is no fault.
         if let Stage::Live(live) = &mut conn.app.stage
             && let Err(Refusal(code, reason)) = self.inputs(live, &datagram)

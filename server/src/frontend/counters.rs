@@ -64,6 +64,7 @@ crate::counters::words! {
     RESUMES = "fe_resumes",
     RESUMES_REFUSED = "fe_resumes_refused",
     SESSIONS_TAKEN_OVER = "fe_sessions_taken_over",
+    DATAGRAMS = "fe_datagrams",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

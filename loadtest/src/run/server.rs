@@ -1,0 +1,197 @@
+//! What the server's processes do meanwhile, read from its shared memory and from the kernel: only on the machine that it runs on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ringfort::attach::Attached;
+use ringfort::frontend::counters as frontend;
+use ringfort::shm_state::directory::Directory;
+use ringfort::shm_state::layout::Role;
+use ringfort::shm_state::process::ProcessId;
+use ringfort::shm_state::worker::{Quantiles, TickHistogram, Times, WorkerPage};
+use serde_json::{Value, json};
+
+use crate::cpu;
+
+/// The roles that processor time is told for; the rest, such as the hook process and those that stand by, are in the total.
+const ROLES: [&str; 3] = ["frontend", "sim", "supervisor"];
+/// Counters of front-ends that the figures need.
+const COUNTERS: [usize; 4] = [frontend::UDP_IN, frontend::UDP_OUT, frontend::DATAGRAMS, frontend::SNAPSHOTS];
+
+/// An instance on this machine that is looked at.
+pub(super) struct Watch {
+    attached: Attached,
+    last: Sample,
+    /// What each second was like, by its number in the Unix epoch.
+    pub(super) seconds: BTreeMap<u64, Value>,
+}
+
+/// The instance's sums at one moment.
+#[derive(Clone)]
+pub(super) struct Sample {
+    at: Instant,
+    /// Processor time by process: its role and its pid.
+    cpu: BTreeMap<(&'static str, u32), Duration>,
+    counters: [u64; COUNTERS.len()],
+    took: Times,
+    late: Times,
+}
+
+/// Memory of all processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Memory {
+    rss_bytes: u64,
+    pss_bytes: u64,
+}
+
+impl Watch {
+    /// Attaches the instance, if it is the server; else one sentence says why there will be no figures of it.
+    pub(super) fn open(instance: &str, server: SocketAddr) -> Result<Watch, String> {
+        let attached = Attached::open(instance).map_err(|error| error.to_string())?;
+        if attached.instance.listen_port != u32::from(server.port()) {
+            let port = attached.instance.listen_port;
+            return Err(format!(
+                "instance \"{instance}\" listens on port {port}, not on {}: name the other by --instance",
+                server.port()
+            ));
+        }
+        let last = Sample::of(&attached);
+        Ok(Watch { attached, last, seconds: BTreeMap::new() })
+    }
+
+    /// The sums as they are now.
+    pub(super) fn sample(&self) -> Sample {
+        Sample::of(&self.attached)
+    }
+
+    /// Notes what the second that has just passed was like.
+    pub(super) fn second_is_over(&mut self, number: u64) {
+        let now = self.sample();
+        self.seconds.insert(number, now.since(&self.last));
+        self.last = now;
+    }
+
+    /// The figures of the time between two samples.
+    pub(super) fn figures(&self, from: &Sample, to: &Sample) -> Value {
+        let mut figures = to.since(from);
+        let memory = memory(&to.cpu.keys().map(|(_, pid)| *pid).collect::<Vec<_>>());
+        figures["rss_bytes"] = json!(memory.rss_bytes);
+        figures["pss_bytes"] = json!(memory.pss_bytes);
+        figures["instance"] = json!(self.attached.name);
+        figures
+    }
+}
+
+impl Sample {
+    fn of(attached: &Attached) -> Sample {
+        let directory = Directory::new(&attached.directory);
+        let mut sample =
+            Sample { at: Instant::now(), cpu: BTreeMap::new(), counters: [0; _], took: Times::default(), late: Times::default() };
+        for entry in directory.workers() {
+            let Some(role) = Role::from_u32(entry.role) else { continue };
+            let lives = ProcessId { pid: entry.pid, start_time: entry.start_time }.is_alive();
+            if let Some(used) = lives.then(|| cpu::used(entry.pid).ok()).flatten() {
+                sample.cpu.insert((role.name(), entry.pid), used);
+            }
+            if role == Role::Frontend
+                && let Some(segment) = attached.worker(role, entry.slot)
+            {
+                let page = WorkerPage::new(&segment);
+                for (sum, counter) in sample.counters.iter_mut().zip(COUNTERS) {
+                    *sum += page.counter(counter);
+                }
+            }
+        }
+        for (slot, zone) in directory.zones() {
+            let Some(segment) = attached.worker(Role::Sim, zone.owner_sim) else { continue };
+            let page = WorkerPage::new(&segment);
+            for (sum, which) in [(&mut sample.took, TickHistogram::Took), (&mut sample.late, TickHistogram::Late)] {
+                if let Some(times) = page.times(slot, zone.incarnation, which) {
+                    sum.add(&times);
+                }
+            }
+        }
+        sample
+    }
+
+    /// What happened since an earlier sample.
+    fn since(&self, earlier: &Sample) -> Value {
+        let seconds = (self.at - earlier.at).as_secs_f64().max(1e-6);
+        let percent = |role: Option<&str>| {
+            let of_role = self.cpu.iter().filter(|((of, _), _)| role.is_none_or(|role| role == *of));
+            let used = of_role.map(|(process, used)| used.saturating_sub(earlier.cpu.get(process).copied().unwrap_or_default()));
+            100.0 * used.sum::<Duration>().as_secs_f64() / seconds
+        };
+        let mut cpu_percent: BTreeMap<&str, f64> = ROLES.iter().map(|role| (*role, percent(Some(role)))).collect();
+        cpu_percent.insert("total", percent(None));
+        let counted: Vec<f64> =
+            self.counters.iter().zip(earlier.counters).map(|(now, before)| now.saturating_sub(before) as f64).collect();
+        let ratio = |packets: f64, datagrams: f64| if datagrams > 0.0 { Some(packets / datagrams) } else { None };
+        json!({
+            "cpu_percent": cpu_percent,
+            "tick_us": quantiles(&self.took.since(&earlier.took).quantiles()),
+            "tick_late_us": quantiles(&self.late.since(&earlier.late).quantiles()),
+            "packets_per_datagram": { "in": ratio(counted[0], counted[2]), "out": ratio(counted[1], counted[3]) },
+            "packets": { "in": counted[0], "out": counted[1] },
+            "datagrams": { "in": counted[2], "out": counted[3] },
+        })
+    }
+}
+
+fn quantiles(times: &Quantiles) -> Value {
+    json!({ "count": times.count, "p50": times.p50, "p99": times.p99, "max": times.max })
+}
+
+/// The memory of these processes: resident, and with every shared page counted once over all who map it.
+fn memory(pids: &[u32]) -> Memory {
+    let mut sum = Memory::default();
+    for pid in pids {
+        // A process that has ended meanwhile has none.
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let of = in_rollup(&text);
+        sum.rss_bytes += of.rss_bytes;
+        sum.pss_bytes += of.pss_bytes;
+    }
+    sum
+}
+
+fn in_rollup(text: &str) -> Memory {
+    let kib = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    Memory { rss_bytes: kib("Rss:"), pss_bytes: kib("Pss:") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_the_kernels_table() {
+        let table =
+            "55d0-7ffe ---p 00000000 00:00 0    [rollup]\nRss:            2048 kB\nPss:             512 kB\nPss_Dirty:  4 kB\n";
+        assert_eq!(in_rollup(table), Memory { rss_bytes: 2048 * 1024, pss_bytes: 512 * 1024 });
+        assert_eq!(in_rollup(""), Memory::default());
+        assert!(memory(&[std::process::id()]).pss_bytes > 0);
+    }
+
+    #[test]
+    fn figures_are_those_of_the_time_between_two_samples() {
+        let at = Instant::now();
+        let sample = |seconds, ms, counters| Sample {
+            at: at + Duration::from_secs(seconds),
+            cpu: [(("frontend", 7), Duration::from_millis(ms)), (("standby", 9), Duration::from_millis(ms))].into(),
+            counters,
+            took: Times::default(),
+            late: Times::default(),
+        };
+        let between = sample(2, 1_500, [110, 220, 100, 200]).since(&sample(0, 500, [0; 4]));
+        assert_eq!((&between["cpu_percent"]["frontend"], &between["cpu_percent"]["total"]), (&json!(50.0), &json!(100.0)));
+        assert_eq!(between["packets_per_datagram"], json!({ "in": 1.1, "out": 1.1 }));
+        let nothing = sample(2, 0, [5; 4]).since(&sample(0, 0, [5; 4]));
+        assert_eq!(nothing["packets_per_datagram"]["in"], Value::Null);
+    }
+}
