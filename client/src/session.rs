@@ -170,6 +170,8 @@ pub struct Session<W: Wire> {
     ended: Option<Ended>,
     /// Frames for the control stream.
     control: Vec<u8>,
+    /// They are to leave at once.
+    urgent: bool,
     /// When a message that the server had no room for is sent again.
     retry_at: Option<Instant>,
     /// When the newest snapshot is acknowledged even without an input.
@@ -234,6 +236,7 @@ impl<W: Wire> Session<W> {
             statuses: VecDeque::from([Status::Connecting]),
             ended: None,
             control: Vec::new(),
+            urgent: false,
             retry_at: None,
             ack_at: None,
             snapshot_at: None,

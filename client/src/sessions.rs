@@ -391,6 +391,7 @@ impl<W: Wire, V: Watch<W>> Handler<SessionKey> for Router<'_, W, V> {
                 Some(period) => conn.round_timers(period),
                 None => conn.exact_timers(),
             }
+            conn.repair_soon(session.awaits());
         }
     }
 
@@ -431,7 +432,11 @@ fn write_control<W: Wire>(driver: &mut Driver<SessionKey>, seat: &mut Seat<W>) {
     }
     if let Some(connection) = seat.line.connection.and_then(|id| driver.connection(id)) {
         // An overflow closes the connection by itself, and `closed` tells.
-        let _ = connection.write_control(seat.session.control());
+        let _ = match seat.session.is_urgent() {
+            true => connection.write_control(seat.session.control()),
+            false => connection.add_control(seat.session.control()),
+        };
+        connection.repair_soon(seat.session.awaits());
         if let Some((code, reason)) = closing {
             connection.close(code, &reason);
         }

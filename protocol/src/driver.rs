@@ -453,14 +453,16 @@ impl<T> Driver<T> {
             while let Some(event) = conn.next_event(self.max_frame, &mut self.stats) {
                 self.tell(conn, event, handler);
             }
-            conn.flush_control(now, &mut self.stats);
+            conn.flush_control(&mut self.stats);
             if let Some(why) = conn.take_close(now) {
                 self.tell(conn, Event::Closed(why), handler);
             }
-            if conn.may_transmit(now) {
+            if conn.may_transmit() {
                 self.transmit(now, conn, out);
                 self.catch_up(now, conn, out);
-                conn.outbound = false;
+                (conn.outbound, conn.waits_since) = (false, None);
+            } else {
+                conn.waits_since.get_or_insert(now);
             }
             #[cfg(feature = "plain")]
             if self.forget_plain(conn) {
@@ -518,7 +520,7 @@ impl<T> Driver<T> {
 
     /// Lets a timer go off that has waited for this send. What was just sent has settled most of them.
     fn catch_up(&mut self, now: Instant, conn: &mut Conn<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
-        if conn.rounding.is_on() && conn.link.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        if !conn.rounding.is_exact() && conn.link.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.stats.timeouts += 1;
             conn.link.handle_timeout(now);
             self.transmit(now, conn, out);

@@ -90,11 +90,6 @@ pub const WHEEL_SLOTS: usize = 1 << 12;
 pub const ROUNDING_MARGIN: Duration = Duration::from_millis(50);
 /// Longest that such a timer waits, however slow the match: well below [`IDLE_SECONDS`].
 pub const ROUNDING_MAX: Duration = Duration::from_millis(1_500);
-/// For how many round trips timers are exact after something was written to the control stream: one for its acknowledgement, and one for when
-/// that is late.
-pub const EXACT_ROUND_TRIPS: u32 = 2;
-/// Ticks on top of that: the acknowledgement itself rides along with the peer's next datagram.
-pub const EXACT_TICKS: u32 = 2;
 /// Streams beyond its control stream that a peer may try before its connection is closed.
 pub const MAX_STRAY_STREAMS: u32 = 4;
 /// Bytes of datagrams that wait for the application, and for the network: a stale snapshot is worthless.

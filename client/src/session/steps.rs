@@ -185,7 +185,12 @@ impl<W: Wire> Session<W> {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.events_acked < self.events_seen && self.is_attached() {
             self.events_acked = self.events_seen;
+            let urgent = self.urgent;
             self.write(&ClientMsg::EventAck { number: self.events_seen });
+            // It rides along with the next input, and if none is given soon with what is sent in its place.
+            self.urgent = urgent;
+            let delay = self.ack_delay();
+            self.ack_at.get_or_insert(now + delay);
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
@@ -196,6 +201,16 @@ impl<W: Wire> Session<W> {
     /// Frames for the control stream; whoever writes them clears them.
     pub(crate) fn control(&mut self) -> &mut Vec<u8> {
         &mut self.control
+    }
+
+    /// Whether they are to leave at once; asked when they do.
+    pub(crate) fn is_urgent(&mut self) -> bool {
+        std::mem::take(&mut self.urgent)
+    }
+
+    /// Whether the server has yet to say that it has something reliable of ours.
+    pub(crate) fn awaits(&self) -> bool {
+        !self.commands.is_empty()
     }
 
     /// The code to close the connection with, once.
@@ -434,6 +449,7 @@ impl<W: Wire> Session<W> {
 
     /// Every message of ours is within the frame's bound: names, commands and targets are checked where they come in.
     pub(super) fn write(&mut self, message: &ClientMsg) {
+        self.urgent = true;
         if let Err(error) = codec::encode_frame(message, &mut self.control) {
             self.close(Code::Internal, &error.to_string());
         }

@@ -52,6 +52,8 @@ pub struct Conn<T> {
     pub(super) rounding: Rounding,
     /// Something of ours is to leave, and what QUIC has to say along with it.
     pub(super) outbound: bool,
+    /// Since when it has had something to say that waits for a datagram: QUIC sets no timer for what it means to say at once.
+    pub(super) waits_since: Option<Instant>,
     /// What is left of what its peer may send.
     pub(super) meter: Meter,
     /// The address that it is counted for.
@@ -69,6 +71,8 @@ pub struct Conn<T> {
     outgoing: Vec<u8>,
     /// How much of `outgoing` the stream has taken.
     written: usize,
+    /// What is in `outgoing` leaves at once.
+    urgent: bool,
     backlog_overflow: bool,
     stray_streams: u32,
     /// Frames that were received, as of the last packet.
@@ -104,6 +108,7 @@ impl<T> Conn<T> {
             armed: 0,
             rounding: Rounding::default(),
             outbound: false,
+            waits_since: None,
             meter,
             origin,
             id,
@@ -116,6 +121,7 @@ impl<T> Conn<T> {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
+            urgent: false,
             backlog_overflow: false,
             stray_streams: 0,
             frames: 0,
@@ -165,6 +171,11 @@ impl<T> Conn<T> {
         }
     }
 
+    /// Says whether something reliable of ours is unacknowledged: timers are exact for as long, so that it is repaired soon if it is lost.
+    pub fn repair_soon(&mut self, soon: bool) {
+        self.rounding.suspend(soon);
+    }
+
     /// Gives QUIC its exact timers back, as at the beginning.
     pub fn exact_timers(&mut self) {
         self.rounding.end();
@@ -202,11 +213,21 @@ impl<T> Conn<T> {
             return Err(WriteError::Closed);
         }
         codec::encode_frame(message, &mut self.outgoing)?;
+        self.urgent = true;
         self.check_backlog()
     }
 
     /// Writes a frame that is encoded already (see [`codec::encode_frame`]), for what many are sent.
     pub fn write_control(&mut self, frame: &[u8]) -> Result<(), WriteError> {
+        if !self.is_open() {
+            return Err(WriteError::Closed);
+        }
+        self.urgent = true;
+        self.add_control(frame)
+    }
+
+    /// As [`Conn::write_control`], but where timers wait for datagrams this waits, too: for what is no hurry.
+    pub fn add_control(&mut self, frame: &[u8]) -> Result<(), WriteError> {
         if !self.is_open() {
             return Err(WriteError::Closed);
         }
@@ -235,15 +256,15 @@ impl<T> Conn<T> {
 
     /// Whether what there is to send is sent now: it is something of ours, or timers are exact.
     #[inline]
-    pub(super) fn may_transmit(&mut self, now: Instant) -> bool {
-        let Conn { rounding, link, outbound, over, .. } = self;
-        rounding.is_exact(now, || link.path()) || *outbound || *over
+    pub(super) fn may_transmit(&self) -> bool {
+        self.rounding.is_exact() || self.outbound || self.over
     }
 
     /// When its next timer is due and how much later it may go off.
     #[inline]
     pub(super) fn next_timeout(&mut self) -> Option<Instant> {
-        Some(self.link.poll_timeout()? + self.rounding.slack())
+        let due = self.link.poll_timeout().into_iter().chain(self.waits_since).min()?;
+        Some(due + self.rounding.slack())
     }
 
     pub(super) fn make_dirty(&mut self, dirty: &mut Vec<u32>) {
@@ -295,7 +316,7 @@ impl<T> Conn<T> {
     }
 
     /// Gives the control stream as much as it takes.
-    pub(super) fn flush_control(&mut self, now: Instant, stats: &mut DriverStats) {
+    pub(super) fn flush_control(&mut self, stats: &mut DriverStats) {
         if self.backlog_overflow {
             self.backlog_overflow = false;
             stats.backlog_overflow += 1;
@@ -307,9 +328,7 @@ impl<T> Conn<T> {
             match self.link.write_stream(self.stream, &self.outgoing[self.written..]) {
                 Ok(bytes) => {
                     self.written += bytes;
-                    self.outbound = true;
-                    let (rtt, lost) = self.link.path();
-                    self.rounding.wrote(now, rtt, lost);
+                    self.outbound |= self.urgent;
                 }
                 Err(quinn_proto::WriteError::Blocked) => break,
                 Err(_) => return self.bad_control(stats, "the control stream was stopped"),
@@ -317,7 +336,7 @@ impl<T> Conn<T> {
         }
         if self.written == self.outgoing.len() {
             self.outgoing.clear();
-            self.written = 0;
+            (self.written, self.urgent) = (0, false);
         }
     }
 

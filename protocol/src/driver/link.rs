@@ -40,12 +40,6 @@ impl Link {
         either!(self, link => link.rtt(), link.rtt())
     }
 
-    /// The estimate of the round trip, and how many packets were lost.
-    #[inline]
-    pub(super) fn path(&self) -> (Duration, u64) {
-        either!(self, link => (link.rtt(), link.stats().path.lost_packets), (link.rtt(), 0))
-    }
-
     pub(super) fn stats(&self) -> quinn_proto::ConnectionStats {
         either!(self, link => link.stats(), link.stats())
     }

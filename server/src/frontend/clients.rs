@@ -282,6 +282,7 @@ impl Clients {
         };
         // Told to the zone with its next commit, so that one record a tick is enough.
         live.event_acked = live.event_acked.max(number.min(live.event_told));
+        let repair_soon = live.event_acked < live.event_told;
         self.counts.add(count::ACKS_FORGED, u64::from(number > live.event_told));
         // The first one says that the client has its token, and so that the one before it is to open nothing any more.
         if !std::mem::replace(&mut live.has_token, true)
@@ -290,6 +291,7 @@ impl Clients {
             link.push(RecordKind::EventAck, live.session, live.attachment, 0, &live.event_acked.to_ne_bytes());
             kill_point!("attach:proved");
         }
+        conn.repair_soon(repair_soon);
         Ok(())
     }
 

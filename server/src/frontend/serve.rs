@@ -342,12 +342,16 @@ impl Clients {
             live.command_acked = row.command;
             messages.push(ServerMsg::CommandAck { number: row.command });
         }
+        let unacknowledged = live.event_told > live.event_acked;
         self.counts.add(count::EVENTS, messages.len() as u64);
         for message in messages {
             // A peer that does not read is closed by the driver, and counted there.
             if conn.send_control(&message).is_err() {
                 return;
             }
+        }
+        if unacknowledged {
+            conn.repair_soon(true);
         }
     }
 

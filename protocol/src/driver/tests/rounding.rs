@@ -79,7 +79,9 @@ fn what_is_reliable_arrives_soon_although_packets_are_lost() {
     pair.play(server, client, 20);
     pair.loss_percent = 5;
     for number in 1..=100 {
-        pair.client.connection(client).unwrap().send_control(&command(number)).unwrap();
+        let conn = pair.client.connection(client).unwrap();
+        conn.send_control(&command(number)).unwrap();
+        conn.repair_soon(true);
         pair.play(server, client, LATEST_MS / PERIOD_MS);
         assert_eq!(pair.at_server.frames.len(), number as usize, "command {number} took longer than {LATEST_MS} ms");
     }
@@ -92,9 +94,29 @@ fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_timers_are_exact_aga
     pair.play(server, client, 20);
     // Keep-alives of the client go on although nobody plays.
     pair.run(15_000);
-    assert!(pair.at_server.closed.is_empty() && pair.at_client.closed.is_empty());
+    assert_eq!((&pair.at_server.closed, &pair.at_client.closed), (&vec![], &vec![]));
     pair.server.connection(server).unwrap().exact_timers();
     pair.client.connection(client).unwrap().exact_timers();
     pair.play(server, client, 20);
     assert_eq!(pair.play(server, client, 50).probes, 0);
+}
+
+#[test]
+fn what_is_no_hurry_rides_along_and_what_is_leaves_at_once() {
+    let (mut pair, client, server) = Pair::connected(0);
+    // The stream exists once something was written to it.
+    pair.client.connection(client).unwrap().send_control(&command(1)).unwrap();
+    pair.round(Some(server), Some(client));
+    pair.play(server, client, 20);
+    let frame = |number| {
+        let mut frame = Vec::new();
+        crate::codec::encode_frame(&command(number), &mut frame).unwrap();
+        frame
+    };
+    pair.client.connection(client).unwrap().add_control(&frame(2)).unwrap();
+    let with_it = pair.play(server, client, 20);
+    assert_eq!((pair.at_server.frames.len(), with_it.packets_up), (2, with_it.datagrams));
+    pair.client.connection(client).unwrap().write_control(&frame(3)).unwrap();
+    pair.run(5);
+    assert_eq!(pair.at_server.frames.len(), 3);
 }
