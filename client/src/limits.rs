@@ -39,8 +39,11 @@ pub const COMMANDS_MAX: usize = 64;
 /// How long a snapshot waits for an input to carry its acknowledgement, and an input to be sent again; in a slow match one and a half ticks.
 pub const ACK_DELAY: Duration = Duration::from_millis(150);
 
-/// How long a message that the server had no room for waits until it is sent again.
+/// How long a message that the server had no room for waits until it is sent again, give or take a half; each time twice as long.
 pub const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// How often that doubles: a server that is overloaded for seconds is not to be asked by everybody ten times in each.
+pub const RETRY_DOUBLINGS: u32 = 4;
 
 /// Longest that the first attempt to get a lost connection back waits, so that the clients of a front-end that has died do not all come in
 /// the same millisecond.
@@ -59,7 +62,9 @@ pub const STEADY_AFTER: Duration = Duration::from_millis(500);
 /// Silence after which an attempt is given up, at least; each later one is given twice as long, up to [`ATTEMPT_DOUBLINGS`].
 pub const ATTEMPT_PATIENCE: Duration = Duration::from_millis(700);
 
-/// Silence after which an attempt is given up while nothing is known of the way: QUIC repeats a lost first packet after one second.
+/// Silence after which an attempt is given up while nothing is known of the way; each later one is given twice as long, up to
+/// [`ATTEMPT_DOUBLINGS`]. QUIC repeats a first packet after one second, and then after ever longer: a server with many newcomers lets some of
+/// them go unanswered.
 pub const ATTEMPT_PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
 
 /// Round trips of silence after which an attempt is given up, if that is more than [`ATTEMPT_PATIENCE`].
@@ -75,8 +80,8 @@ pub const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// heard at all is known long before QUIC's own time-out.
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
 
-/// For how long a first connection is tried.
-pub const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// For how long a first connection is tried: as long as thousands who come at once may take to get in.
+pub const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// For how long a lost connection is tried to get back, unless the program says otherwise. A session waits for its grace period by its
 /// match's time, which may stand still while ours passes.

@@ -174,6 +174,8 @@ pub struct Session<W: Wire> {
     urgent: bool,
     /// When a message that the server had no room for is sent again.
     retry_at: Option<Instant>,
+    /// How often in a row it had no room.
+    busy: u32,
     /// When the newest snapshot is acknowledged even without an input.
     ack_at: Option<Instant>,
     snapshot_at: Option<Instant>,
@@ -238,6 +240,7 @@ impl<W: Wire> Session<W> {
             control: Vec::new(),
             urgent: false,
             retry_at: None,
+            busy: 0,
             ack_at: None,
             snapshot_at: None,
             rtt: None,

@@ -12,6 +12,7 @@ mod block;
 mod conn;
 mod link;
 mod meter;
+mod newcomers;
 #[cfg(feature = "plain")]
 pub mod plain;
 mod report;
@@ -32,10 +33,10 @@ use bytes::BytesMut;
 use conn::Event;
 use link::Link;
 use meter::Meter;
+use newcomers::Newcomers;
 use quinn_proto::{
     ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming, ServerConfig, Transmit,
 };
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -82,8 +83,7 @@ pub struct Driver<T> {
     /// Places in `slots` of connections to look at, each at most once (`Conn::dirty`).
     dirty: Vec<u32>,
     dirty_spare: Vec<u32>,
-    /// Handshakes that were admitted and not begun yet.
-    incoming: VecDeque<(Incoming, Option<Origin>)>,
+    newcomers: Newcomers,
     addresses: Addresses,
     limits: Limits,
     /// The beginning of the microseconds that limits are counted in.
@@ -119,7 +119,7 @@ impl<T> Driver<T> {
             slots: Vec::new(),
             dirty: Vec::new(),
             dirty_spare: Vec::new(),
-            incoming: VecDeque::new(),
+            newcomers: Newcomers::new(),
             addresses: Addresses::default(),
             limits: Limits::NONE,
             epoch: now,
@@ -191,7 +191,7 @@ impl<T> Driver<T> {
                 }
                 conn.make_dirty(&mut self.dirty);
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.consider(now_us, incoming, out),
+            Some(DatagramEvent::NewConnection(incoming)) => self.consider(now, incoming, out),
             Some(DatagramEvent::Response(transmit)) => {
                 if self.addresses.hears_stranger(&self.limits, from.ip(), now_us) {
                     self.respond(&transmit, out);
@@ -231,7 +231,7 @@ impl<T> Driver<T> {
     /// When [`Driver::handle_timeouts`] is next to be called; it may be early, never late.
     pub fn next_timeout(&self) -> Option<Instant> {
         // Handshakes that wait for their turn are due at once.
-        if self.incoming.is_empty() { self.wheel.next() } else { Some(self.epoch) }
+        if self.has_newcomers() { Some(self.epoch) } else { self.wheel.next() }
     }
 
     /// Whether [`Driver::poll`] has something to do.
@@ -240,22 +240,32 @@ impl<T> Driver<T> {
         if self.plain.as_ref().is_some_and(|plain| !plain.incoming.is_empty()) {
             return true;
         }
-        !self.dirty.is_empty() || !self.incoming.is_empty()
+        !self.dirty.is_empty() || self.has_newcomers()
     }
 
     /// Tells the handler what happened and hands out everything that is to be sent. A transmission of several segments
     /// says their size in `segment_size`; the last may be shorter.
     pub fn poll(&mut self, now: Instant, handler: &mut impl Handler<T>, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.forget_stale(now);
         for _ in 0..ACCEPTS_PER_POLL {
-            let Some((incoming, origin)) = self.incoming.pop_front() else { break };
-            self.accept(now, incoming, origin, handler, out);
+            if !self.has_newcomers() {
+                break;
+            }
+            if let Some((incoming, origin)) = self.newcomers.next() {
+                self.accept(now, incoming, origin, handler, out);
+            }
         }
         self.poll_known(now, handler, out);
     }
 
-    /// Whether handshakes wait for [`Driver::poll`] to begin them.
+    /// Whether handshakes wait that [`Driver::poll`] may begin. Those beyond [`MAX_HANDSHAKES`] under way wait for one to end.
     pub fn has_newcomers(&self) -> bool {
-        !self.incoming.is_empty()
+        !self.newcomers.is_empty() && self.handshakes < MAX_HANDSHAKES
+    }
+
+    /// Handshakes that wait to be begun.
+    pub fn newcomers(&self) -> usize {
+        self.newcomers.len()
     }
 
     /// As [`Driver::poll`], but begins no handshake: for what must not wait for newcomers.
@@ -335,21 +345,26 @@ impl<T> Driver<T> {
         self.stats
     }
 
-    /// Refuses a newcomer beyond the limits, and asks it to prove its address when it is needed to tell who it is: many handshakes
-    /// are under way, or from that address.
-    fn consider(&mut self, now_us: u64, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
-        let handshakes = self.handshakes + self.incoming.len();
-        let connections = self.endpoint.open_connections() + self.incoming.len();
-        if handshakes >= MAX_HANDSHAKES || connections >= MAX_CONNECTIONS {
+    /// Lets a newcomer wait for its turn, and asks it to prove its address when it is needed to tell who it is: many handshakes are under
+    /// way, or from that address. When many wait already it is to come again, and it is refused when there is no room for its connection.
+    fn consider(&mut self, now: Instant, incoming: Incoming, out: &mut impl FnMut(&Transmit, &[u8])) {
+        self.forget_stale(now);
+        let handshakes = self.handshakes + self.newcomers.len();
+        if self.endpoint.open_connections() + self.newcomers.len() >= MAX_CONNECTIONS {
             self.stats.refused_full += 1;
             return self.refuse(incoming, out);
         }
         let proven = incoming.remote_address_validated() || !incoming.may_retry();
+        // The answer also tells an honest peer that there is somebody, so that it keeps trying.
         if handshakes >= MAX_HANDSHAKES / RETRY_SHARE && !proven {
             return self.retry(incoming, out);
         }
-        match self.addresses.admit(&self.limits, incoming.remote_address().ip(), proven, now_us) {
-            Verdict::Admit(origin) => self.incoming.push_back((incoming, origin)),
+        if self.newcomers.is_full() {
+            self.stats.handshakes_put_off += 1;
+            return self.endpoint.ignore(incoming);
+        }
+        match self.addresses.admit(&self.limits, incoming.remote_address().ip(), proven, self.micros(now)) {
+            Verdict::Admit(origin) => self.newcomers.add(now, (incoming, origin)),
             Verdict::Prove => self.retry(incoming, out),
             Verdict::TooFast => {
                 self.stats.handshakes_limited += 1;
@@ -359,6 +374,15 @@ impl<T> Driver<T> {
                 self.stats.addresses_full += 1;
                 self.refuse(incoming, out);
             }
+        }
+    }
+
+    /// Forgets the newcomers that have waited so long that their packets come again, or that their peers have given up.
+    fn forget_stale(&mut self, now: Instant) {
+        while let Some((incoming, origin)) = self.newcomers.next_stale(now) {
+            self.stats.handshakes_put_off += 1;
+            self.addresses.release(origin);
+            self.endpoint.ignore(incoming);
         }
     }
 

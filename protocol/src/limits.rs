@@ -64,11 +64,18 @@ pub const SENT_RECORDS: usize = 4096;
 
 /// Connections of one server endpoint.
 pub const MAX_CONNECTIONS: usize = 10_000;
-/// Connections whose handshake is not yet done.
+/// Connections whose handshake has begun and is not yet done; newcomers wait for one of them to end.
 pub const MAX_HANDSHAKES: usize = 1_024;
-/// The share of [`MAX_HANDSHAKES`] under way from which newcomers must prove their address, as a divisor.
+/// Newcomers that wait for their handshakes to be begun; the first packet of one more is forgotten, and comes again.
+pub const MAX_NEWCOMERS: usize = 1_024;
+/// How long one of them waits, at most: less than what a client gives its first attempt before it makes another.
+pub const NEWCOMER_PATIENCE: Duration = Duration::from_secs(2);
+/// For how long a newcomer that was asked to prove its address may come again with the proof: longer than any client keeps trying.
+pub const PROOF_LIFETIME: Duration = Duration::from_secs(60);
+/// The share of [`MAX_HANDSHAKES`] under way or waiting from which newcomers must prove their address, as a divisor.
 pub const RETRY_SHARE: usize = 4;
-/// Handshakes that one poll of a driver begins. Each costs a signature, and those who play are not to wait for many of them.
+/// Handshakes that one poll of a driver begins. Each costs a signature, and those who play are not to wait for many of them: a server polls
+/// again for as long as it has the time.
 pub const ACCEPTS_PER_POLL: usize = 2;
 /// Source addresses of which something is known at one time; above [`MAX_CONNECTIONS`], so that open ones never fill the table.
 pub const MAX_ADDRESSES: usize = 1 << 14;

@@ -5,7 +5,7 @@
 
 use crate::limits::{
     CONNECTION_ID_BYTES, DATAGRAM_BUFFER_BYTES, FRONTEND_SLOTS, IDLE_SECONDS, KEEP_ALIVE_SECONDS, MAX_CONTROL_BACKLOG, MAX_FRAME,
-    MAX_HANDSHAKES, TICKETS_SENT,
+    MAX_NEWCOMERS, PROOF_LIFETIME, TICKETS_SENT,
 };
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
@@ -77,9 +77,11 @@ pub fn server_config(
     let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(token_key);
     let mut config = ServerConfig::new(Arc::new(QuicServerConfig::try_from(tls)?), Arc::new(token_key));
     config.transport_config(Arc::new(server_transport()));
-    config.max_incoming(MAX_HANDSHAKES);
+    // One more than may wait, so that it is always the driver that decides what becomes of a newcomer.
+    config.max_incoming(MAX_NEWCOMERS + 1);
+    config.retry_token_lifetime(PROOF_LIFETIME);
     config.incoming_buffer_size(INCOMING_BYTES);
-    config.incoming_buffer_size_total(INCOMING_BYTES * MAX_HANDSHAKES as u64);
+    config.incoming_buffer_size_total(INCOMING_BYTES * MAX_NEWCOMERS as u64);
     Ok(config)
 }
 

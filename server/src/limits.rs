@@ -350,6 +350,24 @@ pub const CLIENTS_PER_PIECE: usize = 64;
 pub const SNAPSHOT_BLOCK_BYTES: usize = 16 << 10;
 /// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
 pub const GATHER_US: u64 = 500;
+/// One part in so many of a front-end's time goes to newcomers' handshakes, whatever else there is to do.
+pub const GREETING_SHARE: u32 = 4;
+/// The same while it is so overloaded that new joins are put off: a client that wants its session back needs a handshake, too.
+pub const GREETING_SHARE_SHED: u32 = 16;
+/// Time for newcomers that is kept when they have no use for it: the longest that those who play wait for them.
+pub const GREETING_BURST: Duration = Duration::from_millis(2);
+/// How often a front-end judges whether it keeps up.
+pub const SHED_EVERY: Duration = Duration::from_millis(500);
+/// Periods from a commit to its last snapshot above which a front-end does without one thing more.
+pub const SHED_RISE: f64 = 0.75;
+/// Periods below which it goes back by one. Well below the other, as what was given up costs up to twice as much as the rest.
+pub const SHED_FALL: f64 = 0.3;
+/// Judgements in a row that must be below it.
+pub const SHED_CALM_JUDGEMENTS: u32 = 4;
+/// The same for one that has gone back in vain again and again.
+pub const SHED_CALM_JUDGEMENTS_MAX: u32 = 64;
+/// One commit counts as late as this at most, so that a front-end which was stopped for a while is not taken for an overloaded one.
+pub const SHED_LAG_MAX: f64 = 4.0;
 /// How long a client that wants any match waits for room before it is told that all are full.
 pub const JOIN_WAIT_MS: u64 = 2_000;
 /// Memory from which received datagrams are cut.

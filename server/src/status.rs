@@ -28,6 +28,8 @@ use serde::Serialize;
 
 use crate::attach::{AttachError, Attached};
 use crate::clock::{boot_us, now_us};
+use crate::frontend::counters as frontend;
+use crate::frontend::shed::in_words;
 use crate::limits::FRONTEND_STANDBY;
 
 /// Everything that `status` tells.
@@ -78,6 +80,10 @@ pub struct ProcessStatus {
     pub cpu_s: f64,
     /// Milliseconds since it last went through its loop; `None` where there is no heartbeat.
     pub heartbeat_age_ms: Option<u64>,
+    /// How much a front-end does without because it is overloaded, from 0 for nothing to 6; `None` for other processes.
+    pub shed_level: Option<u64>,
+    /// The same in words; `None` at level 0.
+    pub sheds: Option<String>,
 }
 
 /// One match.
@@ -250,7 +256,9 @@ fn shown_as(role: Role, slot: u32) -> &'static str {
 fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
     let id = ProcessId { pid: entry.pid, start_time: entry.start_time };
     let usage = if id.is_alive() { process::usage(entry.pid).unwrap_or_default() } else { process::Usage::default() };
-    let heartbeat = pages.get(&(segment_of(role, entry.slot), entry.slot)).map(|segment| WorkerPage::new(segment).heartbeat());
+    let page = pages.get(&(segment_of(role, entry.slot), entry.slot)).map(WorkerPage::new);
+    let heartbeat = page.as_ref().map(WorkerPage::heartbeat);
+    let shed_level = page.filter(|_| role == Role::Frontend).map(|page| page.counter(frontend::SHED_LEVEL));
     ProcessStatus {
         role: shown_as(role, entry.slot),
         slot: entry.slot,
@@ -261,6 +269,8 @@ fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStat
         private_bytes: usage.resident_bytes.saturating_sub(usage.shared_bytes),
         cpu_s: usage.cpu_ms as f64 / 1000.0,
         heartbeat_age_ms: heartbeat.filter(|beat| *beat > 0).map(|beat| now_us().saturating_sub(beat) / 1000),
+        shed_level,
+        sheds: shed_level.and_then(in_words),
     }
 }
 

@@ -15,6 +15,10 @@ use quinn_proto::Transmit;
 
 use crate::limits::{UDP_BATCH, UDP_DATAGRAM_BYTES_MAX};
 
+/// Words of `SO_MEMINFO`; a kernel that has fewer leaves the rest zero.
+const MEMINFO_WORDS: usize = 9;
+/// That of the drops (`SK_MEMINFO_DROPS` of linux/sock_diag.h).
+const MEMINFO_DROPS: usize = 8;
 /// Room for either kind of socket address.
 const ADDRESS_BYTES: usize = size_of::<libc::sockaddr_in6>();
 
@@ -187,6 +191,12 @@ impl UdpBatch {
         let (incoming, outgoing) = (self.receiver.counters, self.sender.counters);
         UdpCounters { received: incoming.received, truncated: incoming.truncated, ..outgoing }
     }
+
+    /// Datagrams that the kernel has dropped since the socket was bound, because they came faster than they were received and its buffer was
+    /// full. Zero where the kernel does not tell (`SO_MEMINFO`, Linux 4.12).
+    pub fn overrun(&self) -> u64 {
+        memory_info(&self.receiver.socket).map_or(0, |info| info[MEMINFO_DROPS].into())
+    }
 }
 
 impl UdpReceiver {
@@ -279,6 +289,16 @@ impl UdpSender {
         }
         self.queued = 0;
     }
+}
+
+/// What the kernel tells of a socket's memory, by `SK_MEMINFO_*`.
+fn memory_info(socket: &OwnedFd) -> io::Result<[u32; MEMINFO_WORDS]> {
+    let mut info = [0u32; MEMINFO_WORDS];
+    let mut bytes = size_of_val(&info) as libc::socklen_t;
+    let into = info.as_mut_ptr().cast();
+    // SAFETY: `into` points at `bytes` writable bytes, which live until the call is over, and any bytes are valid words.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, into, &raw mut bytes) };
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Fills `packets` with what waits; `headers` tells each one's length and flags.

@@ -82,7 +82,7 @@ pub const MAX_ENTITIES: u32 = 1 << 20;
 /// Bytes of a panic's message and place that shared memory keeps.
 pub const FAULT_TEXT_BYTES: usize = 216;
 /// Counters of a worker.
-pub const MAX_COUNTERS: usize = 64;
+pub const MAX_COUNTERS: usize = 128;
 /// How often a reader starts over with the newest root before it reports that it cannot keep up.
 pub const MAX_REFRESH_ATTEMPTS: u32 = 8;
 /// How often a reader copies a published cell again when the writer was at it.

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use quinn_proto::{ConnectionError, TransportErrorCode};
 use ringfort_protocol::ResumeToken;
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::Wire;
@@ -15,6 +16,9 @@ use super::steps::Place;
 use super::{Phase, Session, Status};
 use crate::error::Ended;
 use crate::limits;
+
+/// What QUIC says of an application that closes a connection before its handshake is done.
+const APPLICATION_ERROR: TransportErrorCode = TransportErrorCode::APPLICATION_ERROR;
 
 /// How a connection is got, from the first attempt to the one that the server answers over.
 pub(super) struct Attempts {
@@ -214,9 +218,12 @@ impl<W: Wire> Session<W> {
         }
         match why {
             Closed::Reset | Closed::TimedOut => true,
+            // The server was stopped, or had waited too long for the rest of our handshake; its reason is not told before that is done.
+            Closed::Broken(ConnectionError::ConnectionClosed(close)) if close.error_code == APPLICATION_ERROR => true,
             // A certificate that we do not believe gets no better. Of a server that we have known the network broke something.
             Closed::Broken(_) => self.was_welcomed,
-            Closed::Refused => self.was_welcomed && self.attempts.is_some(),
+            // There was no room. When others have gone there is.
+            Closed::Refused => self.attempts.is_some(),
             Closed::ByUs(_) => false,
             Closed::ByPeer { .. } => match why.code() {
                 Some(Code::Reconnect) => true,
@@ -263,7 +270,7 @@ impl<W: Wire> Session<W> {
             let first = (rtt * limits::ATTEMPT_ROUND_TRIPS).clamp(limits::ATTEMPT_PATIENCE, limits::ATTEMPT_PATIENCE_UNKNOWN);
             first * (1 << doublings)
         };
-        self.rtt.or(self.known_rtt).map_or(limits::ATTEMPT_PATIENCE_UNKNOWN, known)
+        self.rtt.or(self.known_rtt).map_or(limits::ATTEMPT_PATIENCE_UNKNOWN * (1 << doublings), known)
     }
 
     fn look_at(&self) -> Option<Instant> {

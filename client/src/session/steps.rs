@@ -99,6 +99,7 @@ impl<W: Wire> Session<W> {
             }
             // Acknowledgements and events of a session that has just ended may still be on their way.
             ServerMsg::CommandAck { number } => {
+                self.busy = 0;
                 while self.commands.front().is_some_and(|(first, _)| *first <= number) {
                     self.commands.pop_front();
                 }
@@ -282,7 +283,7 @@ impl<W: Wire> Session<W> {
         }
         self.answered(now);
         (self.capacity, self.watches, self.tick_hz) = (place.capacity, place.spectator, place.tick_hz);
-        (self.token, self.grace) = (Some(place.token), place.grace);
+        (self.token, self.grace, self.busy) = (Some(place.token), place.grace, 0);
         if self.is_joined() {
             self.resumed(now, place);
         } else {
@@ -396,7 +397,7 @@ impl<W: Wire> Session<W> {
         match (code, self.phase) {
             (Code::SchemaMismatch, _) => self.end(Ended::SchemaMismatch { first: reason }),
             (_, Phase::Resuming) => self.not_resumed(code, reason),
-            (Code::Busy, _) => self.retry_at = Some(now + limits::RETRY_DELAY),
+            (Code::Busy, _) => self.retry_later(now),
             (_, Phase::Joining) => {
                 self.phase = Phase::Idle;
                 self.asked = None;
@@ -405,6 +406,15 @@ impl<W: Wire> Session<W> {
             }
             _ => self.close(code, &reason),
         }
+    }
+
+    /// The server has no room for a message now.
+    fn retry_later(&mut self, now: Instant) {
+        // The nonce of the join is the one random thing that a session has: whom the server has told at the same time come apart by it.
+        let dice = self.asked.as_ref().map_or(128, |request| request.nonce[self.busy as usize % request.nonce.len()]);
+        let delay = limits::RETRY_DELAY * (1 << self.busy.min(limits::RETRY_DOUBLINGS));
+        self.busy = self.busy.saturating_add(1);
+        self.retry_at = Some(now + delay.mul_f64(0.5 + f64::from(dice) / 256.0));
     }
 
     /// The server had no room for a message: what it has not answered is sent again, and it knows doubles by their numbers.

@@ -70,8 +70,10 @@ pub struct DriverStats {
     pub responses: u64,
     /// Handshakes begun by peers and let in.
     pub accepted: u64,
-    /// Handshakes refused because of the limits of connections or handshakes.
+    /// Handshakes refused because there were as many connections as there may be.
     pub refused_full: u64,
+    /// First packets that were forgotten because too many newcomers waited, or for too long.
+    pub handshakes_put_off: u64,
     /// Handshakes refused by the handler.
     pub refused_by_handler: u64,
     /// Addresses asked to prove themselves because many handshakes were under way.

@@ -103,6 +103,11 @@ impl Clients {
             self.refuse_join(conn, pass, Code::ServerStopping);
             return Ok(());
         }
+        if self.shed.puts_off_joins() {
+            self.counts.one(count::JOINS_PUT_OFF);
+            self.refuse_join(conn, pass, Code::Busy);
+            return Ok(());
+        }
         let secret = self.secrets.make();
         let mut joining = Joining {
             pass,

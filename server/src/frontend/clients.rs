@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ring::rand::SystemRandom;
 use ringfort_protocol::control::{ClientMsg, Code, ServerMsg};
-use ringfort_protocol::driver::{Block, Closed, Conn, ConnId, Driver, DriverStats, Handler};
+use ringfort_protocol::driver::{Block, Closed, Conn, ConnId, Driver, Handler};
 use ringfort_protocol::input::InputDatagram;
 use ringfort_protocol::limits::PROTOCOL_VERSION;
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
@@ -19,11 +19,13 @@ use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
 use ringfort_shm_state::segment::Segment;
 use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::World;
+use tracing::info;
 
 use super::counters::{self as count, Counters};
 use super::meter::{Meter, Metered};
 use super::secrets::Secrets;
 use super::session::{App, Live, Stage};
+use super::shed::{self, Shed};
 use super::snapshot::SnapshotBuilder;
 use super::waiting::Waiting;
 use super::zone_view::ZoneView;
@@ -34,7 +36,7 @@ use crate::config::Limits;
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK, SNAPSHOT_BLOCK_BYTES};
 use crate::supervisor::place;
-use crate::udp::UdpCounters;
+use crate::udp::UdpBatch;
 
 /// All clients of this front-end, and the zones that they play in.
 pub(super) struct Clients {
@@ -68,6 +70,9 @@ pub(super) struct Clients {
     pub(super) auth: Auth,
     pub(super) limits: Limits,
     pub(super) secrets: Secrets,
+    pub(super) shed: Shed,
+    /// Commits that everybody was told of, or was not before the next one: when each was published, and its zone's period.
+    pub(super) served: Vec<(u64, u32)>,
     overdue_at: Instant,
     published_at: Instant,
 }
@@ -129,6 +134,8 @@ impl Clients {
             auth,
             limits: Limits::default(),
             secrets: Secrets::System(SystemRandom::new()),
+            shed: Shed::new(now),
+            served: Vec::new(),
             overdue_at: now,
             published_at: now,
         }
@@ -170,13 +177,17 @@ impl Clients {
     }
 
     /// Copies the counters to this process's segment, a few times a second.
-    pub(super) fn publish_counters(&mut self, driver: DriverStats, udp: UdpCounters) {
+    pub(super) fn publish_counters(&mut self, connections: &Driver<App>, udp: &UdpBatch) {
         self.counts.one(count::LOOPS);
         if self.now < self.published_at {
             return;
         }
         self.published_at = self.now + Duration::from_millis(50);
-        super::copy_driver(&mut self.counts, driver, udp);
+        let driver = connections.stats();
+        super::copy_driver(&mut self.counts, driver, udp.counters());
+        self.counts.0[count::UDP_OVERRUN] = udp.overrun();
+        self.counts.0[count::HANDSHAKES_WAITING] = connections.newcomers() as u64;
+        self.counts.0[count::SHED_LEVEL] = self.shed.level();
         self.counts.0[count::SESSIONS] = self.zones.values().map(|z| z.sessions.len() as u64).sum();
         self.counts.0[count::CONNECTIONS] =
             driver.accepted.saturating_sub(driver.handshake_failed + driver.closed_by_us + driver.closed_by_peer);
@@ -184,6 +195,19 @@ impl Clients {
         page.beat(self.now_us);
         for (counter, n) in self.counts.0.iter().enumerate() {
             page.set_counter(counter, *n);
+        }
+    }
+
+    /// Notes that what the zones were served has left, and does without more, or less, when it is time to judge that.
+    pub(super) fn note_sent(&mut self, now_us: u64) {
+        for (published_us, period_us) in self.served.drain(..) {
+            self.shed.observe(now_us.saturating_sub(published_us) as f64 / f64::from(period_us.max(1)));
+        }
+        let before = self.shed.level();
+        if self.shed.judge(self.now) {
+            self.counts.add(count::SHEDS, u64::from(self.shed.level() > before));
+            let words = shed::in_words(self.shed.level());
+            info!("clients are sent {}", words.as_deref().unwrap_or("every snapshot again"));
         }
     }
 

@@ -65,6 +65,14 @@ crate::counters::words! {
     RESUMES_REFUSED = "fe_resumes_refused",
     SESSIONS_TAKEN_OVER = "fe_sessions_taken_over",
     DATAGRAMS = "fe_datagrams",
+    SHED_LEVEL = "fe_shed_level",
+    SHEDS = "fe_sheds",
+    SNAPSHOTS_SKIPPED = "fe_snapshots_skipped",
+    SNAPSHOTS_CUT = "fe_snapshots_cut",
+    JOINS_PUT_OFF = "fe_joins_put_off",
+    HANDSHAKES_WAITING = "fe_handshakes_waiting",
+    HANDSHAKES_PUT_OFF = "fe_handshakes_put_off",
+    UDP_OVERRUN = "fe_udp_overrun",
 }
 
 /// Counters that only this process writes, kept here and copied to its segment once a loop.

@@ -52,6 +52,11 @@ impl Desk {
         looked
     }
 
+    /// After a turn, when what it had to say has left: how late the last snapshots of a commit are says whether this front-end keeps up.
+    pub(crate) fn sent(&mut self, now_us: u64) {
+        self.clients.note_sent(now_us);
+    }
+
     /// After a turn, when all that it has for those who play has left: begins a few handshakes of those who wait for that.
     pub(crate) fn greet(&mut self, now: Instant, out: &mut impl FnMut(&Transmit, &[u8])) -> bool {
         let waited = self.driver.has_newcomers();

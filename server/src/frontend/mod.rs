@@ -9,6 +9,7 @@ mod clients;
 pub mod counters;
 mod desk;
 mod drain;
+mod greet;
 mod meter;
 mod pace;
 mod post;
@@ -16,6 +17,7 @@ mod round;
 mod secrets;
 mod serve;
 pub(crate) mod session;
+pub(crate) mod shed;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,7 @@ use clients::Clients;
 use counters as count;
 pub(crate) use desk::Desk;
 use drain::Drain;
+use greet::Allowance;
 use post::Post;
 
 /// A front-end could not begin.
@@ -104,6 +107,8 @@ struct Frontend {
     received_at: Instant,
     /// Its clients are asked to go elsewhere.
     drain: Option<Drain>,
+    /// The time that newcomers may take.
+    allowance: Allowance,
 }
 
 /// Runs a front-end until its process is ended.
@@ -152,6 +157,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         block: Block::new(RECEIVE_BLOCK_BYTES),
         received_at: Instant::now(),
         drain: None,
+        allowance: Allowance::new(Instant::now()),
         socket,
     };
     frontend.desk.limit(config.limits);
@@ -183,17 +189,17 @@ impl Frontend {
         let sender = &mut self.udp.sender;
         let looked = self.desk.turn(Instant::now(), now_us(), woken, stopping, &mut |t, b| sender.push(t, b));
         sender.flush();
+        self.desk.sent(now_us());
         if looked {
             self.follow_orders();
         }
         if let Some(drain) = &mut self.drain {
             drain.ask(Instant::now(), &mut self.desk.driver);
         }
-        let sender = &mut self.udp.sender;
-        if !stopping && self.desk.greet(Instant::now(), &mut |t, b| sender.push(t, b)) {
-            sender.flush();
+        if !stopping {
+            self.greet();
         }
-        self.desk.clients.publish_counters(self.desk.driver.stats(), self.udp.counters());
+        self.desk.clients.publish_counters(&self.desk.driver, &self.udp);
         Ok(())
     }
 
@@ -283,6 +289,7 @@ fn copy_driver(counts: &mut count::Counters, driver: ringfort_protocol::driver::
         (count::UDP_DROPPED, udp.dropped),
         (count::HANDSHAKES_FAILED, driver.handshake_failed),
         (count::HANDSHAKES_REFUSED, driver.refused_full),
+        (count::HANDSHAKES_PUT_OFF, driver.handshakes_put_off),
         (count::BACKLOG_OVERFLOWS, driver.backlog_overflow),
         (count::TIMEOUTS, driver.timeouts),
         (count::ANSWERS, driver.responses),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::control::{Code, EndReason, ServerMsg};
 use ringfort_protocol::driver::{Conn, ConnId, Driver};
+use ringfort_protocol::limits::MAX_SNAPSHOT_BYTES;
 use ringfort_protocol::{AckBits, ResumeToken, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
@@ -102,7 +103,22 @@ impl Clients {
             let Some((slot, id)) = link.round.take(&link.sessions) else { return };
             self.serve_client(driver, link, slot, id);
             *room -= 1;
+            if link.round.is_over() {
+                self.served.push((link.published_us, link.period_us()));
+            }
         }
+    }
+
+    /// Begins to tell of a new commit: everybody, or as large a part of them as this front-end can keep up with.
+    fn begin_round(&mut self, link: &mut ZoneLink, published_us: u64) {
+        if !link.round.is_over() {
+            self.served.push((link.published_us, link.period_us()));
+        }
+        link.published_us = published_us;
+        let all = link.sessions.len();
+        let part = self.shed.part(all);
+        self.counts.add(count::SNAPSHOTS_SKIPPED, (all - part) as u64);
+        link.round.begin(part);
     }
 
     /// Whether a zone has committed since it was looked at, or is not needed any more.
@@ -134,7 +150,7 @@ impl Clients {
         if link.view.sessions_changed() || !link.joins.is_empty() {
             self.settle_sessions(driver, link, &head);
         }
-        link.round.begin(link.sessions.len());
+        self.begin_round(link, head.published_us);
         if head.flags & RootFlags::CLOSING != 0 {
             self.serve_piece(driver, link, &mut { usize::MAX });
             self.end_all(driver, link, EndReason::MatchOver);
@@ -291,6 +307,9 @@ impl Clients {
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
         let mut budget = conn.max_datagram();
         let Stage::Live(live) = &mut conn.app.stage else { return };
+        let whole = budget.min(MAX_SNAPSHOT_BYTES);
+        budget = self.shed.cut(whole);
+        self.counts.add(count::SNAPSHOTS_CUT, u64::from(budget < whole));
         let filling = live.filling;
         if filling && self.filling_left < budget {
             self.counts.one(count::SNAPSHOTS_SHORTENED);

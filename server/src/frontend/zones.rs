@@ -37,6 +37,8 @@ pub struct ZoneLink {
     pub parting: HashSet<(u64, u32)>,
     /// Token hashes of joins under way whose clients have gone for good, with their connections.
     pub quits: HashMap<[u8; 32], ConnId>,
+    /// When the commit was published that they are told of.
+    pub published_us: u64,
     inbox: Inbox,
     batch: Batch,
     /// A tail that no front-end leaves, and the root that was the newest when it was seen first.
@@ -56,10 +58,16 @@ impl ZoneLink {
             joins: Vec::new(),
             parting: HashSet::new(),
             quits: HashMap::new(),
+            published_us: 0,
             inbox,
             batch: Batch::default(),
             impossible: None,
         })
+    }
+
+    /// Microseconds from one of its ticks to the next.
+    pub fn period_us(&self) -> u32 {
+        1_000_000 / self.entry.tick_hz.max(1)
     }
 
     /// Whether somebody here has to do with it.

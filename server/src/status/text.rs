@@ -22,6 +22,9 @@ pub(super) fn status(status: &Status) -> String {
             format!("instance {instance} does not run; this is what its last run left, and `ringfort up` may go on with it\n\n");
     }
     text += &table(&PROCESS_HEAD, processes.iter().map(process).collect());
+    for (slot, words) in processes.iter().filter_map(|process| Some((process.slot, process.sheds.as_ref()?))) {
+        text += &format!("front-end {slot} sheds: {words}\n");
+    }
     text += "\n";
     text += &matches(&status.matches);
     text += &format!(

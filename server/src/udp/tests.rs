@@ -103,3 +103,21 @@ fn addresses_survive_the_kernels_form() {
     }
     assert_eq!(Address::NONE.decode(), None);
 }
+
+#[test]
+fn what_the_kernel_drops_for_want_of_room_is_told() {
+    let (mut a, _, mut b, b_address) = pair("127.0.0.1");
+    assert_eq!(b.overrun(), 0);
+    // Far more than any socket's buffer holds, and none of it is received meanwhile.
+    let sent = 64 << 10;
+    for _ in 0..sent {
+        a.sender.push(&transmit(b_address, UDP_DATAGRAM_BYTES_MAX, None), &[7; UDP_DATAGRAM_BYTES_MAX]);
+    }
+    a.sender.flush();
+    let mut received = 0;
+    while let got @ 1.. = b.receiver.receive().unwrap() {
+        received += got as u64;
+    }
+    assert!(b.overrun() > 0);
+    assert_eq!(received + b.overrun(), a.counters().sent);
+}

@@ -189,6 +189,43 @@ fn a_poll_begins_few_handshakes_and_the_rest_is_due_at_once() {
 }
 
 #[test]
+fn more_newcomers_than_may_wait_come_again_and_all_get_in() {
+    let mut pair = Pair::new(0);
+    let all = limits::MAX_NEWCOMERS + 200;
+    for _ in 0..all {
+        pair.connect();
+    }
+    pair.run(5);
+    assert!(pair.server.newcomers() > limits::MAX_NEWCOMERS / 2);
+    for _ in 0..4_000 {
+        pair.step();
+        if pair.at_server.connected.len() == all {
+            break;
+        }
+    }
+    let stats = pair.server.stats();
+    assert_eq!((pair.at_server.connected.len(), pair.at_client.closed.len(), stats.refused_full), (all, 0, 0));
+    assert!(stats.handshakes_put_off > 0 && stats.retried > 0, "{stats:?}");
+    assert_eq!((pair.server.newcomers(), pair.server.has_newcomers()), (0, false));
+}
+
+#[test]
+fn a_newcomer_that_has_waited_too_long_is_begun_with_when_it_comes_again() {
+    let mut pair = limited(Limits { connections_per_address: 1, ..WIDE });
+    pair.connect();
+    let mut first = Vec::new();
+    pair.client.poll(pair.now, &mut pair.at_client, &mut |transmit, bytes| segments(transmit, bytes, &mut first));
+    let data = BytesMut::from(&first[0][..]);
+    pair.server.handle_datagram(pair.now, client_address(), None, None, data, &mut |_, _| {});
+    assert_eq!(pair.server.newcomers(), 1);
+    pair.server.poll(pair.now + limits::NEWCOMER_PATIENCE, &mut pair.at_server, &mut |_, _| {});
+    let stats = pair.server.stats();
+    assert_eq!((pair.server.newcomers(), stats.accepted, stats.handshakes_put_off), (0, 0, 1));
+    pair.run(1_500);
+    assert_eq!((pair.at_server.connected.len(), pair.server.stats().addresses_full), (1, 0), "its packet was repeated");
+}
+
+#[test]
 fn an_address_that_connects_too_fast_proves_itself_and_then_waits() {
     let limits = Limits { handshakes: Rate { per_second: 10, burst: 8 }, ..WIDE };
     let mut pair = limited(limits);
