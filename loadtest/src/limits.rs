@@ -35,6 +35,15 @@ pub(crate) const INPUTS_IN_FLIGHT: usize = 64;
 /// Ticks of a match that are kept to tell how old what a client sees is; what is older counts as so old.
 pub(crate) const TICKS_REMEMBERED: usize = 64;
 
+/// Percent of the inputs that may stay unacknowledged in a step of a sweep that holds.
+pub(crate) const UNACKNOWLEDGED_MAX_PERCENT: f64 = 0.1;
+
+/// By which part of itself a figure may become worse before a comparison marks it.
+pub(crate) const WORSE_BY: f64 = 0.1;
+
+/// Packets that an injected network holds back in one direction; further ones are lost.
+pub(crate) const PACKETS_DELAYED: usize = 1 << 20;
+
 /// Columns of an entity that are compared with the committed world; further ones are not.
 pub(crate) const COLUMNS_COMPARED: usize = 4;
 

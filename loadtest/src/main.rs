@@ -5,15 +5,19 @@
 // Not forbidden: what `derive(Component)` writes for the game `tally` allows itself an unsafe impl.
 #![deny(unsafe_code)]
 
+mod assertion;
 mod bandwidth;
 mod chaos;
 mod children;
+mod compare;
 mod cpu;
 mod hostile;
 mod limits;
 mod memory;
+mod netem;
 mod peers;
 mod random;
+mod report;
 mod run;
 mod schedule;
 mod tally;
@@ -37,8 +41,12 @@ enum Command {
     Run(run::RunArgs),
     /// Measure what a client and tick costs the server, beside bare echo servers under the same load
     Peers(peers::PeersArgs),
+    /// Start servers and put more and more clients on them until they break, and tell where that is
+    Sweep(run::SweepArgs),
+    /// Tell the ratios of all figures of two reports of `run`, and which have become worse
+    Compare(compare::CompareArgs),
     /// Compare the processor time of two builds of the server, in interleaved pairs
-    Compare(peers::CompareArgs),
+    CompareBuilds(peers::CompareArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
     /// Kill processes of an instance while clients play, and tell whether anything was lost or applied twice
@@ -84,12 +92,20 @@ fn main() -> ExitCode {
         children::exit_with_parent();
     }
     match command {
-        Command::Run(args) => exit(run::run(&args)),
+        Command::Run(args) => match run::run(&args) {
+            Err(error) if error.is_usage() => {
+                eprintln!("ringfort-loadtest: {error}");
+                ExitCode::from(2)
+            }
+            done => exit(done),
+        },
         Command::Bandwidth(args) => {
             bandwidth::run(&args);
             ExitCode::SUCCESS
         }
-        Command::Compare(args) => exit(peers::run_compare(&args).map(|()| true)),
+        Command::Sweep(args) => exit(run::run_sweep(&args)),
+        Command::Compare(args) => exit(compare::run(&args)),
+        Command::CompareBuilds(args) => exit(peers::run_compare(&args).map(|()| true)),
         Command::Peers(args) => exit(peers::run(args).map(|()| true)),
         Command::Chaos(args) => exit(chaos::run(&args.into())),
         Command::Failover(args) => exit(chaos::run(&args.into())),

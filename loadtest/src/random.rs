@@ -26,6 +26,11 @@ impl Random {
         ((u128::from(self.next()) * count as u128) >> 64) as usize
     }
 
+    /// From 0.0 to just below 1.0.
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Radians from -pi to pi.
     pub(crate) fn angle(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 24) as f32 * TAU - PI

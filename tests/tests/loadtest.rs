@@ -169,3 +169,60 @@ fn what_clients_have_is_what_was_committed() {
     assert_eq!(figure(&report, "/freshness/nearest/missing_percent"), 0.0, "{report:#}");
     assert_eq!(report["freshness"]["by_rank"].as_array().map(Vec::len), Some(32));
 }
+
+#[test]
+fn a_bad_network_costs_time_and_nothing_else() {
+    let instance = Instance::start(&["--game-option", "capacity=32"]);
+    let bad = ["--loss", "5", "--delay", "50", "--jitter", "20", "--reorder", "--verify"];
+    let report = run(&instance, &[&["--scenario", "battle", "--clients", "16", "--duration", "4"], &bad[..]].concat());
+    assert_eq!((&report["verify"]["mismatches"], &report["verify"]["missing"]), (&0.into(), &0.into()), "{report:#}");
+    let (packets, lost) = (figure(&report, "/network/packets"), figure(&report, "/network/packets_lost"));
+    assert!(packets > 500.0 && (0.01..0.12).contains(&(lost / packets)), "{lost} of {packets} lost");
+    assert!(figure(&report, "/latency_ms/network/p50") > 60.0, "there and back takes 100 ms");
+}
+
+#[test]
+fn phases_of_a_file_are_run_asserted_and_plotted() {
+    let instance = Instance::start(&["--game-option", "capacity=32"]);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (file, page) = (directory.path().join("phases.toml"), directory.path().join("report.html"));
+    let text = "clients = 4\nduration = 1\nassert = [\"clients.connected==4\"]\n[[phase]]\nname = \"one\"\n[[phase]]\nscenario = \"idle\"\n";
+    std::fs::write(&file, text).expect("a scenario file");
+    let loadtest = |arguments: &[&str]| {
+        let mut command = Command::new(programs::loadtest());
+        command.args(["run", "--server", &instance.address().to_string(), "--instance", instance.name(), "--json", "-"]);
+        command.arg("--file").arg(&file).arg("--report").arg(&page).args(arguments);
+        let output = command.output().expect("the load generator can be started");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap_or(Value::Null), errors)
+    };
+    let (code, report, errors) = loadtest(&[]);
+    assert_eq!(code, Some(0), "{errors}");
+    let names: Vec<_> =
+        report["phases"].as_array().into_iter().flatten().map(|one| (&one["phase"], &one["run"]["scenario"])).collect();
+    assert_eq!(names, [(&"one".into(), &"matches".into()), (&"2".into(), &"idle".into())]);
+    let plots = std::fs::read_to_string(&page).expect("a page");
+    assert_eq!(plots.matches("<svg").count(), 16);
+    let (code, _, errors) = loadtest(&["--assert", "clients.failed>0"]);
+    assert!(code == Some(1) && errors.contains("not so: clients.failed>0; it was 0"), "{code:?} {errors}");
+    let (code, _, errors) = loadtest(&["--assert", "clients.lost==0"]);
+    assert!(code == Some(2) && errors.contains("clients.lost==0"), "{code:?} {errors}");
+    std::fs::write(&file, "clinets = 4").expect("a scenario file");
+    let (code, _, errors) = loadtest(&[]);
+    assert!(code == Some(2) && errors.contains("--clinets"), "{code:?} {errors}");
+}
+
+#[test]
+fn a_sweep_starts_its_own_servers_and_tells_where_they_break() {
+    let mut command = Command::new(programs::loadtest());
+    command.args(["sweep", "--clients", "8,4", "--rates", "10", "--duration", "1", "--limit", "60000", "--json", "-"]);
+    let output = command.arg("--server").arg(programs::server()).output().expect("the load generator can be started");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let steps: Vec<&Value> = report["steps"].as_array().into_iter().flatten().collect();
+    let clients: Vec<_> = steps.iter().filter_map(|step| step["clients"].as_u64()).collect();
+    // On a machine that is slow enough the first step breaks, and then there is no second.
+    let held = steps.iter().filter(|step| step["holds"] == true).filter_map(|step| step["clients"].as_u64()).max();
+    assert!([4, 8].starts_with(&clients) && !clients.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((report["knees"][0]["rate_hz"].as_f64(), report["knees"][0]["holds"].as_u64()), (Some(10.0), held), "{report:#}");
+    assert_eq!(figure(&report, "/steps/0/report/clients/requested"), 4.0);
+}

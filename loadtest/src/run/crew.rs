@@ -224,7 +224,7 @@ impl Share<'_> {
             command.args(["--instance", &args.instance, "--freshness", &freshness.to_string()]);
             command.args(args.verify.then_some("--verify"));
         }
-        command.arg("--wait");
+        command.args(args.network.flags()).arg("--wait");
         Ok(command)
     }
 }

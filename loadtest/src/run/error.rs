@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::phases::FileError;
+
 /// Why a run did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
@@ -18,6 +20,20 @@ pub(crate) enum RunError {
     /// A generator process said what cannot be understood.
     #[error("a generator process's report: {0}")]
     Report(#[source] serde_json::Error),
+    /// An assertion is about nothing.
+    #[error("--assert {assertion}: the report has no such figure; `--json -` shows those that there are")]
+    NoSuchFigure {
+        /// Which.
+        assertion: String,
+    },
+    /// A scenario file makes no sense.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<FileError>,
+    },
     /// The figures could not be written.
     #[error("{path} cannot be written: {source}")]
     Write {
@@ -26,4 +42,11 @@ pub(crate) enum RunError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl RunError {
+    /// Whether the command line or its file was wrong, and not the run.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, RunError::NoSuchFigure { .. } | RunError::File { .. })
+    }
 }

@@ -182,6 +182,10 @@ impl Figures {
         }
         flight.snapshots += 1;
         let Some(instance) = instance.as_ref().filter(|_| fresh || *verify) else { return };
+        // Its first snapshot may come together with the place, before anyone has looked at that.
+        if flight.match_name.is_empty() {
+            return;
+        }
         let Some(truth) = truths.of(instance, &flight.match_name, snapshot.tick.0) else {
             self.partial.truth_unknown.clone_from(&truths.failed);
             return;

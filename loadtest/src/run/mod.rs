@@ -8,12 +8,15 @@ mod crew;
 mod error;
 mod figures;
 mod freshness;
+mod net;
 mod partial;
+mod phases;
 mod player;
 mod scenario;
 mod series;
 mod server;
 mod summary;
+mod sweep;
 mod ticker;
 mod truth;
 mod verify;
@@ -25,9 +28,14 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use error::RunError;
 pub(crate) use partial::{Latency, Partial};
+pub(crate) use sweep::{SweepArgs, run as run_sweep};
 pub(crate) use worker::{WorkerArgs, run as run_worker};
 
+use crate::assertion::{Assertion, Outcome};
 use crate::limits;
+use crate::netem::Conditions;
+use crate::report;
+use phases::Phase;
 use scenario::Scenario;
 use summary::Summary;
 
@@ -83,12 +91,23 @@ pub(crate) struct RunArgs {
     /// Generator processes
     #[arg(long, value_name = "P", value_parser = parse_processes, default_value = "1")]
     processes: usize,
-    /// What the bots' moves are drawn from
+    #[command(flatten)]
+    network: Conditions,
+    /// What the bots' moves and the network's luck are drawn from
     #[arg(long, value_name = "K", default_value_t = 1)]
     seed: u64,
     /// Write the figures to this file as JSON; `-` is the standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// What a figure of the JSON must be, e.g. latency_ms.network.p99<50; repeatable, exit code 1 if it is not so
+    #[arg(long = "assert", value_name = "FIGURE<NUMBER")]
+    assertions: Vec<Assertion>,
+    /// Take flags from this file, for one run or for several phases; flags of the command line count more
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 impl RunArgs {
@@ -98,20 +117,58 @@ impl RunArgs {
     }
 }
 
-/// Runs all workers and prints the summary; returns whether every client joined and stayed.
+/// Runs all phases and prints their summaries; returns whether every client joined and stayed and every assertion holds.
 pub(crate) fn run(args: &RunArgs) -> Result<bool, RunError> {
-    let found = crew::conduct(args)?;
-    let summary = Summary::new(args, &found);
+    let phases = match &args.file {
+        Some(path) => phases::read(path, &phases::command_line())?,
+        None => vec![Phase { name: String::new(), args: args.clone() }],
+    };
+    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    let mut well = true;
+    let mut reports = Vec::new();
+    for Phase { name, args } in &phases {
+        if args.file.is_none() && phases.len() > 1 {
+            eprintln!("phase {name}");
+        }
+        let found = crew::conduct(args)?;
+        let summary = Summary::new(args, &found);
+        well &= summary.all_well();
+        let mut report = summary.json();
+        report["phase"] = name.as_str().into();
+        reports.push(report);
+        if !to_stdout {
+            print!("{summary}");
+        }
+    }
+    let all = match reports.as_slice() {
+        [one] => one.clone(),
+        several => serde_json::json!({ "phases": several }),
+    };
     if let Some(path) = &args.json {
-        write_json(path, &format!("{:#}\n", summary.json()))?;
+        write_out(path, &format!("{all:#}\n"))?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
-        print!("{summary}");
+    if let Some(path) = &args.report {
+        write_out(path, &report::html(&all))?;
     }
-    Ok(summary.all_well())
+    for (phase, report) in phases.iter().zip(&reports) {
+        for assertion in &phase.args.assertions {
+            well &= holds(assertion, report)?;
+        }
+    }
+    Ok(well)
 }
 
-fn write_json(path: &Path, text: &str) -> Result<(), RunError> {
+fn holds(assertion: &Assertion, report: &serde_json::Value) -> Result<bool, RunError> {
+    match assertion.check(report) {
+        Outcome::Holds => return Ok(true),
+        Outcome::Fails(Some(figure)) => eprintln!("ringfort-loadtest: not so: {assertion}; it was {figure}"),
+        Outcome::Fails(None) => eprintln!("ringfort-loadtest: not so: {assertion}; it is not known"),
+        Outcome::NoSuchFigure => return Err(RunError::NoSuchFigure { assertion: assertion.to_string() }),
+    }
+    Ok(false)
+}
+
+fn write_out(path: &Path, text: &str) -> Result<(), RunError> {
     if path == Path::new("-") {
         print!("{text}");
         return Ok(());

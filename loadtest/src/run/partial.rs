@@ -10,6 +10,9 @@ use super::series::Series;
 use super::verify::Verified;
 use crate::limits;
 
+/// Steps of a told histogram to a doubling.
+const HISTOGRAM_STEPS: f64 = 4.0;
+
 /// Microseconds, three significant digits, up to [`limits::LATENCY_US_MAX`].
 #[derive(Clone, Debug)]
 pub(crate) struct Latency(Histogram<u64>);
@@ -33,6 +36,19 @@ impl Latency {
     /// The value at a quantile of 0.0 to 1.0, in milliseconds; 0 when nothing was counted.
     pub(crate) fn ms_at(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// Counts by the milliseconds that they are at most: four steps to a doubling.
+    pub(crate) fn histogram_ms(&self) -> Vec<(f64, u64)> {
+        let mut steps: BTreeMap<i32, u64> = BTreeMap::new();
+        for value in self.0.iter_recorded() {
+            let step = (value.value_iterated_to().max(1) as f64).log2() * HISTOGRAM_STEPS;
+            *steps.entry(step.ceil() as i32).or_default() += value.count_at_value();
+        }
+        let (first, last) = (steps.keys().next().copied(), steps.keys().last().copied());
+        let all = first.zip(last).map_or(0..0, |(first, last)| first..last + 1);
+        let at_most = |step: i32| (f64::from(step) / HISTOGRAM_STEPS).exp2() / 1e3;
+        all.map(|step| (at_most(step), steps.get(&step).copied().unwrap_or(0))).collect()
     }
 
     /// The longest, in milliseconds.
@@ -137,6 +153,10 @@ pub(crate) struct Partial {
     pub(crate) all_in_s: f64,
     /// What happened in each second.
     pub(crate) series: Series,
+    /// Packets that went through an injected network, and those that it lost.
+    pub(crate) packets: u64,
+    /// See `packets`.
+    pub(crate) packets_lost: u64,
     /// How old what clients saw was.
     pub(crate) freshness: Freshness,
     /// What they had, compared with what was committed.
@@ -190,6 +210,8 @@ impl Partial {
         }
         self.churned += other.churned;
         self.all_in_s = self.all_in_s.max(other.all_in_s);
+        self.packets += other.packets;
+        self.packets_lost += other.packets_lost;
         self.freshness.merge(&other.freshness);
         self.verified.merge(&other.verified);
         self.truth_unknown = self.truth_unknown.take().or_else(|| other.truth_unknown.clone());
@@ -240,6 +262,18 @@ impl Progress {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_told_histogram_has_every_count_and_no_hole() {
+        let mut latency = Latency::default();
+        for us in [1_000, 1_010, 4_000, 4_000] {
+            latency.record(Duration::from_micros(us));
+        }
+        let told = latency.histogram_ms();
+        assert_eq!(told.iter().map(|(_, count)| count).sum::<u64>(), 4);
+        assert!(told.windows(2).all(|two| (two[1].0 / two[0].0 - 2f64.powf(0.25)).abs() < 1e-9) && told.len() == 9, "{told:?}");
+        assert!(told[0].0 >= 1.0 && Latency::default().histogram_ms().is_empty());
+    }
 
     #[test]
     fn histograms_survive_the_pipe_and_add_up() {

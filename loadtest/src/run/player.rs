@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use ringfort_client::{Hub, JoinTarget, SessionKey, Status};
+use ringfort_client::{JoinTarget, SessionKey, Status};
 
-use super::bot::{Bot, Game};
+use super::bot::Bot;
 use super::figures::Figures;
+use super::net::Net;
 
 /// A client.
 pub(super) struct Player {
@@ -40,12 +41,12 @@ impl Player {
     }
 
     /// Takes a coming client's statuses; true when it has a place or has failed.
-    pub(super) fn has_settled(&mut self, hub: &mut Hub<Game>, client: usize, figures: &mut Figures) -> bool {
+    pub(super) fn has_settled(&mut self, net: &mut Net, client: usize, figures: &mut Figures) -> bool {
         // Looking is free; taking makes the hub look after the session.
-        if self.stage != Stage::Coming || !hub.session(self.key).has_status() {
+        if self.stage != Stage::Coming || !net.session(self.key).has_status() {
             return self.stage != Stage::Coming;
         }
-        for status in hub.session_mut(self.key).statuses() {
+        for status in net.session_mut(self.key).statuses() {
             match status {
                 Status::Joined { match_name, .. } => {
                     self.stage = Stage::Playing;
@@ -77,9 +78,9 @@ impl Player {
     }
 
     /// Counts it as disconnected if its session has ended since it was last looked at.
-    pub(super) fn note_disconnect(&mut self, hub: &Hub<Game>, figures: &mut Figures) {
+    pub(super) fn note_disconnect(&mut self, net: &Net, figures: &mut Figures) {
         if self.is_in()
-            && let Some(ended) = hub.session(self.key).ended()
+            && let Some(ended) = net.session(self.key).ended()
         {
             self.is_lost(figures, ended.to_string());
         }
@@ -92,9 +93,9 @@ impl Player {
     }
 
     /// Its match is over: it asks for another once, and counts as disconnected when it is refused.
-    pub(super) fn rejoin(&mut self, hub: &mut Hub<Game>, client: usize, target: JoinTarget, figures: &mut Figures) {
+    pub(super) fn rejoin(&mut self, net: &mut Net, client: usize, target: JoinTarget, figures: &mut Figures) {
         let mut refused = None;
-        for status in hub.session_mut(self.key).statuses() {
+        for status in net.session_mut(self.key).statuses() {
             match status {
                 Status::Refused { code, reason } => refused = Some(format!("another join was refused ({code}): {reason}")),
                 Status::Joined { match_name, .. } => figures.in_match(client, &match_name),
@@ -106,7 +107,7 @@ impl Player {
         } else if self.stage != Stage::Rejoining {
             self.stage = Stage::Rejoining;
             figures.match_over(client);
-            hub.join(self.key, target);
+            net.join(self.key, target);
         }
     }
 }

@@ -29,6 +29,17 @@ const BATTLE_HOME_MAX_M: f32 = 980.0;
 const IDLE_HZ: f64 = 1.0;
 
 impl Scenario {
+    /// Its name as a flag has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Scenario::Matches => "matches",
+            Scenario::Battle => "battle",
+            Scenario::Churn => "churn",
+            Scenario::Storm => "storm",
+            Scenario::Idle => "idle",
+        }
+    }
+
     /// Half a side of the square that the players stay in.
     pub(super) fn home(self, players: usize) -> f32 {
         match self {

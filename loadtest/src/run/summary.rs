@@ -11,6 +11,7 @@ use super::scenario::Scenario;
 use super::series::Second;
 use super::verify::Verified;
 use crate::limits;
+use crate::netem::Conditions;
 
 /// A finished run.
 pub(crate) struct Summary<'a> {
@@ -87,6 +88,8 @@ impl<'a> Summary<'a> {
     /// The figures, under names that stay.
     pub(crate) fn json(&self) -> Value {
         let total = self.total;
+        let mut network = quantiles(&total.network);
+        network["histogram"] = json!(total.network.histogram_ms());
         json!({
             "clients": {
                 "requested": total.requested,
@@ -117,7 +120,7 @@ impl<'a> Summary<'a> {
             "latency_ms": {
                 "connect": quantiles(&total.connect),
                 "input_to_snapshot": quantiles(&total.input_to_snapshot),
-                "network": quantiles(&total.network),
+                "network": network,
                 "gap": quantiles(&total.gap),
                 "resume_gap": quantiles(&total.resume_gap),
             },
@@ -135,6 +138,14 @@ impl<'a> Summary<'a> {
             "verify": self.args.verify.then_some(&total.verified),
             "truth_unknown": total.truth_unknown,
             "series": self.series(),
+            "network": {
+                "loss_percent": self.args.network.loss,
+                "delay_ms": self.args.network.delay,
+                "jitter_ms": self.args.network.jitter,
+                "reorder": self.args.network.reorder,
+                "packets": total.packets,
+                "packets_lost": total.packets_lost,
+            },
             "run": {
                 "scenario": self.args.scenario,
                 "rate_hz": self.rate(),
@@ -281,6 +292,11 @@ impl fmt::Display for Summary<'_> {
             }
             write_row(f, "storm connect", &storm.connect)?;
             write_row(f, "storm network", &storm.network)?;
+        }
+        if args.network.are_bad() {
+            let Conditions { loss, delay, jitter, .. } = args.network;
+            let (lost, packets) = (total.packets_lost, total.packets);
+            writeln!(f, "network    {loss} % lost, {delay} +- {jitter} ms each way: {lost} of {packets} packets lost")?;
         }
         self.write_truth(f)?;
         match &self.found.server {

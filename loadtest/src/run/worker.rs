@@ -1,4 +1,4 @@
-//! One generator process: a hub full of bots, one loop, inputs at fixed times.
+//! One generator process: a socket full of bots, one loop, inputs at fixed times.
 //!
 //! Clients play from the moment they have a place. The process prints [`super::CONNECTED`] when all have one or have failed, waits to be told
 //! that the measured time begins if it is to, plays, waits a moment for the last acknowledgements, and prints its figures as one line of JSON.
@@ -7,13 +7,15 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ringfort_client::{Hub, JoinTarget, Trust};
+use ringfort_client::JoinTarget;
 
-use super::bot::{Bot, Game};
+use super::bot::Bot;
 use super::figures::Figures;
+use super::net::Net;
 use super::partial::{Process, Progress};
 use super::player::{Player, Stage};
 use super::{CONNECTED, PLAYED, PROGRESS, RunError};
+use crate::netem::Conditions;
 use crate::schedule::Schedule;
 use crate::{children, cpu, limits};
 
@@ -68,6 +70,8 @@ pub(crate) struct WorkerArgs {
     /// Whether every client's world is compared.
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    network: Conditions,
     /// Wait, playing, until the parent says that the measured time begins.
     #[arg(long)]
     wait: bool,
@@ -90,12 +94,13 @@ pub(crate) fn run(args: &WorkerArgs) -> Result<(), RunError> {
     }
     worker.wait_for_acknowledgements()?;
     worker.leave()?;
+    (worker.figures.partial.packets, worker.figures.partial.packets_lost) = worker.net.injected();
     tell(&serde_json::to_string(&worker.figures.partial).map_err(RunError::Report)?)
 }
 
 struct Worker<'a> {
     args: &'a WorkerArgs,
-    hub: Hub<Game>,
+    net: Net,
     players: Vec<Player>,
     figures: Figures,
     /// When each client's inputs are due, from the beginning to the end.
@@ -122,7 +127,7 @@ impl<'a> Worker<'a> {
         let period = Duration::from_secs_f64(1.0 / args.rate);
         Ok(Worker {
             args,
-            hub: Hub::bind(local, Trust::Any)?,
+            net: Net::bind(local, args.network, args.seed ^ args.first as u64)?,
             players: Vec::with_capacity(args.clients),
             figures,
             inputs: Schedule::new(now, period, args.clients),
@@ -164,8 +169,7 @@ impl<'a> Worker<'a> {
     fn start_client(&mut self, now: Instant) -> Result<(), RunError> {
         let client = self.players.len();
         let number = self.args.first + client;
-        let key = self.hub.connect(now, self.args.server, "localhost", &format!("bot-{number}"))?;
-        self.hub.join(key, target(self.args));
+        let key = self.net.connect(now, self.args.server, &format!("bot-{number}"), target(self.args))?;
         self.figures.client_has(client, key);
         let bot = Bot::new(self.args.seed, number, self.args.home);
         self.players.push(Player { bot, key, started: now, stage: Stage::Coming, was_in: false });
@@ -196,7 +200,7 @@ impl<'a> Worker<'a> {
         self.figures.measuring = false;
         let now = Instant::now();
         for (client, player) in self.players.iter().enumerate() {
-            if player.is_in() && self.hub.session(player.key).is_live() {
+            if player.is_in() && self.net.session(player.key).is_live() {
                 self.figures.play_over(client, now);
             }
         }
@@ -219,25 +223,25 @@ impl<'a> Worker<'a> {
         while let Some((client, due)) = self.inputs.take_due(now) {
             self.send_input(client, due, now);
         }
-        self.hub.flush(now);
+        self.net.flush(now);
         self.turn(self.inputs.next_due().max(now + GRAIN).min(until))?;
         self.settle()
     }
 
     fn send_input(&mut self, client: usize, due: Instant, now: Instant) {
-        let Worker { args, hub, players, figures, .. } = self;
+        let Worker { args, net, players, figures, .. } = self;
         let Some(player) = players.get_mut(client) else { return };
-        player.note_disconnect(hub, figures);
+        player.note_disconnect(net, figures);
         if !player.is_in() {
             return;
         }
-        if !hub.session(player.key).is_joined() {
-            return player.rejoin(hub, client, target(args), figures);
+        if !net.session(player.key).is_joined() {
+            return player.rejoin(net, client, target(args), figures);
         }
         player.stage = Stage::Playing;
-        figures.partial.events += hub.session_mut(player.key).events().count() as u64;
-        let input = player.bot.input(hub.session(player.key).view());
-        if let Some(sequence) = hub.send(now, player.key, input) {
+        figures.partial.events += net.session_mut(player.key).events().count() as u64;
+        let input = player.bot.input(net.session(player.key).view());
+        if let Some(sequence) = net.send(now, player.key, input) {
             figures.sent(client, sequence, due, now);
         }
     }
@@ -247,17 +251,16 @@ impl<'a> Worker<'a> {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         let mut outcome = Ok(());
         unsettled.retain(|&client| {
-            let Worker { args, hub, players, figures, .. } = self;
+            let Worker { args, net, players, figures, .. } = self;
             let player = &mut players[client];
             if player.stage != Stage::Leaving {
-                return !player.has_settled(hub, client, figures);
+                return !player.has_settled(net, client, figures);
             }
-            if hub.session(player.key).is_ended() {
-                hub.forget(player.key);
+            if net.session(player.key).is_ended() {
+                net.forget(player.key);
                 let now = Instant::now();
-                match hub.connect(now, args.server, "localhost", &format!("bot-{}", args.first + client)) {
+                match net.connect(now, args.server, &format!("bot-{}", args.first + client), target(args)) {
                     Ok(key) => {
-                        hub.join(key, target(args));
                         figures.client_has(client, key);
                         (player.key, player.started, player.stage) = (key, now, Stage::Coming);
                     }
@@ -276,10 +279,10 @@ impl<'a> Worker<'a> {
             let client = *next % self.players.len();
             *next += 1;
             let player = &mut self.players[client];
-            player.note_disconnect(&self.hub, &mut self.figures);
+            player.note_disconnect(&self.net, &mut self.figures);
             if player.stage == Stage::Playing {
                 player.stage = Stage::Leaving;
-                self.hub.session_mut(player.key).leave();
+                self.net.session_mut(player.key).leave();
                 self.figures.out_of_match(client);
                 self.figures.partial.churned += 1;
                 self.unsettled.push(client);
@@ -296,20 +299,20 @@ impl<'a> Worker<'a> {
             self.settle()?;
         }
         for player in &mut self.players {
-            player.note_disconnect(&self.hub, &mut self.figures);
+            player.note_disconnect(&self.net, &mut self.figures);
         }
         Ok(())
     }
 
     fn leave(&mut self) -> Result<(), RunError> {
         for player in self.players.iter().filter(|player| player.is_in()) {
-            self.hub.session_mut(player.key).leave();
+            self.net.session_mut(player.key).leave();
         }
-        self.hub.flush(Instant::now());
+        self.net.flush(Instant::now());
         let patience = Instant::now() + limits::FAREWELL;
         while Instant::now() < patience {
             let mut leaving = self.players.iter().filter(|player| player.is_in());
-            if leaving.all(|player| self.hub.session(player.key).is_ended()) {
+            if leaving.all(|player| self.net.session(player.key).is_ended()) {
                 break;
             }
             self.turn(patience)?;
@@ -319,9 +322,9 @@ impl<'a> Worker<'a> {
 
     /// Sleeps until something arrives or `until`, handles what there is, and gives a sign of life when a second is over.
     fn turn(&mut self, until: Instant) -> Result<(), RunError> {
-        self.hub.wait(Some(until)).map_err(RunError::Io)?;
+        self.net.wait(until).map_err(RunError::Io)?;
         let now = Instant::now();
-        self.hub.pump(now, &mut self.figures)?;
+        self.net.pump(now, &mut self.figures)?;
         if self.figures.clerk.is_over(now) {
             self.second_is_over(now)?;
         }
