@@ -150,3 +150,9 @@ pub(crate) const HOST_RESTART: Duration = Duration::from_millis(200);
 
 /// Kills of one run of which the number was given.
 pub(crate) const CHAOS_HITS_MAX: u64 = 10_000;
+
+/// How long the clients of a Colyseus room may take to join; a room that cannot keep up lets them in slowly.
+pub(crate) const COLYSEUS_JOIN_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Open files of a load beside its clients' sockets.
+pub(crate) const DESCRIPTORS_SPARE: u64 = 64;

@@ -81,6 +81,9 @@ enum Command {
     /// The load of an echo peer
     #[command(hide = true)]
     EchoLoad(peers::EchoLoadArgs),
+    /// The crowd of a Colyseus room
+    #[command(hide = true)]
+    ColyseusLoad(peers::ColyseusLoadArgs),
 }
 
 fn main() -> ExitCode {
@@ -88,7 +91,7 @@ fn main() -> ExitCode {
         return code;
     }
     let command = Cli::parse().command;
-    if matches!(command, Command::Worker(_) | Command::Mob(_) | Command::EchoLoad(_)) {
+    if matches!(command, Command::Worker(_) | Command::Mob(_) | Command::EchoLoad(_) | Command::ColyseusLoad(_)) {
         children::exit_with_parent();
     }
     match command {
@@ -119,6 +122,7 @@ fn main() -> ExitCode {
         Command::Attack(args) => exit(hostile::run_attack(&args).map(|()| true)),
         Command::Mob(args) => exit(hostile::run_mob(&args).map(|()| true)),
         Command::Worker(args) => exit(run::run_worker(&args).map(|()| true)),
+        Command::ColyseusLoad(args) => exit(peers::run_colyseus_load(&args).map(|()| true)),
         Command::EchoLoad(args) => exit(peers::run_echo_load(&args).map(|()| true)),
     }
 }

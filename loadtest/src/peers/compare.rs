@@ -149,7 +149,7 @@ impl CompareArgs {
 
     fn build(&self, before: bool) -> Build {
         let program = if before { &self.before } else { &self.after };
-        Build { server: Some(program.clone()), generator: self.before_generator.clone().filter(|_| before) }
+        Build { server: Some(program.clone()), generator: self.before_generator.clone().filter(|_| before), battle: false }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn measure(echo: Echo, plan: &Plan, down_bytes: usize) -> Result<Samp
     command.args(["--bytes", &MIN_CLIENT_DATAGRAM.to_string(), "--duration", &plan.load_seconds().to_string()]);
     command.args(echo.rounded.then_some("--rounded"));
     let (load, role) = (spawn(command)?, "echo peer's load");
-    let window = window::measure(plan, &load, role, || Ok(vec![server.pid()]))?;
+    let window = window::measure(plan, plan.connect_patience(), &load, role, || Ok(vec![server.pid()]))?;
     let report: EchoReport = last_line(plan, &load, role)?;
     let per_second = report.received as f64 / report.seconds;
     Ok(Sample {

@@ -59,4 +59,20 @@ pub(crate) enum PeersError {
         /// Why.
         source: io::Error,
     },
+    /// Colyseus' packages could not be fetched.
+    #[error("npm cannot fetch Colyseus into {folder}: {reason} (node and npm are needed, or leave it out: --subjects)")]
+    Npm {
+        /// Where to.
+        folder: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A load cannot open a socket for each client.
+    #[error("{wanted} open files are needed, and the limit cannot be raised to that: {source} (ulimit -n)")]
+    Descriptors {
+        /// How many.
+        wanted: u64,
+        /// Why.
+        source: io::Error,
+    },
 }

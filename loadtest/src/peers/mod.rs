@@ -4,6 +4,8 @@
 //! ratios of a round are comparable, figures of different runs are not. Processor time comes from the kernel's accounts of all the server's
 //! processes, over a window in which all clients are connected and the load has settled. `loadtest/peers/README.md` says what the peers are.
 
+mod colyseus;
+mod colyseus_load;
 mod compare;
 mod echo;
 mod echo_load;
@@ -15,6 +17,7 @@ mod sample;
 mod server;
 mod spread;
 mod subject;
+mod walker;
 mod window;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +25,7 @@ use std::process::Command;
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use colyseus_load::{ColyseusLoadArgs, run as run_colyseus_load};
 pub(crate) use compare::{CompareArgs, run as run_compare};
 pub(crate) use echo_load::{EchoLoadArgs, run as run_echo_load};
 pub(crate) use error::PeersError;
@@ -64,7 +68,10 @@ pub(crate) struct PeersArgs {
     /// Bytes that the echo peers send to a client, instead of Ringfort's measured mean
     #[arg(long, value_name = "BYTES")]
     down_bytes: Option<usize>,
-    /// A smoke test: 20 clients, one round of 2 seconds. Its figures mean nothing
+    /// The folder of Colyseus' server; its packages are fetched there at the first use
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/colyseus"), hide_default_value = true)]
+    colyseus: PathBuf,
+    /// A smoke test: 20 clients, one round of 2 seconds, no Colyseus where there is no node. Its figures mean nothing
     #[arg(long)]
     quick: bool,
     /// The server's program; by default the one beside this program
@@ -79,6 +86,8 @@ pub(crate) struct PeersArgs {
 pub(crate) fn run(mut args: PeersArgs) -> Result<(), PeersError> {
     if args.quick {
         (args.clients, args.rounds, args.seconds, args.settle) = (20, 1, 2.0, 0.5);
+        let node = colyseus::available();
+        args.subjects.retain(|subject| node || !subject.needs_node());
     }
     args.subjects.sort_unstable();
     args.subjects.dedup();

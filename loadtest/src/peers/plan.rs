@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
+use crate::run::Scenario;
 
 /// One sample's load.
 #[derive(Clone, Debug)]
@@ -20,6 +21,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Half a side of the square that a battle of all clients takes, in metres.
+    pub(crate) fn half(&self) -> f32 {
+        Scenario::Battle.home(self.clients)
+    }
+
     /// Between the last connect and the window.
     pub(crate) fn settle(&self) -> Duration {
         Duration::from_secs_f64(self.settle)

@@ -19,6 +19,8 @@ pub(super) struct Build {
     pub(super) server: Option<PathBuf>,
     /// The load generator; by default this program.
     pub(super) generator: Option<PathBuf>,
+    /// Whether the players keep to the square of a battle, which older generators do not know.
+    pub(super) battle: bool,
 }
 
 /// Measures one build, with `players` to a match.
@@ -30,9 +32,12 @@ pub(super) fn measure(plan: &Plan, players: usize, build: &Build) -> Result<Samp
     };
     command.args(["worker", "--server", &server.address().to_string(), "--clients", &plan.clients.to_string()]);
     command.args(["--rate", &plan.rate.to_string(), "--duration", &plan.load_seconds().to_string()]);
+    if build.battle {
+        command.args(["--home", &plan.half().to_string()]);
+    }
     let (load, role) = (spawn(command)?, "load generator");
     let mut before = None;
-    let window = window::measure(plan, &load, role, || {
+    let window = window::measure(plan, plan.connect_patience(), &load, role, || {
         before = Packets::read(&server);
         server.processes()
     })?;

@@ -33,6 +33,8 @@ pub(crate) struct Sample {
     pub(crate) rss_bytes_per_client: f64,
     /// How old the positions are that clients hold, in ticks.
     pub(crate) freshness: Option<Freshness>,
+    /// What carries its messages, where there is a choice.
+    pub(crate) transport: Option<String>,
     /// Use of one core by the load; of several processes the highest.
     pub(crate) generator_cpu_percent: f64,
     /// How late the load's own datagrams left, at the 99th percentile, in milliseconds.

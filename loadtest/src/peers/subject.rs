@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::colyseus;
 use super::echo::{self, Echo};
 use super::ringfort::{self, Build};
 use super::sample::Sample;
@@ -20,11 +21,22 @@ pub(crate) enum Subject {
     OneLoopRounded,
     /// The echo in one loop over quinn-proto with stock timers
     OneLoop,
+    /// Colyseus, all clients in a room in which everyone sees everyone
+    Colyseus,
+    /// Colyseus, all clients in a room in which a StateView holds who is near
+    ColyseusView,
 }
 
 impl Subject {
     /// Those that are measured when none are named.
-    pub(super) const DEFAULT: [Subject; 4] = [Subject::Ringfort, Subject::TokioQuinn, Subject::OneLoopRounded, Subject::OneLoop];
+    pub(super) const DEFAULT: [Subject; 6] = [
+        Subject::Ringfort,
+        Subject::TokioQuinn,
+        Subject::OneLoopRounded,
+        Subject::OneLoop,
+        Subject::Colyseus,
+        Subject::ColyseusView,
+    ];
 
     /// As it is typed, and the key of its figures in JSON.
     pub(super) fn name(self) -> &'static str {
@@ -34,7 +46,14 @@ impl Subject {
             Subject::TokioQuinnThreads => "tokio-quinn-threads",
             Subject::OneLoopRounded => "one-loop-rounded",
             Subject::OneLoop => "one-loop",
+            Subject::Colyseus => "colyseus",
+            Subject::ColyseusView => "colyseus-view",
         }
+    }
+
+    /// Whether it runs in node.
+    pub(super) fn needs_node(self) -> bool {
+        matches!(self, Subject::Colyseus | Subject::ColyseusView)
     }
 
     /// Starts it and its load, and measures.
@@ -43,13 +62,16 @@ impl Subject {
         let echo = |program, flags, rounded| echo::measure(Echo { program, flags, rounded }, &plan, down_bytes);
         match self {
             Subject::Ringfort => {
-                let build = Build { server: args.ringfort.clone(), generator: None };
-                ringfort::measure(&plan, args.players.unwrap_or(args.clients), &build)
+                let players = args.players.unwrap_or(args.clients);
+                let build = Build { server: args.ringfort.clone(), generator: None, battle: players >= args.clients };
+                ringfort::measure(&plan, players, &build)
             }
             Subject::TokioQuinn => echo("peer-tokio-quinn", &[], false),
             Subject::TokioQuinnThreads => echo("peer-tokio-quinn", &["--threads", "0"], false),
             Subject::OneLoopRounded => echo("peer-one-loop", &["--rounded"], true),
             Subject::OneLoop => echo("peer-one-loop", &[], false),
+            Subject::Colyseus => colyseus::measure(&plan, &args.colyseus, false),
+            Subject::ColyseusView => colyseus::measure(&plan, &args.colyseus, true),
         }
     }
 }

@@ -17,14 +17,15 @@ pub(super) struct Window {
     memory: Memory,
 }
 
-/// Waits until the load says that all are connected and has settled, and measures the processes that `pids` then names.
+/// Waits, at most for `patience`, until the load says that all are connected, lets it settle, and measures the processes that `pids` then names.
 pub(super) fn measure(
     plan: &Plan,
+    patience: Duration,
     load: &Child,
     role: &'static str,
     pids: impl FnOnce() -> Result<Vec<u32>, PeersError>,
 ) -> Result<Window, PeersError> {
-    if load.line(plan.connect_patience()).as_deref() != Some(crate::run::CONNECTED) {
+    if load.line(patience).as_deref() != Some(crate::run::CONNECTED) {
         return Err(PeersError::ChildSilent { role });
     }
     thread::sleep(plan.settle());

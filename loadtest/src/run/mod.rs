@@ -36,7 +36,7 @@ use crate::limits;
 use crate::netem::Conditions;
 use crate::report;
 use phases::Phase;
-use scenario::Scenario;
+pub(crate) use scenario::Scenario;
 use summary::Summary;
 
 /// The line by which a worker says that its clients are in their matches, or have failed.

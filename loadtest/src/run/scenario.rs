@@ -41,7 +41,7 @@ impl Scenario {
     }
 
     /// Half a side of the square that the players stay in.
-    pub(super) fn home(self, players: usize) -> f32 {
+    pub(crate) fn home(self, players: usize) -> f32 {
         match self {
             Scenario::Matches | Scenario::Idle => HOME_M,
             Scenario::Battle | Scenario::Churn | Scenario::Storm => {
