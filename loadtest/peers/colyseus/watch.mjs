@@ -18,7 +18,7 @@ const period = 1000 / hz;
 const NEAREST = 32;
 
 /** By the age of what is held in ticks: how many of the nearest, and how many of all within sight. */
-const fresh = () => ({ near: {}, all: {} });
+const fresh = () => ({ near: {}, all: {}, patches: 0 });
 let second = fresh();
 
 /** Whoever is held has the patch's age: a patch has every change of its tick. */
@@ -30,6 +30,7 @@ function look(room, state) {
     if (body !== me && (body.x - me.x) ** 2 + (body.y - me.y) ** 2 <= NEAR ** 2) within += 1;
   }
   const age = Math.max(0, Math.floor((now() - state.at) / period));
+  second.patches += 1;
   second.near[age] = (second.near[age] ?? 0) + Math.min(within, NEAREST);
   second.all[age] = (second.all[age] ?? 0) + within;
 }

@@ -30,6 +30,8 @@ struct Watched {
     near: BTreeMap<u32, u64>,
     /// The same of all.
     all: BTreeMap<u32, u64>,
+    /// Patches that were looked at.
+    patches: u64,
 }
 
 /// Whether node and npm are on this machine.
@@ -124,11 +126,14 @@ fn freshness(seconds: &[Watched]) -> Option<Freshness> {
         });
         age.map(|(age, _)| f64::from(*age))
     };
+    let patches = seconds.iter().map(|second| second.patches).sum::<u64>();
     Some(Freshness {
         near_ticks_p50: quantile(|second| &second.near, 0.5)?,
         near_ticks_p99: quantile(|second| &second.near, 0.99)?,
         all_ticks_p50: quantile(|second| &second.all, 0.5)?,
         all_ticks_p99: quantile(|second| &second.all, 0.99)?,
+        within_sight: seconds.iter().flat_map(|second| second.all.values()).sum::<u64>() as f64 / patches.max(1) as f64,
+        missing_percent: None,
     })
 }
 
@@ -161,9 +166,10 @@ mod tests {
 
     #[test]
     fn ages_of_all_seconds_count_together() {
-        let second = |near: &[(u32, u64)]| Watched { near: near.iter().copied().collect(), all: [(3, 1)].into() };
+        let second = |near: &[(u32, u64)]| Watched { near: near.iter().copied().collect(), all: [(3, 100)].into(), patches: 2 };
         let told = freshness(&[second(&[(0, 90)]), second(&[(1, 9), (5, 1)])]).expect("there are ages");
         assert_eq!((told.near_ticks_p50, told.near_ticks_p99, told.all_ticks_p99), (0.0, 1.0, 3.0));
+        assert_eq!(told.within_sight, 50.0);
         assert_eq!(freshness(&[Watched::default()]), None);
     }
 

@@ -36,6 +36,8 @@ const FIGURES: &[Figure] = &[
     ("near_ticks_p99", |sample| age(sample, |age| age.near_ticks_p99)),
     ("all_ticks_p50", |sample| age(sample, |age| age.all_ticks_p50)),
     ("all_ticks_p99", |sample| age(sample, |age| age.all_ticks_p99)),
+    ("within_sight", |sample| age(sample, |age| age.within_sight)),
+    ("missing_percent", |sample| sample.freshness.and_then(|age| age.missing_percent)),
     ("generator_cpu_percent", |sample| Some(sample.generator_cpu_percent)),
     ("generator_late_ms_p99", |sample| Some(sample.generator_late_ms_p99)),
 ];
@@ -48,6 +50,7 @@ const COLUMNS: &[(&str, &[&str], usize)] = &[
     ("kB/s to each client", &["down_kb_per_s"], 2),
     ("age of the nearest 32, ticks, p50 / p99", &["near_ticks_p50", "near_ticks_p99"], 0),
     ("of all in 80 m", &["all_ticks_p50", "all_ticks_p99"], 0),
+    ("of those missing, %", &["missing_percent"], 2),
     ("load's % of a core", &["generator_cpu_percent"], 0),
 ];
 
@@ -78,6 +81,8 @@ impl<'a> Report<'a> {
                 figures.insert((*name).into(), self.spread(|round| of(&round[at])).map_or(Value::Null, Spread::json));
             }
             figures.insert("ratio_of_ringfort".into(), self.ratio(at).map_or(Value::Null, Spread::json));
+            let transport = self.rounds.iter().find_map(|round| round[at].transport.clone());
+            figures.insert("transport".into(), transport.into());
             figures.insert("kept_up".into(), self.kept_up(at).into());
             figures.insert("rounds".into(), self.rounds.iter().map(|round| round[at].json()).collect());
             subjects.insert(subject.name().into(), figures.into());
@@ -125,7 +130,9 @@ impl<'a> Report<'a> {
             medians.map_or("-".into(), |medians| medians.join(" / "))
         };
         let or_dash = |spread: Option<Spread>, places: usize| spread.map_or("-".into(), |spread| format!("{spread:.places$}"));
-        let mut row = vec![self.args.subjects[at].name().to_owned()];
+        let transport = self.rounds.iter().find_map(|round| round[at].transport.as_deref());
+        let name = self.args.subjects[at].name();
+        let mut row = vec![transport.map_or(name.to_owned(), |transport| format!("{name} ({transport})"))];
         row.push(or_dash(self.spread(|round| Some(round[at].us_per_client_tick)), 1));
         row.push(or_dash(self.ratio(at), 2));
         row.extend(COLUMNS.iter().map(|(_, names, places)| cell(names, *places)));

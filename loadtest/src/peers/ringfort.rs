@@ -7,9 +7,10 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::plan::Plan;
-use super::sample::Sample;
+use super::sample::{Freshness, Sample};
 use super::server::RingfortServer;
 use super::{PeersError, last_line, spawn, window};
+use crate::limits;
 use crate::run::Partial;
 
 /// Which programs are run.
@@ -33,7 +34,8 @@ pub(super) fn measure(plan: &Plan, players: usize, build: &Build) -> Result<Samp
     command.args(["worker", "--server", &server.address().to_string(), "--clients", &plan.clients.to_string()]);
     command.args(["--rate", &plan.rate.to_string(), "--duration", &plan.load_seconds().to_string()]);
     if build.battle {
-        command.args(["--home", &plan.half().to_string()]);
+        let watched = limits::FRESHNESS_CLIENTS.min(plan.clients).to_string();
+        command.args(["--home", &plan.half().to_string(), "--instance", server.instance(), "--freshness", &watched]);
     }
     let (load, role) = (spawn(command)?, "load generator");
     let mut before = None;
@@ -61,9 +63,23 @@ pub(super) fn measure(plan: &Plan, players: usize, build: &Build) -> Result<Samp
         network_ms_p99: Some(partial.network.ms_at(0.99)),
         packets_out: packets.map(|(sent, snapshots, ..)| sent / snapshots.max(1.0)),
         packets_in: packets.map(|(_, _, received, seconds)| received / (plan.inputs_per_second() * seconds)),
+        freshness: freshness(&partial),
         generator_cpu_percent: partial.cpu_percent,
         generator_late_ms_p99: partial.late.ms_at(0.99),
         ..window.sample(plan)
+    })
+}
+
+fn freshness(partial: &Partial) -> Option<Freshness> {
+    let json = partial.freshness.json()?;
+    let figure = |path: &str| json.pointer(path).and_then(Value::as_f64);
+    Some(Freshness {
+        near_ticks_p50: figure("/nearest/age_ticks/p50")?,
+        near_ticks_p99: figure("/nearest/age_ticks/p99")?,
+        all_ticks_p50: figure("/within_sight/age_ticks/p50")?,
+        all_ticks_p99: figure("/within_sight/age_ticks/p99")?,
+        within_sight: figure("/within_sight_mean")?,
+        missing_percent: figure("/within_sight/missing_percent"),
     })
 }
 

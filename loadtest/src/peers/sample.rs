@@ -52,6 +52,10 @@ pub(crate) struct Freshness {
     pub(crate) all_ticks_p50: f64,
     /// At the 99th percentile.
     pub(crate) all_ticks_p99: f64,
+    /// Entities within the radius, on average.
+    pub(crate) within_sight: f64,
+    /// Of those, the share that clients do not have, where the world can be looked into.
+    pub(crate) missing_percent: Option<f64>,
 }
 
 impl Sample {

@@ -65,6 +65,11 @@ impl RingfortServer {
         serde_json::from_slice(&output.stdout).ok()
     }
 
+    /// Its instance's name.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
