@@ -1,9 +1,12 @@
 //! What one client has: the front-end's side of delta compression.
 //!
-//! A front-end keeps one [`Baselines`] per client. Each tick it asks, for every entity, what record the client needs
-//! ([`Baselines::need`], [`Baselines::need_gone`]), writes as many as fit, and notes each one written
-//! ([`Baselines::begin`], [`Baselines::sent`], [`Baselines::sent_gone`]). The client's acknowledgements
-//! ([`Baselines::acked`]) then shrink what later records must hold.
+//! A front-end keeps one [`Baselines`] per client: what it knows of the entities that the client has, is being told of, or is to be
+//! told of, in the order of their indices. An entity has a **place** in there ([`Baselines::admit`], [`Baselines::place`]) for as long
+//! as it is wanted or the client may have something of it; what has none is unknown to the client.
+//!
+//! Each tick the front-end asks, for every place, what record the client needs ([`Baselines::need`], [`Baselines::need_gone`]), writes
+//! as many as fit, and notes each one written ([`Baselines::begin`], [`Baselines::sent`], [`Baselines::sent_gone`]). The client's
+//! acknowledgements ([`Baselines::acked`]) then shrink what later records must hold.
 //!
 //! Why a record is right whatever is lost or in flight: let `A` be the last tick with a record of the entity that the
 //! client acknowledged. The client is at `A` or has applied any of the later records, in order.
@@ -16,8 +19,10 @@
 //!   sent *since then* is acknowledged. An older acknowledgement speaks of what the client may since have dropped.
 //! - What was put off for want of room changed nothing at the client and nothing here.
 
+mod sent;
+
 use crate::AckBits;
-use crate::limits::{SENT_RECORDS, SENT_WINDOW};
+use sent::{GLOBALS, SentLog};
 
 /// What the world says of one entity, as one client may see it.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +31,57 @@ pub struct Seen<'a> {
     pub generation: u32,
     /// Wire columns that the entity has and the client may see.
     pub visible: u32,
-    /// The latest of `changed`.
-    pub newest: u32,
+    /// How its columns have changed.
+    pub changes: Changes,
     /// Per wire column the tick in which it last changed: its value, or whether there is one.
     pub changed: &'a [u32],
+}
+
+/// A short form of when the columns of a row changed last: it answers for whoever has all but the newest changes.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Changes {
+    /// The tick of the latest change.
+    pub newest: u32,
+    /// The wire columns that changed in it.
+    pub recent: u32,
+    /// No other column has changed after this tick.
+    pub before: u32,
+}
+
+impl Changes {
+    /// Of a whole row.
+    pub fn of(changed: &[u32]) -> Changes {
+        let newest = changed.iter().copied().max().unwrap_or(0);
+        let recent = changed.iter().enumerate().fold(0, |mask, (column, tick)| mask | u32::from(*tick == newest) << column);
+        let before = changed.iter().copied().filter(|tick| *tick != newest).max().unwrap_or(0);
+        Changes { newest, recent, before }
+    }
+
+    /// Notes that a column has changed in `tick`, which is the newest.
+    #[inline]
+    pub fn note(&mut self, column: usize, tick: u32) {
+        let bit = 1 << column;
+        if tick == self.newest {
+            self.recent |= bit;
+            return;
+        }
+        if self.recent & !bit != 0 {
+            self.before = self.newest;
+        }
+        (self.newest, self.recent) = (tick, bit);
+    }
+
+    /// The columns that have changed after a tick.
+    #[inline]
+    fn since(&self, tick: u32, changed: &[u32]) -> u32 {
+        if self.newest <= tick {
+            return 0;
+        }
+        if self.before <= tick {
+            return self.recent;
+        }
+        changed.iter().enumerate().fold(0, |mask, (column, at)| mask | u32::from(*at > tick) << column)
+    }
 }
 
 /// The record that brings a client up to date.
@@ -49,10 +101,9 @@ pub enum Need {
 /// What one client has of a zone.
 #[derive(Debug)]
 pub struct Baselines {
+    /// In the order of their indices, each of which is there once.
     entities: Vec<Baseline>,
     globals: Baseline,
-    /// The acknowledgement that came last: every input repeats most of it.
-    acked: AckBits,
     sent: SentLog,
     columns_mask: u32,
     globals_mask: u32,
@@ -61,6 +112,7 @@ pub struct Baselines {
 /// What a client has of one entity.
 #[derive(Clone, Copy, Debug)]
 struct Baseline {
+    index: u32,
     generation: u32,
     /// Of `Known`: the last acknowledged tick with a record. Of `Fresh` and `Gone`: the first tick that said so.
     tick: u32,
@@ -70,9 +122,13 @@ struct Baseline {
     held: u32,
     /// Columns of the last record.
     last: u32,
+    /// Columns that the client was to see at the last look, whether they fitted or not.
+    seen: u32,
     /// Priority that adds up while the entity is put off, in sixteenths.
     waiting: u16,
     stage: Stage,
+    /// The lowest bits of the generation that `seen` is of.
+    seen_generation: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,9 +143,20 @@ enum Stage {
     Gone,
 }
 
-const UNKNOWN: Baseline = Baseline { generation: 0, tick: 0, narrowed: 0, held: 0, last: 0, waiting: 0, stage: Stage::Unknown };
-// A front-end walks these for every client and entity, every tick.
-const _: () = assert!(size_of::<Baseline>() == 24);
+const UNKNOWN: Baseline = Baseline {
+    index: 0,
+    generation: 0,
+    tick: 0,
+    narrowed: 0,
+    held: 0,
+    last: 0,
+    seen: 0,
+    waiting: 0,
+    stage: Stage::Unknown,
+    seen_generation: 0,
+};
+// A front-end walks these for every client, every tick.
+const _: () = assert!(size_of::<Baseline>() == 32);
 /// Units of `waiting` in a priority of one.
 const WAITING_UNITS: f32 = 16.0;
 
@@ -100,62 +167,150 @@ impl Baselines {
             entities: Vec::new(),
             // The globals are always there, so the client knows them from the start, without a value.
             globals: Baseline { stage: Stage::Known, ..UNKNOWN },
-            acked: AckBits::NONE,
-            sent: SentLog::new(),
+            sent: SentLog::default(),
             columns_mask: crate::bits::mask(columns as u32) as u32,
             globals_mask: crate::bits::mask(globals as u32) as u32,
         }
     }
 
-    /// One more than the highest entity index that the client may know: [`Baselines::need_gone`] is asked up to here.
+    /// Number of places.
     pub fn len(&self) -> usize {
         self.entities.len()
     }
 
-    /// Whether the client can't know any entity.
+    /// Whether no entity has a place.
     pub fn is_empty(&self) -> bool {
         self.entities.is_empty()
     }
 
+    /// Bytes of memory that it has taken beside itself.
+    pub fn bytes(&self) -> usize {
+        self.entities.capacity() * size_of::<Baseline>() + self.sent.bytes()
+    }
+
+    /// The entity of a place.
+    #[inline]
+    pub fn index(&self, place: usize) -> u32 {
+        self.entities[place].index
+    }
+
+    /// Where an entity is, if it has a place.
+    pub fn find(&self, index: u32) -> Option<usize> {
+        self.entities.binary_search_by_key(&index, |known| known.index).ok()
+    }
+
+    /// The place of an entity, made if it has none. The places behind it move.
+    pub fn place(&mut self, index: u32) -> usize {
+        match self.entities.binary_search_by_key(&index, |known| known.index) {
+            Ok(place) => place,
+            Err(place) => {
+                self.entities.insert(place, Baseline { index, ..UNKNOWN });
+                place
+            }
+        }
+    }
+
+    /// Gives each of the wanted entities, which come in the order of their indices, a place, and takes the places of those away that are
+    /// not wanted and of which the client has nothing.
+    pub fn admit<W>(&mut self, wanted: &[W], index_of: impl Fn(&W) -> u32) {
+        let mut rest = wanted.iter().map(&index_of).peekable();
+        let (mut found, mut idle) = (0, 0);
+        for known in &self.entities {
+            while rest.next_if(|index| *index < known.index).is_some() {}
+            let is_wanted = rest.next_if_eq(&known.index).is_some();
+            found += usize::from(is_wanted);
+            idle += usize::from(!is_wanted && known.stage == Stage::Unknown);
+        }
+        if idle > 0 {
+            let mut rest = wanted.iter().map(&index_of).peekable();
+            self.entities.retain(|known| {
+                while rest.next_if(|index| *index < known.index).is_some() {}
+                known.stage != Stage::Unknown || rest.peek() == Some(&known.index)
+            });
+        }
+        if found < wanted.len() {
+            self.insert(wanted, index_of, wanted.len() - found);
+        }
+    }
+
+    /// Merges in those of the wanted entities, so many, that have no place; from the end, so that each place moves once.
+    fn insert<W>(&mut self, wanted: &[W], index_of: impl Fn(&W) -> u32, missing: usize) {
+        let mut from = self.entities.len();
+        let mut to = from + missing;
+        if to > self.entities.capacity() {
+            // A quarter more than is needed now: there are thousands of clients, and what doubles wastes half.
+            self.entities.reserve_exact(missing + to / 4);
+        }
+        self.entities.resize(to, UNKNOWN);
+        for index in wanted.iter().rev().map(index_of) {
+            while from > 0 && self.entities[from - 1].index > index && to > from {
+                (from, to) = (from - 1, to - 1);
+                self.entities[to] = self.entities[from];
+            }
+            if to == from {
+                return;
+            }
+            to -= 1;
+            if from > 0 && self.entities[from - 1].index == index {
+                from -= 1;
+                self.entities[to] = self.entities[from];
+            } else {
+                self.entities[to] = Baseline { index, ..UNKNOWN };
+            }
+        }
+    }
+
+    /// The columns of a place's entity that the client was to see at the last look; none of another generation.
+    #[inline]
+    pub fn seen(&self, place: usize, generation: u32) -> u32 {
+        let known = &self.entities[place];
+        if known.seen_generation == generation as u8 { known.seen } else { 0 }
+    }
+
+    /// Notes which columns of a place's entity the client is to see from now on.
+    #[inline]
+    pub fn see(&mut self, place: usize, generation: u32, visible: u32) {
+        let known = &mut self.entities[place];
+        (known.seen, known.seen_generation) = (visible, generation as u8);
+    }
+
     /// The record that the client needs of a visible entity.
     #[inline]
-    pub fn need(&self, index: u32, seen: &Seen<'_>) -> Need {
-        match self.entities.get(index as usize) {
-            Some(known) if known.stage == Stage::Known && known.generation == seen.generation => {
-                match known.mask(seen.visible, seen.newest, seen.changed, self.columns_mask) {
-                    0 => Need::Nothing,
-                    mask => Need::Update { mask },
-                }
-            }
-            _ => Need::Fresh,
+    pub fn need(&self, place: usize, seen: &Seen<'_>) -> Need {
+        let known = &self.entities[place];
+        if known.stage != Stage::Known || known.generation != seen.generation {
+            return Need::Fresh;
+        }
+        match known.mask(seen.visible, &seen.changes, seen.changed, self.columns_mask) {
+            0 => Need::Nothing,
+            mask => Need::Update { mask },
         }
     }
 
     /// Whether the client must be told that it no longer sees an entity.
     #[inline]
-    pub fn need_gone(&self, index: u32) -> bool {
-        self.entities.get(index as usize).is_some_and(|known| known.stage != Stage::Unknown)
+    pub fn need_gone(&self, place: usize) -> bool {
+        self.entities[place].stage != Stage::Unknown
     }
 
     /// The globals that the client needs; `changed` as in [`Seen`].
     pub fn need_globals(&self, changed: &[u32]) -> u32 {
-        let newest = changed.iter().copied().max().unwrap_or(0);
-        self.globals.mask(self.globals_mask, newest, changed, self.globals_mask)
+        self.globals.mask(self.globals_mask, &Changes::of(changed), changed, self.globals_mask)
     }
 
     /// Adds `priority` to an entity that was put off, and gives the sum, by which those that wait are sorted. Any priority,
     /// however low, adds at least a sixteenth: what only waits long enough comes first in the end.
     #[inline]
-    pub fn wait(&mut self, index: u32, priority: f32) -> f32 {
-        let known = self.entity(index);
+    pub fn wait(&mut self, place: usize, priority: f32) -> f32 {
+        let known = &mut self.entities[place];
         known.waiting = known.waiting.saturating_add(((priority * WAITING_UNITS) as u16).max(1));
         f32::from(known.waiting) / WAITING_UNITS
     }
 
     /// What [`Baselines::wait`] has added up so far.
     #[inline]
-    pub fn waiting(&self, index: u32) -> f32 {
-        self.entities.get(index as usize).map_or(0.0, |known| f32::from(known.waiting) / WAITING_UNITS)
+    pub fn waiting(&self, place: usize) -> f32 {
+        f32::from(self.entities[place].waiting) / WAITING_UNITS
     }
 
     /// Begins to note what the snapshot of `tick` says. Ticks only go up.
@@ -165,86 +320,77 @@ impl Baselines {
 
     /// Notes an update or fresh record with this visible mask, as [`Baselines::need`] had asked for it.
     #[inline]
-    pub fn sent(&mut self, index: u32, generation: u32, visible: u32) {
-        let tick = self.sent.tick;
-        let known = self.entity(index);
+    pub fn sent(&mut self, place: usize, generation: u32, visible: u32) {
+        let tick = self.sent.tick();
+        let known = &mut self.entities[place];
         let same = known.generation == generation && matches!(known.stage, Stage::Fresh | Stage::Known);
         if !same {
-            let waiting = known.waiting;
-            *known = Baseline { generation, tick, narrowed: tick, stage: Stage::Fresh, waiting, ..UNKNOWN };
+            (known.generation, known.tick, known.narrowed, known.stage) = (generation, tick, tick, Stage::Fresh);
             (known.held, known.last) = (visible, visible);
         }
         known.note(tick, visible);
         known.waiting = 0;
-        self.sent.push(index, visible);
+        self.sent.push(known.index, visible);
     }
 
     /// Notes a gone record.
     #[inline]
-    pub fn sent_gone(&mut self, index: u32) {
-        let tick = self.sent.tick;
-        let known = self.entity(index);
+    pub fn sent_gone(&mut self, place: usize) {
+        let tick = self.sent.tick();
+        let known = &mut self.entities[place];
         if known.stage != Stage::Gone {
             (known.stage, known.tick) = (Stage::Gone, tick);
         }
         known.waiting = 0;
-        self.sent.push(index, 0);
+        self.sent.push(known.index, 0);
     }
 
     /// Notes that the globals were sent.
     pub fn sent_globals(&mut self) {
-        self.globals.note(self.sent.tick, self.globals_mask);
+        self.globals.note(self.sent.tick(), self.globals_mask);
         self.sent.push(GLOBALS, self.globals_mask);
     }
 
     /// The newest tick of which something was sent; nobody can have a later one.
     pub fn newest(&self) -> u32 {
-        self.sent.tick
+        self.sent.tick()
     }
 
-    /// Takes the client's acknowledgement; what it says again is ignored, and so are ticks that were never sent.
+    /// Takes the client's acknowledgement. What it says again is ignored, and so is one that claims a tick which is still to come.
     pub fn acked(&mut self, acks: AckBits) {
-        let fresh = acks.without(self.acked);
-        self.acked = acks;
-        for tick in fresh {
-            let Some(records) = self.sent.take(tick) else {
-                continue;
-            };
-            for record in records {
-                let record = self.sent.records[record as usize % SENT_RECORDS];
-                match record.index {
-                    GLOBALS => self.globals.acked(tick, record.visible),
-                    index => self.entities[index as usize].acked(tick, record.visible),
-                }
+        if acks.highest > self.sent.tick() {
+            return;
+        }
+        let (entities, globals) = (&mut self.entities, &mut self.globals);
+        let mut next = 0;
+        self.sent.settle(acks, |tick, record| {
+            if record.index == GLOBALS {
+                return globals.acked(tick, record.visible);
             }
-        }
-    }
-
-    #[inline]
-    fn entity(&mut self, index: u32) -> &mut Baseline {
-        let index = index as usize;
-        if index >= self.entities.len() {
-            self.entities.resize(index + 1, UNKNOWN);
-        }
-        &mut self.entities[index]
+            // Records come mostly in the order of the indices, like the places.
+            let after = |place: usize| entities.get(place).is_some_and(|known| known.index == record.index);
+            let place = match () {
+                _ if after(next) => next,
+                _ if after(next + 1) => next + 1,
+                _ => match entities.binary_search_by_key(&record.index, |known| known.index) {
+                    Ok(place) => place,
+                    Err(_) => return,
+                },
+            };
+            entities[place].acked(tick, record.visible);
+            next = place + 1;
+        });
     }
 }
 
 impl Baseline {
     /// The columns that an update must name.
     #[inline]
-    fn mask(&self, visible: u32, newest: u32, changed: &[u32], all: u32) -> u32 {
+    fn mask(&self, visible: u32, changes: &Changes, changed: &[u32], all: u32) -> u32 {
         let narrower = self.tick < self.narrowed || self.last & !visible != 0;
         let absent = if narrower { all & !visible } else { 0 };
-        let mut mask = visible & !self.held | absent;
-        if newest > self.tick {
-            for (column, tick) in changed.iter().enumerate() {
-                mask |= u32::from(*tick > self.tick) << column;
-            }
-            // What changed but isn't visible is none of the client's business.
-            mask &= visible | absent;
-        }
-        mask
+        // What changed but isn't visible is none of the client's business.
+        visible & !self.held | absent | changes.since(self.tick, changed) & (visible | absent)
     }
 
     #[inline]
@@ -256,13 +402,17 @@ impl Baseline {
         self.held &= visible;
     }
 
+    #[inline]
     fn acked(&mut self, tick: u32, visible: u32) {
         match self.stage {
             // Of an incarnation that is over, or out of order: a later acknowledgement has said more.
             Stage::Unknown => {}
             Stage::Fresh | Stage::Gone if tick < self.tick => {}
             Stage::Known if tick <= self.tick => {}
-            Stage::Gone => *self = UNKNOWN,
+            Stage::Gone => {
+                let Baseline { index, seen, seen_generation, waiting, .. } = *self;
+                *self = Baseline { index, seen, seen_generation, waiting, ..UNKNOWN };
+            }
             Stage::Fresh | Stage::Known => {
                 self.stage = Stage::Known;
                 self.tick = tick;
@@ -271,65 +421,6 @@ impl Baseline {
                 }
             }
         }
-    }
-}
-
-/// In place of an entity's index.
-const GLOBALS: u32 = u32::MAX;
-
-/// What the last snapshots said.
-#[derive(Debug)]
-struct SentLog {
-    tick: u32,
-    snapshots: Box<[SentSnapshot; SENT_WINDOW]>,
-    /// A ring; positions only go up and are taken modulo its length.
-    records: Vec<SentRecord>,
-    end: u64,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-struct SentSnapshot {
-    tick: u32,
-    acked: bool,
-    start: u64,
-    end: u64,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-struct SentRecord {
-    index: u32,
-    visible: u32,
-}
-
-impl SentLog {
-    fn new() -> SentLog {
-        let records = vec![SentRecord::default(); SENT_RECORDS];
-        SentLog { tick: 0, snapshots: Box::new([SentSnapshot::default(); SENT_WINDOW]), records, end: 0 }
-    }
-
-    fn begin(&mut self, tick: u32) {
-        debug_assert!(tick > self.tick, "snapshots are sent in the order of their ticks");
-        self.tick = tick;
-        let at = SentSnapshot { tick, acked: false, start: self.end, end: self.end };
-        self.snapshots[tick as usize % SENT_WINDOW] = at;
-    }
-
-    #[inline]
-    fn push(&mut self, index: u32, visible: u32) {
-        self.records[self.end as usize % SENT_RECORDS] = SentRecord { index, visible };
-        self.end += 1;
-        self.snapshots[self.tick as usize % SENT_WINDOW].end = self.end;
-    }
-
-    /// The records of a snapshot that is acknowledged for the first time and still remembered in full.
-    fn take(&mut self, tick: u32) -> Option<std::ops::Range<u64>> {
-        let snapshot = &mut self.snapshots[tick as usize % SENT_WINDOW];
-        let remembered = snapshot.start + SENT_RECORDS as u64 >= self.end;
-        if snapshot.tick != tick || snapshot.acked || !remembered {
-            return None;
-        }
-        snapshot.acked = true;
-        Some(snapshot.start..snapshot.end)
     }
 }
 

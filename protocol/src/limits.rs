@@ -57,10 +57,12 @@ pub const MAX_TICK_HZ: u32 = 240;
 /// Most players of a match.
 pub const MAX_CAPACITY: u32 = 10_000;
 
-/// Snapshots whose content a front-end remembers per client until they are acknowledged.
+/// Snapshots whose content a front-end remembers per client until they are settled by an acknowledgement.
 pub const SENT_WINDOW: usize = 64;
 /// Records remembered over all of them; older snapshots are forgotten first and their acknowledgement has no effect.
 pub const SENT_RECORDS: usize = 4096;
+/// Records that a client's ring keeps room for when it has been longer and is no more.
+pub const SENT_RECORDS_KEPT: usize = 1024;
 
 /// Connections of one server endpoint.
 pub const MAX_CONNECTIONS: usize = 10_000;

@@ -10,15 +10,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod interest;
 mod limits;
 
+pub use interest::Interest;
 pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
 
 use crate::cli::{UpArgs, collect_options};
 use crate::limits::{
     ARENA_MIB_MAX, ARENA_MIB_MIN, CONFIG_FILE_BYTES_MAX, FRONTENDS_MAX, GAME_OPTIONS_BYTES_MAX, GRACE_MS_MAX, HANG_MS_MAX,
     HANG_MS_MIN, IDLE_MINUTES_MAX, INBOX_MIB_MAX, INSTANCE_NAME_BYTES_MAX, MATCH_INBOX_BYTES_MIN, MATCH_NAME_BYTES_MAX,
-    MATCHES_MAX, REWIND_MS_MAX, SIM_MEMORY_MIB_MAX, SIM_MEMORY_MIB_MIN, SIMS_MAX, SPECTATORS_MAX, TICK_HZ_MAX,
+    MATCHES_MAX, REWIND_MS_MAX, SIM_MEMORY_MIB_MAX, SIM_MEMORY_MIB_MIN, SIMS_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_BYTES_MIN,
+    SPECTATORS_MAX, TICK_HZ_MAX,
 };
 
 /// The file that is read when `--config` names no other.
@@ -89,6 +92,10 @@ pub struct Config {
     pub hooks: Hooks,
     /// What a client may do.
     pub limits: Limits,
+    /// Of which entities a client is told.
+    pub interest: Interest,
+    /// Bytes of the largest snapshot.
+    pub snapshot_bytes: u32,
     /// Options for the game, for every match.
     pub game: Options,
     /// Matches to start with, by name.
@@ -282,6 +289,8 @@ impl Default for Config {
             auth: Auth::default(),
             hooks: Hooks::default(),
             limits: Limits::default(),
+            interest: Interest::default(),
+            snapshot_bytes: SNAPSHOT_BYTES_MAX,
             game: Options::new(),
             named_matches: Vec::new(),
         }
@@ -355,6 +364,8 @@ impl Config {
         check_range("inbox_mib", self.inbox_mib, inboxes_mib, INBOX_MIB_MAX)?;
         check_range("matches", self.matches, 0, self.max_matches)?;
         self.limits.validate()?;
+        self.interest.validate()?;
+        check_range("snapshot_bytes", self.snapshot_bytes, SNAPSHOT_BYTES_MIN, SNAPSHOT_BYTES_MAX)?;
         check_range("spectators", self.spectators, 0, SPECTATORS_MAX)?;
         check_range("idle_minutes", self.idle_minutes, 0, IDLE_MINUTES_MAX)?;
         match (&self.tls.cert, &self.tls.key) {

@@ -348,6 +348,23 @@ pub const FILLING_SNAPSHOTS_MAX: u32 = 128;
 pub const CLIENTS_PER_PIECE: usize = 64;
 /// Bytes of the blocks that snapshots are cut from.
 pub const SNAPSHOT_BLOCK_BYTES: usize = 16 << 10;
+/// Entities with a position that a client is told of at most, where the game gives a radius and no number.
+pub const INTEREST_ENTITIES: u32 = 256;
+/// Share of its radius by which what a client is told of leaves later than it comes, so that who walks along the edge is not told anew
+/// again and again: of interest, of columns that are `near`, and of the nearest where there are too many.
+pub const INTEREST_KEEPS: f32 = 1.1;
+/// Cells of the grid of interest across a client's radius.
+pub const INTEREST_CELLS_PER_RADIUS: f32 = 2.0;
+/// Cells of that grid at most, for each entity; in a wider world they are larger.
+pub const INTEREST_CELLS_PER_ENTITY: usize = 4;
+/// Least cells that it may have, however few entities there are.
+pub const INTEREST_CELLS_MIN: usize = 256;
+/// Largest radius and number of entities that can be configured for interest.
+pub const INTEREST_MAX: u32 = ringfort_protocol::limits::MAX_ENTITIES;
+/// Least budget of a snapshot that can be configured, in bytes: header, globals and a record or two.
+pub const SNAPSHOT_BYTES_MIN: u32 = 256;
+/// Largest such budget, which is the default: what fits a packet on every way.
+pub const SNAPSHOT_BYTES_MAX: u32 = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES as u32;
 /// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
 pub const GATHER_US: u64 = 500;
 /// One part in so many of a front-end's time goes to newcomers' handshakes, whatever else there is to do.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ringfort_protocol::AckBits;
-use ringfort_protocol::baseline::{Baselines, Need, Seen};
+use ringfort_protocol::baseline::{Baselines, Changes, Need, Seen};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::limits::{MAX_PREDICTED, MAX_SNAPSHOT_BYTES};
 use ringfort_protocol::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
@@ -100,11 +100,12 @@ impl Watcher {
         let mut changed = [0; ringfort_protocol::limits::MAX_SYNCED];
         (0..COMPONENTS).for_each(|c| changed[crowd.wire[c]] = thing.changed[c]);
         let columns = crowd.layout.columns.len();
-        let newest = thing.changed.into_iter().max().unwrap_or(0);
-        let seen = Seen { generation: 1, visible, newest, changed: &changed[..columns] };
+        let changed = &changed[..columns];
+        let seen = Seen { generation: 1, visible, changes: Changes::of(changed), changed };
+        let place = self.baselines.place(index as u32);
         let component = |column: usize| crowd.wire.iter().position(|wire| *wire == column).unwrap_or_default();
         let row = |column: usize| thing.row(component(column));
-        let (fits, sent) = match self.baselines.need(index as u32, &seen) {
+        let (fits, sent) = match self.baselines.need(place, &seen) {
             Need::Nothing => return Written::Nothing,
             Need::Update { mask } => {
                 let present = |column: usize| (visible >> column & 1 == 1).then(|| row(column));
@@ -115,7 +116,7 @@ impl Watcher {
         if !fits {
             return Written::NoRoom;
         }
-        self.baselines.sent(index as u32, 1, visible);
+        self.baselines.sent(place, 1, visible);
         Written::Update((0..COMPONENTS).fold(0, |bits, c| bits | (sent >> crowd.wire[c] & 1) << c))
     }
 }

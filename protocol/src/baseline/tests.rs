@@ -5,7 +5,7 @@ use super::*;
 use crate::bits::{BitWriter, Row};
 use crate::client_world::{Applied, ClientWorld};
 use crate::component::{ColumnId, Component, GlobalId};
-use crate::limits::MAX_PREDICTED;
+use crate::limits::{MAX_PREDICTED, SENT_RECORDS, SENT_RECORDS_KEPT};
 use crate::schema::encode_row;
 use crate::snapshot::{Lapse, SnapshotHeader, SnapshotShape, SnapshotWriter};
 use crate::test_game::{Body, Clock, Health, Random, Tag, Wide, schema};
@@ -225,7 +225,14 @@ impl Server {
         self.baselines.begin(self.tick);
         let mut views: [Option<Option<View>>; MAX as usize] = [None; MAX as usize];
         let globals = self.write_globals();
-        let mut order: Vec<(u32, f32)> = (0..MAX).map(|index| (index, self.baselines.waiting(index))).collect();
+        let wanted: Vec<u32> = (0..MAX).filter(|index| self.things[*index as usize].is_some_and(|thing| thing.seen)).collect();
+        self.baselines.admit(&wanted, |index| *index);
+        assert!(wanted.iter().all(|index| self.baselines.find(*index).is_some()), "who is wanted has a place");
+        let places: Vec<u32> = (0..self.baselines.len()).map(|place| self.baselines.index(place)).collect();
+        assert!(places.is_sorted_by(|a, b| a < b), "places are in the order of the indices: {places:?}");
+        let mut order: Vec<(u32, f32)> = (0..MAX)
+            .map(|index| (index, self.baselines.find(index).map_or(0.0, |place| self.baselines.waiting(place))))
+            .collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
         for (index, _) in order {
             let up_to_date = match self.things[index as usize] {
@@ -235,7 +242,8 @@ impl Server {
             if up_to_date {
                 views[index as usize] = Some(self.things[index as usize].and_then(|thing| thing.view()));
             } else {
-                self.baselines.wait(index, 1.0);
+                let place = self.baselines.find(index).expect("what is put off has a place");
+                self.baselines.wait(place, 1.0);
             }
         }
         Sent { bytes: self.writer.finish().to_vec(), tick: self.tick, views, globals }
@@ -255,31 +263,29 @@ impl Server {
     }
 
     fn write_thing(&mut self, index: u32, thing: &Thing) -> bool {
-        let newest = thing.changed.into_iter().max().unwrap();
         let visible = thing.mask();
-        let seen = Seen { generation: thing.generation, visible, newest, changed: &thing.changed };
+        let seen = seen(thing.generation, visible, &thing.changed);
+        let place = self.baselines.find(index).expect("who is wanted has a place");
         let row = |column: usize| {
             let (words, bits) = &self.rows[thing.rows[column].unwrap() as usize][column];
             Row { words, bits: *bits }
         };
-        let written = match self.baselines.need(index, &seen) {
+        let written = match self.baselines.need(place, &seen) {
             Need::Nothing => return true,
             Need::Update { mask } => self.writer.update(index, mask, |column| (visible >> column & 1 == 1).then(|| row(column))),
             Need::Fresh => self.writer.fresh(index, thing.generation, thing.mine, visible, row),
         };
         if written {
-            self.baselines.sent(index, thing.generation, visible);
+            self.baselines.sent(place, thing.generation, visible);
         }
         written
     }
 
     fn write_gone(&mut self, index: u32) -> bool {
-        if !self.baselines.need_gone(index) {
-            return true;
-        }
+        let Some(place) = self.baselines.find(index).filter(|place| self.baselines.need_gone(*place)) else { return true };
         let written = self.writer.gone(index);
         if written {
-            self.baselines.sent_gone(index);
+            self.baselines.sent_gone(place);
         }
         written
     }
@@ -404,9 +410,14 @@ fn what_is_put_off_stays_as_it_was() {
     }
 }
 
+fn seen(generation: u32, visible: u32, changed: &[u32]) -> Seen<'_> {
+    Seen { generation, visible, changes: Changes::of(changed), changed }
+}
+
 #[test]
 fn the_lowest_priority_is_served_in_the_end() {
     let mut baselines = Baselines::new(1, 0);
+    baselines.admit(&[0, 1, 2, 3], |index| *index);
     let important = baselines.wait(0, 4.0);
     let waited = (0..100).map(|_| baselines.wait(1, 0.01)).take_while(|waited| *waited <= important).count();
     assert_eq!(waited, 64, "a sixteenth a time, and one more passes");
@@ -417,27 +428,101 @@ fn the_lowest_priority_is_served_in_the_end() {
 #[test]
 fn an_acknowledgement_of_what_was_never_sent_changes_nothing() {
     let mut baselines = Baselines::new(4, 0);
-    let seen = Seen { generation: 1, visible: 1, newest: 5, changed: &[5, 0, 0, 0] };
+    let changed = [5, 0, 0, 0];
+    let seen = seen(1, 1, &changed);
     baselines.begin(5);
-    baselines.sent(0, 1, 1);
+    let place = baselines.place(0);
+    baselines.sent(place, 1, 1);
     baselines.acked(AckBits { highest: 900, bits: u32::MAX });
-    baselines.acked(AckBits { highest: 4, bits: u32::MAX });
-    assert_eq!(baselines.need(0, &seen), Need::Fresh);
     baselines.acked(AckBits { highest: 7, bits: 2 });
-    assert_eq!(baselines.need(0, &seen), Need::Nothing);
+    baselines.acked(AckBits { highest: 4, bits: u32::MAX });
+    assert_eq!(baselines.need(place, &seen), Need::Fresh);
+    baselines.acked(AckBits { highest: 5, bits: u32::MAX });
+    assert_eq!(baselines.need(place, &seen), Need::Nothing);
 }
 
 #[test]
 fn forgotten_snapshots_are_acknowledged_without_effect() {
     let mut baselines = Baselines::new(1, 0);
+    baselines.admit(&(0..=SENT_RECORDS as u32).collect::<Vec<_>>(), |index| *index);
     baselines.begin(1);
     baselines.sent(0, 1, 1);
     baselines.begin(2);
-    for index in 1..=SENT_RECORDS as u32 {
-        baselines.sent(index, 1, 1);
-    }
+    (1..=SENT_RECORDS).for_each(|place| baselines.sent(place, 1, 1));
     baselines.acked(AckBits { highest: 2, bits: 1 });
-    let seen = Seen { generation: 1, visible: 1, newest: 1, changed: &[1] };
-    assert_eq!(baselines.need(0, &seen), Need::Fresh, "its snapshot was pushed out");
-    assert_eq!(baselines.need(1, &seen), Need::Nothing);
+    assert_eq!(baselines.need(0, &seen(1, 1, &[1])), Need::Fresh, "its snapshot was pushed out");
+    assert_eq!(baselines.need(1, &seen(1, 1, &[1])), Need::Nothing);
+    // One with more than are remembered is no better.
+    baselines.begin(3);
+    (0..=SENT_RECORDS).for_each(|place| baselines.sent(place, 2, 1));
+    baselines.acked(AckBits { highest: 3, bits: 0 });
+    assert_eq!(baselines.need(1, &seen(2, 1, &[1])), Need::Fresh);
+}
+
+#[test]
+fn what_is_settled_takes_no_memory() {
+    let mut baselines = Baselines::new(1, 0);
+    baselines.admit(&(0..60).collect::<Vec<u32>>(), |index| *index);
+    let at_rest = baselines.bytes();
+    let mut send = |tick: u32, acked: u32| {
+        baselines.begin(tick);
+        (0..60).for_each(|place| baselines.sent(place, 1, 1));
+        baselines.acked(AckBits { highest: acked, bits: u32::MAX });
+        baselines.bytes() - at_rest
+    };
+    let close = (1..200).map(|tick| send(tick, tick)).max().unwrap();
+    assert!(close < 2048, "one snapshot under way: {close} bytes");
+    // Nothing is heard of the client for long, and then it is there again.
+    let silent = (200..400).map(|tick| send(tick, 199)).max().unwrap();
+    assert!(silent >= 8 * SENT_RECORDS / 2 && silent <= 8 * SENT_RECORDS + 4096, "{silent} bytes");
+    assert!(send(400, 400) <= 8 * SENT_RECORDS_KEPT + 4096);
+}
+
+proptest::proptest! {
+    /// Places come and go as a map of them would.
+    #[test]
+    fn places_are_those_wanted_and_those_that_the_client_may_have(
+        looks in proptest::collection::vec(proptest::collection::btree_set(0u32..40, 0..20), 1..30),
+        acks in proptest::collection::vec(proptest::bool::ANY, 30),
+    ) {
+        let mut baselines = Baselines::new(1, 0);
+        let mut has = std::collections::BTreeSet::new();
+        for (at, (wanted, acked)) in looks.iter().zip(acks).enumerate() {
+            let wanted: Vec<u32> = wanted.iter().copied().collect();
+            baselines.admit(&wanted, |index| *index);
+            let tick = at as u32 + 1;
+            baselines.begin(tick);
+            let places: Vec<u32> = (0..baselines.len()).map(|place| baselines.index(place)).collect();
+            let expected: std::collections::BTreeSet<u32> = wanted.iter().chain(&has).copied().collect();
+            proptest::prop_assert!(places.iter().eq(&expected), "{places:?} instead of {expected:?}");
+            for (place, index) in places.iter().enumerate() {
+                if wanted.binary_search(index).is_ok() {
+                    baselines.sent(place, 1, 1);
+                    has.insert(*index);
+                } else {
+                    baselines.sent_gone(place);
+                }
+            }
+            if acked {
+                baselines.acked(AckBits { highest: tick, bits: 0 });
+                has.retain(|index| wanted.binary_search(index).is_ok());
+            }
+        }
+    }
+
+    /// The short form says the same as all columns, for whoever has whatever tick.
+    #[test]
+    fn changes_in_short_are_those_of_the_columns(notes in proptest::collection::vec((0usize..6, 0u32..3), 0..40)) {
+        let (mut changed, mut changes, mut tick) = ([0; 6], Changes::default(), 1);
+        for (column, ticks) in notes {
+            tick += ticks;
+            changed[column] = tick;
+            changes.note(column, tick);
+            for since in 0..=tick + 1 {
+                let all = (0..6).fold(0, |mask, column| mask | u32::from(changed[column] > since) << column);
+                proptest::prop_assert_eq!(changes.since(since, &changed), all);
+                proptest::prop_assert_eq!(Changes::of(&changed).since(since, &changed), all);
+            }
+        }
+    }
 }

@@ -69,7 +69,8 @@ fn acknowledge(read: &InputDatagram<'_>) {
     let mut baselines = crate::baseline::Baselines::new(layout.columns.len(), layout.globals.len());
     for tick in [1, 7, read.acked.highest.max(8)] {
         baselines.begin(tick);
-        baselines.sent(tick % 16, 1, 1);
+        let place = baselines.place(tick % 16);
+        baselines.sent(place, 1, 1);
     }
     baselines.acked(read.acked);
     baselines.acked(read.acked);

@@ -114,6 +114,21 @@ impl SnapshotWriter {
         fits
     }
 
+    /// Whether a full record with these columns takes the least: [`SnapshotWriter::usual`] writes it.
+    #[inline]
+    pub fn is_usual(&self, mask: u32) -> bool {
+        self.usual == Some(mask)
+    }
+
+    /// Writes a full record with the columns of the last one: `body` is their rows, one behind the other.
+    #[inline]
+    pub fn usual(&mut self, index: u32, body: Row<'_>) -> bool {
+        let begun = self.begin(index);
+        self.bits.write_bool(true);
+        self.bits.append(body);
+        self.record_fits(begun)
+    }
+
     /// Writes an entity that the client may not know, with the rows of all wire columns in `mask`; it has no others.
     pub fn fresh<'r>(
         &mut self,

@@ -68,6 +68,9 @@ fn ranges_have_one_sentence() {
     check_refused("sims = 0", &["`sims` is 0"]);
     check_refused("tick_hz = 1000", &["`tick_hz` is 1000; it must be from 1 to 240"]);
     check_refused("arena_mib = 1", &["`arena_mib`"]);
+    check_refused("snapshot_bytes = 1151", &["`snapshot_bytes` is 1151; it must be from 256 to 1150"]);
+    check_refused("[interest]\nradius = 0", &["`interest.radius` is 0; it must be from 1 to 1048576"]);
+    check_refused("[interest]\nentities = 2000000", &["`interest.entities` is 2000000"]);
     check_refused("inbox_mib = 1\nmax_matches = 128", &["`inbox_mib` is 1; it must be from 2"]);
     check_refused(&format!("[game]\nmap = \"{}\"", "x".repeat(600)), &["game options", "512"]);
     check_refused("[game]\n\"A b\" = 1", &["game option key"]);

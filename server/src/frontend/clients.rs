@@ -10,7 +10,7 @@ use ring::rand::SystemRandom;
 use ringfort_protocol::control::{ClientMsg, Code, ServerMsg};
 use ringfort_protocol::driver::{Block, Closed, Conn, ConnId, Driver, Handler};
 use ringfort_protocol::input::InputDatagram;
-use ringfort_protocol::limits::PROTOCOL_VERSION;
+use ringfort_protocol::limits::{MAX_SNAPSHOT_BYTES, PROTOCOL_VERSION};
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
@@ -32,7 +32,7 @@ use super::zone_view::ZoneView;
 use super::zones::ZoneLink;
 use crate::auth::Auth;
 use crate::cli::Role;
-use crate::config::Limits;
+use crate::config::{Interest, Limits};
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK, SNAPSHOT_BLOCK_BYTES};
 use crate::supervisor::place;
@@ -69,6 +69,10 @@ pub(super) struct Clients {
     pub(super) welcome: Vec<u8>,
     pub(super) auth: Auth,
     pub(super) limits: Limits,
+    /// An operator's numbers for the game's interest.
+    pub(super) interest: Interest,
+    /// Bytes of the largest snapshot.
+    pub(super) snapshot_bytes: usize,
     pub(super) secrets: Secrets,
     pub(super) shed: Shed,
     /// Commits that everybody was told of, or was not before the next one: when each was published, and its zone's period.
@@ -133,6 +137,8 @@ impl Clients {
             welcome: frame,
             auth,
             limits: Limits::default(),
+            interest: Interest::default(),
+            snapshot_bytes: MAX_SNAPSHOT_BYTES,
             secrets: Secrets::System(SystemRandom::new()),
             shed: Shed::new(now),
             served: Vec::new(),
@@ -242,7 +248,8 @@ impl Clients {
         if !self.zones.contains_key(&slot) {
             let limits = ZoneLimits::of_entry(&entry);
             let description = (self.describe)(limits).ok().filter(|d| d.tables_hash == entry.tables_hash)?;
-            let link = ZoneLink::new(self.inbox.memory(), slot, entry, ZoneView::new(slot, description, entry.tick_hz))?;
+            let view = ZoneView::new(slot, description.with_interest(self.interest), entry.tick_hz);
+            let link = ZoneLink::new(self.inbox.memory(), slot, entry, view)?;
             self.zones.insert(slot, link);
         }
         self.zones.get_mut(&slot).filter(|z| z.entry.incarnation == entry.incarnation)

@@ -7,7 +7,7 @@ use ringfort_protocol::driver::Driver;
 
 use super::clients::Clients;
 use super::session::App;
-use crate::config::Limits;
+use crate::config::{Interest, Limits};
 
 /// The connections of a front-end and what they are about.
 pub(crate) struct Desk {
@@ -20,6 +20,11 @@ impl Desk {
     pub(crate) fn limit(&mut self, limits: Limits) {
         self.driver.limit(limits.of_driver());
         self.clients.limits = limits;
+    }
+
+    /// What an operator says of what clients are told: the numbers of interest, and the bytes of the largest snapshot.
+    pub(crate) fn bound(&mut self, interest: Interest, snapshot_bytes: usize) {
+        (self.clients.interest, self.clients.snapshot_bytes) = (interest, snapshot_bytes);
     }
 
     /// One turn, after what has arrived was given to the driver: timers, connections, inboxes, and, when a sim has committed,

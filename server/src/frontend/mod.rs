@@ -5,12 +5,20 @@
 //! connection, no lock but the inbox's, no wake-up between threads. It has the world and the directory read-only.
 
 mod admission;
+mod bodies;
 mod clients;
 pub mod counters;
 mod desk;
 mod drain;
+mod entity_view;
+mod field;
 mod greet;
+mod interest;
+#[cfg(test)]
+mod interest_tests;
+mod marks;
 mod meter;
+mod owned;
 mod pace;
 mod post;
 mod round;
@@ -161,6 +169,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         socket,
     };
     frontend.desk.limit(config.limits);
+    frontend.desk.bound(config.interest, config.snapshot_bytes as usize);
     frontend.desk.clients.set_ready();
     info!("front-end {slot} is ready");
     loop {

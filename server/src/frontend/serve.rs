@@ -305,7 +305,7 @@ impl Clients {
         let table = link.view.description().engine.sessions;
         let Some(row) = link.view.mirror().get::<SessionRow>(&table, slot) else { return };
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
-        let mut budget = conn.max_datagram();
+        let mut budget = conn.max_datagram().min(self.snapshot_bytes);
         let Stage::Live(live) = &mut conn.app.stage else { return };
         let whole = budget.min(MAX_SNAPSHOT_BYTES);
         budget = self.shed.cut(whole);

@@ -12,8 +12,9 @@ use ringfort_shm_state::layout::{Audience, EventRow, RootHead, SessionInput, Ses
 use zerocopy::FromZeros;
 
 use super::counters::{self as count, Counters};
+use super::interest::Chooser;
 use super::session::Live;
-use super::zone_view::{EntityView, ZoneView};
+use super::zone_view::ZoneView;
 
 /// Bits of generation and owner of an entity that a client does not have.
 const FRESH_BITS: usize = 33;
@@ -27,17 +28,22 @@ const GONE_WEIGHT: f32 = 2.0;
 /// Builds snapshots, one after the other, in the same memory.
 pub struct SnapshotBuilder {
     writer: SnapshotWriter,
+    chooser: Chooser,
     candidates: Vec<Candidate>,
 }
 
 /// An entity of which the client lacks something.
 #[derive(Clone, Copy)]
 struct Candidate {
-    weight: f32,
+    /// Its place among the client's baselines.
+    place: u32,
     index: u32,
     visible: u32,
     /// The most that it may take.
     bits: u32,
+    distance_squared: f32,
+    /// Only of those that do not all fit.
+    weight: f32,
     what: What,
 }
 
@@ -51,7 +57,7 @@ enum What {
 impl SnapshotBuilder {
     /// A builder with its buffers.
     pub fn new() -> Self {
-        Self { writer: SnapshotWriter::new(), candidates: Vec::new() }
+        Self { writer: SnapshotWriter::new(), chooser: Chooser::default(), candidates: Vec::new() }
     }
 
     /// The snapshot of the view's commit for one client, at most `budget` bytes.
@@ -69,9 +75,9 @@ impl SnapshotBuilder {
         live.baselines.begin(header.tick.0);
         self.globals(view, &mut live.baselines);
         follow_entity(view, live, row);
-        let bits = self.collect(view, live);
+        let bits = self.collect(view, live, row);
         if bits > self.writer.remaining_bits() {
-            self.by_weight(&mut live.baselines);
+            self.by_weight(view, live);
         }
         self.write(view, live, counts);
         self.cues(view, live, counts);
@@ -86,55 +92,57 @@ impl SnapshotBuilder {
     }
 
     /// Finds what the client lacks, in the order of the indices; returns the bits that it would take at most.
-    fn collect(&mut self, view: &ZoneView, live: &Live) -> usize {
-        self.candidates.clear();
-        let base = view.shape.record_bits();
+    fn collect(&mut self, view: &ZoneView, live: &mut Live, row: &SessionRow) -> usize {
+        let Self { chooser, candidates, .. } = self;
+        candidates.clear();
+        let wanted = chooser.choose(view, live, row);
+        let baselines = &mut live.baselines;
+        baselines.admit(wanted, |one| one.index);
+        let (base, entities) = (view.shape.record_bits(), view.entities());
         let mut total = 0;
-        for (i, entity) in view.entities().iter().enumerate() {
-            let index = i as u32;
-            let (visible, distance_squared) = visible(view, entity, live);
+        let mut wanted = wanted.iter().peekable();
+        for place in 0..baselines.len() {
+            let index = baselines.index(place);
+            let Some(one) = wanted.next_if(|one| one.index == index) else {
+                baselines.see(place, 0, 0);
+                total += gone(candidates, baselines, place, base);
+                continue;
+            };
+            let (entity, distance_squared) = (&entities[index as usize], one.distance_squared);
+            let visible = entity.visible(view, live.session, distance_squared, baselines.seen(place, entity.generation));
+            baselines.see(place, entity.generation, visible);
             if visible == 0 {
-                if live.baselines.need_gone(index) {
-                    let (weight, bits) = (GONE_WEIGHT, base as u32);
-                    self.candidates.push(Candidate { weight, index, visible: 0, bits, what: What::Gone });
-                    total += base;
-                }
+                total += gone(candidates, baselines, place, base);
                 continue;
             }
-            let seen = Seen { generation: entity.generation, visible, newest: entity.newest, changed: view.changed(i) };
-            let (what, mask) = match live.baselines.need(index, &seen) {
+            let changed = view.changed(index as usize);
+            let seen = Seen { generation: entity.generation, visible, changes: entity.changes, changed };
+            let (what, mut rest, mut bits) = match baselines.need(place, &seen) {
                 Need::Nothing => continue,
-                Need::Update { mask } => (What::Update(mask), mask),
-                Need::Fresh => (What::Fresh, visible),
+                Need::Update { mask } => (What::Update(mask), mask, base + view.shape.columns as usize),
+                Need::Fresh => (What::Fresh, visible, base + view.shape.columns as usize + FRESH_BITS),
             };
-            let mut weight: f32 = 0.0;
-            let mut rest = mask;
-            let mut bits = base + view.shape.columns as usize + if what == What::Fresh { FRESH_BITS } else { 0 };
             while rest != 0 {
-                let wire = rest.trailing_zeros() as usize;
+                bits += 1 + view.row(index as usize, rest.trailing_zeros() as usize).bits as usize;
                 rest &= rest - 1;
-                weight = weight.max(view.priorities[wire]);
-                bits += 1 + view.row(i, wire).bits as usize;
             }
-            let own = match entity.owner == live.session {
-                // Its client compares it with what it predicted for this very tick: it comes first.
-                true if mask & view.predicted_mask != 0 => f32::INFINITY,
-                true => OWN_WEIGHT,
-                false => 1.0,
-            };
-            let far = if distance_squared.is_finite() { distance_squared.sqrt() / HALF_WEIGHT_DISTANCE } else { 1.0 };
-            let weight = weight * own / (1.0 + far);
-            self.candidates.push(Candidate { weight, index, visible, bits: bits as u32, what });
-            total += bits;
+            let (place, bits) = (place as u32, bits as u32);
+            candidates.push(Candidate { place, index, visible, bits, distance_squared, weight: 0.0, what });
+            total += bits as usize;
         }
         total
     }
 
     /// Not all will fit: everything waiting gains weight, and the heaviest come first. Those of them that surely fit come in the order
     /// of their indices, in which a record takes the least.
-    fn by_weight(&mut self, baselines: &mut Baselines) {
+    ///
+    /// Nothing starves. Let `r` be how many times the largest weight is the least, and `k` of `n` the records that a snapshot holds at
+    /// least. What has waited for `r n / k` snapshots outweighs all that have been sent in the last `n / k`, so that each of the others
+    /// comes before it once more at most: it is sent within `(r + 1) n / k` snapshots.
+    fn by_weight(&mut self, view: &ZoneView, live: &mut Live) {
         for candidate in &mut self.candidates {
-            candidate.weight = baselines.wait(candidate.index, candidate.weight);
+            let weight = candidate.weight(view, live.session);
+            candidate.weight = live.baselines.wait(candidate.place as usize, weight);
         }
         self.candidates.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight));
         let room = self.writer.remaining_bits();
@@ -149,18 +157,21 @@ impl SnapshotBuilder {
     fn write(&mut self, view: &ZoneView, live: &mut Live, counts: &mut Counters) {
         let (mut written, mut fresh_put_off) = (0, false);
         let mut full = false;
+        let mut bodies = view.bodies().borrow_mut();
         for candidate in &self.candidates {
-            let Candidate { index, visible, what, .. } = *candidate;
+            let Candidate { place, index, visible, what, .. } = *candidate;
             let entity = &view.entities()[index as usize];
+            let row = |wire: usize| view.row(index as usize, wire);
             let fits = !full
                 && match what {
-                    What::Update(mask) => {
-                        self.writer.update(index, mask, |wire| (visible >> wire & 1 == 1).then(|| view.row(index as usize, wire)))
+                    What::Update(mask) if mask & !visible == 0 && self.writer.is_usual(mask) => {
+                        match bodies.get(index, mask, row) {
+                            Some(body) => self.writer.usual(index, body),
+                            None => self.writer.update(index, mask, |wire| Some(row(wire))),
+                        }
                     }
-                    What::Fresh => {
-                        let mine = entity.owner == live.session;
-                        self.writer.fresh(index, entity.generation, mine, visible, |wire| view.row(index as usize, wire))
-                    }
+                    What::Update(mask) => self.writer.update(index, mask, |wire| (visible >> wire & 1 == 1).then(|| row(wire))),
+                    What::Fresh => self.writer.fresh(index, entity.generation, entity.owner == live.session, visible, row),
                     What::Gone => self.writer.gone(index),
                 };
             match (fits, what) {
@@ -168,8 +179,8 @@ impl SnapshotBuilder {
                     full = full || self.writer.remaining_bits() < view.shape.record_bits();
                     fresh_put_off |= what == What::Fresh;
                 }
-                (true, What::Gone) => live.baselines.sent_gone(index),
-                (true, _) => live.baselines.sent(index, entity.generation, visible),
+                (true, What::Gone) => live.baselines.sent_gone(place as usize),
+                (true, _) => live.baselines.sent(place as usize, entity.generation, visible),
             }
             written += u64::from(fits);
         }
@@ -188,22 +199,43 @@ impl SnapshotBuilder {
     }
 }
 
-/// Columns of an entity that a client may see, and how far away it is, squared; infinite without a position.
-#[inline]
-fn visible(view: &ZoneView, entity: &EntityView, live: &Live) -> (u32, f32) {
-    if entity.generation == 0 {
-        return (0, f32::INFINITY);
+impl Candidate {
+    /// How much it matters to the client: by the columns' own weights, by distance, and its own the most.
+    fn weight(&self, view: &ZoneView, session: u64) -> f32 {
+        let mask = match self.what {
+            What::Gone => return GONE_WEIGHT,
+            What::Update(mask) => mask,
+            What::Fresh => self.visible,
+        };
+        let weights = view.priorities.iter().enumerate().filter(|(wire, _)| mask >> wire & 1 == 1);
+        let weight = weights.map(|(_, weight)| *weight).fold(0.0, f32::max);
+        let own = match view.entities()[self.index as usize].owner == session {
+            // Its client compares it with what it predicted for this very tick: it comes first.
+            true if mask & view.predicted_mask != 0 => f32::INFINITY,
+            true => OWN_WEIGHT,
+            false => 1.0,
+        };
+        let far = if self.distance_squared.is_finite() { self.distance_squared.sqrt() / HALF_WEIGHT_DISTANCE } else { 1.0 };
+        weight * own / (1.0 + far)
     }
-    let (dx, dy) = (entity.x - live.viewpoint.x, entity.y - live.viewpoint.y);
-    let distance_squared = dx * dx + dy * dy;
-    let mut mask = if entity.owner == live.session { view.owner_mask } else { view.all_mask };
-    for class in &view.near {
-        // Without a position the comparison is with not-a-number, and nothing is near.
-        if distance_squared <= class.distance_squared {
-            mask |= class.mask;
-        }
+}
+
+/// Adds the entity of a place to what the client is to be told, if it may have something of it that it is no longer to see; returns the
+/// bits that this takes.
+fn gone(candidates: &mut Vec<Candidate>, baselines: &Baselines, place: usize, bits: usize) -> usize {
+    if !baselines.need_gone(place) {
+        return 0;
     }
-    (entity.present & mask, if distance_squared.is_nan() { f32::INFINITY } else { distance_squared })
+    candidates.push(Candidate {
+        place: place as u32,
+        index: baselines.index(place),
+        visible: 0,
+        bits: bits as u32,
+        distance_squared: f32::NAN,
+        weight: 0.0,
+        what: What::Gone,
+    });
+    bits
 }
 
 /// Moves the viewpoint along with the session's entity, for as long as that has a position.
@@ -236,7 +268,7 @@ fn header(view: &ZoneView, live: &mut Live, now_us: u64) -> SnapshotHeader {
     }
 }
 
-/// Whether an event is for a session.
+/// Whether an event is for a session, after the snapshot of the view's commit was built for it.
 pub fn is_for(event: &EventRow, view: &ZoneView, live: &Live) -> bool {
     match Audience::from_u32(event.audience) {
         Some(Audience::All) => true,
@@ -248,7 +280,9 @@ pub fn is_for(event: &EventRow, view: &ZoneView, live: &Live) -> bool {
         }
         Some(Audience::Seeing) => {
             let entity = view.entities().get(event.radius as usize);
-            entity.is_some_and(|e| u64::from(e.generation) == event.session && visible(view, e, live).0 != 0)
+            let lives = entity.is_some_and(|e| u64::from(e.generation) == event.session && e.generation != 0);
+            let place = live.baselines.find(event.radius).filter(|_| lives);
+            place.is_some_and(|place| live.baselines.seen(place, event.session as u32) != 0)
         }
         None => false,
     }

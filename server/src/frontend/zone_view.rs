@@ -3,6 +3,7 @@
 //! A row is encoded once, when its page has changed, and every client gets the same bits. Whether a row changed is decided by its
 //! encoding, so what is not synced, and differences below a quantum, cost nothing on the wire.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use ringfort_protocol::bits::{BitWriter, Row};
@@ -16,38 +17,12 @@ use ringfort_shm_state::mirror::{Mirror, MirrorError, Refreshed, row_in};
 use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
 
+use super::bodies::Bodies;
+use super::entity_view::{EntityView, NOBODY, NearClass};
+use super::field::Field;
+use super::owned::Owned;
 use super::pace::Pace;
 use crate::game::Description;
-
-/// One entity, as far as deciding who sees it goes.
-#[derive(Clone, Copy, Debug)]
-pub struct EntityView {
-    /// Generation that lives here; 0 for nobody.
-    pub generation: u32,
-    /// Wire columns with a change that is held back.
-    late: u32,
-    /// Wire columns that it has.
-    pub present: u32,
-    /// The latest of its columns' changes.
-    pub newest: u32,
-    /// Its position; not a number when it has none.
-    pub x: f32,
-    /// See `x`.
-    pub y: f32,
-    /// Owning session.
-    pub owner: u64,
-}
-
-const NOBODY: EntityView = EntityView { generation: 0, late: 0, present: 0, newest: 0, x: f32::NAN, y: f32::NAN, owner: 0 };
-
-/// Columns that are seen within a distance.
-#[derive(Clone, Copy, Debug)]
-pub struct NearClass {
-    /// The distance, squared.
-    pub distance_squared: f32,
-    /// The columns.
-    pub mask: u32,
-}
 
 /// An unreliable event of the newest tick, ready to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +79,13 @@ pub struct ZoneView {
     /// When changes of each wire column and of each synced global are sent.
     paces: Vec<Pace>,
     globals_paces: Vec<Pace>,
+    /// Where entities are, in a match in which clients are told only of what is around them.
+    field: Option<Field>,
+    owned: Owned,
+    /// Whether the last refresh changed the entity table.
+    entities_changed: bool,
+    /// Bodies of this commit's records: filled while clients are served, who see the rest of the view as it is.
+    bodies: RefCell<Bodies>,
     /// Entities that took an index over from another since the view was refreshed last.
     reborn: Vec<u32>,
     scratch: Scratch,
@@ -133,6 +115,7 @@ impl ZoneView {
                 }
             }
         }
+        let field = description.interest.in_match(description.limits.max_entities);
         let (mut offsets, mut stride) = (Vec::new(), 0);
         for column in &wire.columns {
             offsets.push(stride);
@@ -165,6 +148,10 @@ impl ZoneView {
             sessions_changed: false,
             paces,
             globals_paces,
+            field: field.map(|(radius, entities)| Field::new(radius, entities)),
+            owned: Owned::default(),
+            entities_changed: false,
+            bodies: RefCell::default(),
             reborn: Vec::new(),
             scratch: Scratch::default(),
             description,
@@ -189,6 +176,21 @@ impl ZoneView {
     /// Entities by index.
     pub fn entities(&self) -> &[EntityView] {
         &self.entities
+    }
+
+    /// Where entities are, in a match in which clients are told only of what is around them.
+    pub fn field(&self) -> Option<&Field> {
+        self.field.as_ref()
+    }
+
+    /// The entities that a session owns, in such a match; in others nobody asks.
+    pub fn owned_by(&self, session: u64) -> impl Iterator<Item = u32> {
+        self.owned.by(session, &self.entities)
+    }
+
+    /// Bodies of this commit's records.
+    pub fn bodies(&self) -> &RefCell<Bodies> {
+        &self.bodies
     }
 
     /// Ticks in which an entity's wire columns changed last.
@@ -259,12 +261,20 @@ impl ZoneView {
             let since = if refreshed == Refreshed::OtherMatch { 0 } else { since };
             self.apply_changes(since, tick);
             self.collect_cues();
+            self.bodies.get_mut().begin(self.entities.len());
+            if let Some(field) = &mut self.field {
+                field.rebuild(&self.entities);
+                if self.entities_changed {
+                    self.owned.rebuild(&self.entities, self.description.limits.sessions());
+                }
+            }
         }
         Ok(refreshed)
     }
 
     fn apply_changes(&mut self, since: u32, tick: u32) {
         self.reborn.clear();
+        self.entities_changed = false;
         // The mirror is set aside so that its pages can be read while the rest of the view is written.
         let mirror = std::mem::replace(&mut self.mirror, Mirror::new(0));
         for change in mirror.changes() {
@@ -326,7 +336,7 @@ impl ZoneView {
     }
 
     fn note_change(&mut self, index: usize, wire: usize, tick: u32) {
-        self.entities[index].newest = tick;
+        self.entities[index].changes.note(wire, tick);
         let columns = self.offsets.len();
         self.changed[index * columns + wire] = tick;
     }
@@ -341,6 +351,7 @@ impl ZoneView {
 
     fn entities_page(&mut self, table: &TableAt, first: u32, rows: u32, page: &Page) {
         use zerocopy::FromBytes;
+        self.entities_changed = true;
         for i in 0..rows {
             let Some(Ok(row)) = row_in(page, table, i).map(EntityRow::read_from_bytes) else { continue };
             let index = (first + i) as usize;
@@ -350,7 +361,8 @@ impl ZoneView {
             if generation != 0 && entity.generation != 0 && generation != entity.generation {
                 self.reborn.push(index as u32);
             }
-            (entity.generation, entity.owner) = (generation, row.owner);
+            (entity.generation, entity.owner, entity.hidden_from) = (generation, row.owner, row.hidden_from);
+            entity.left = row.left.map(|axis| f32::from_bits(!axis));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut, Index, IndexMut};
 use std::rc::Rc;
 
-use ringfort_protocol::Entity;
+use ringfort_protocol::{Entity, Vec2};
 use ringfort_shm_state::table::{RawTable, Table};
 
 use super::Component;
@@ -18,6 +18,8 @@ pub struct Column<T: Component> {
     index: u16,
     predict: bool,
     snap_over: Option<f32>,
+    /// Where in the row the position stands, if it is the one that distances to entities are measured to.
+    place: Option<usize>,
 }
 
 impl<T: Component> StateField for Column<T> {
@@ -31,7 +33,8 @@ impl<T: Component> StateField for Column<T> {
         // SAFETY: every place is handed out once (`Binder::next`), and its rows are written as `T` by this game alone: the
         // directory's hash of tables refuses another one.
         let table = unsafe { Table::bind(&shared.sheet, at) };
-        Self { raw: table.raw(), table, shared, position, index, predict: options.predict, snap_over: options.interp }
+        let place = to.place_in(index).filter(|at| at + size_of::<Vec2>() <= size_of::<T>());
+        Self { raw: table.raw(), table, shared, position, index, predict: options.predict, snap_over: options.interp, place }
     }
 
     fn hook(&mut self, position: usize, hook: Hook) {
@@ -90,7 +93,22 @@ impl<T: Component> Column<T> {
 
     /// Takes the entity's row away.
     pub fn remove(&mut self, e: Entity) -> Option<T> {
-        if self.alive(e) { self.table.remove(e.index) } else { None }
+        if !self.alive(e) {
+            return None;
+        }
+        if let Some(position) = self.place_of(e.index) {
+            self.shared.entities.borrow_mut().note_left(e.index, position);
+        }
+        self.table.remove(e.index)
+    }
+
+    /// The position in a row, if that is where it stands.
+    fn place_of(&self, index: u32) -> Option<[f32; 2]> {
+        let (at, row) = (self.place?, self.raw.read(index)?);
+        // SAFETY: `read` gives the place of a present row within a page; `bind` saw that two floats at this offset lie within it. They
+        // are read as bytes, of which every pattern is a float, and no reference to the row is alive while `self` is borrowed here.
+        let bytes = unsafe { row.cast::<u8>().add(at).cast::<[[u8; 4]; 2]>().read() };
+        Some(bytes.map(f32::from_ne_bytes))
     }
 
     /// All rows of living entities.

@@ -22,8 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Game;
 use super::check::RowCheck;
+use super::interest::Interest;
 use super::outbox::OutboxAt;
 use super::state::{Declare, Declared, Place};
+use crate::config;
 use crate::limits::{CUES_MAX, CUES_MIN, EVENT_LOG_MAX, EVENT_LOG_MIN, SNAPSHOT_ROOM_BYTES, TIMERS_PER_ENTITY};
 
 const _: () = assert!(MAX_PREDICTED == MAX_PREDICTED_EVENTS, "a session's row has a word for each predicted event");
@@ -139,6 +141,8 @@ pub struct Description {
     pub blended: Vec<bool>,
     /// Which columns owners' clients work out ahead.
     pub predicted: Vec<bool>,
+    /// Of which entities a client is told.
+    pub interest: Interest,
     /// Logical pages of the zone.
     pub pages: u32,
     /// What two processes must agree upon to share the zone.
@@ -219,6 +223,9 @@ pub enum DescriptionError {
         /// The column.
         column: String,
     },
+    /// There is nothing to measure the distances of interest from.
+    #[error("the game's INTEREST has a radius, but no synced column has a Vec2 field called `pos` to measure from: add one")]
+    NoPlace,
     /// The schema breaks a bound.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -268,6 +275,9 @@ impl Description {
         if let Some(column) = schema.columns.iter().find(|c| !measurable && matches!(c.sync, Sync::Near(_))) {
             return Err(DescriptionError::NoPosition { column: column.name.clone() });
         }
+        if G::INTEREST.has_radius() && !measurable {
+            return Err(DescriptionError::NoPlace);
+        }
         let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
         let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
         let tables_hash =
@@ -284,12 +294,23 @@ impl Description {
             priorities: declare.columns.iter().map(|d| d.priority).collect(),
             blended: declare.columns.iter().map(|d| d.blended).collect(),
             predicted: declare.columns.iter().map(|d| d.predicted).collect(),
+            interest: G::INTEREST,
             pages: declare.tables.pages(),
             tables_hash,
             places: declare.places,
             checks: declare.checks,
             schema,
         })
+    }
+
+    /// The same match with an operator's numbers for its interest.
+    #[must_use]
+    pub fn with_interest(mut self, operator: config::Interest) -> Self {
+        let measurable = self.schema.position.is_some_and(|p| self.wire.wire_column(p.column).is_some());
+        if measurable {
+            self.interest = self.interest.overridden(operator);
+        }
+        self
     }
 
     /// Milliseconds of the past that can be looked back to at a tick rate, where the game wants more.

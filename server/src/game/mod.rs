@@ -13,6 +13,7 @@ mod description;
 mod entities;
 mod global;
 mod grid;
+mod interest;
 mod life;
 mod name;
 mod outbox;
@@ -36,6 +37,8 @@ pub use description::{Description, DescriptionError, EngineTables, ZoneLimits};
 pub use entities::Entities;
 pub use global::Global;
 pub use grid::{Grid, Near, Ray, SeenGrid};
+pub(crate) use interest::Sights;
+pub use interest::{Groups, Interest};
 pub use life::Refusal;
 pub(crate) use outbox::Outbox;
 pub use outbox::{Ask, AskRules, OutboxAt};
@@ -160,6 +163,8 @@ pub trait Game: State {
     /// Milliseconds of the match's time for which a session stays whose connection was lost, unless the operator says otherwise; 0 for
     /// not at all.
     const GRACE_MS: u32 = 30_000;
+    /// Of which entities a client is told; the columns' own rules hold within that. An operator may say otherwise.
+    const INTEREST: Interest = Interest::WHOLE;
     /// Options beside `capacity`.
     const OPTIONS: &'static [OptionDoc] = &[];
     /// What each player sends every tick.

@@ -315,6 +315,8 @@ pub struct Binder {
     pub(super) shared: Rc<ZoneShared>,
     pub(super) entities: TableAt,
     places: Vec<Place>,
+    /// The column of the schema with the position of entities, and where in its rows that stands.
+    entity_position: Option<(u16, usize)>,
     position: usize,
     columns: u16,
     globals: u16,
@@ -322,7 +324,16 @@ pub struct Binder {
 
 impl Binder {
     pub(crate) fn new(shared: Rc<ZoneShared>, is: &Description) -> Self {
-        Self { shared, entities: is.engine.entities, places: is.places.clone(), position: 0, columns: 0, globals: 0 }
+        let entity_position = is.schema.position.map(|p| (p.column, p.offset as usize));
+        Self {
+            shared,
+            entities: is.engine.entities,
+            places: is.places.clone(),
+            entity_position,
+            position: 0,
+            columns: 0,
+            globals: 0,
+        }
     }
 
     /// The next field's place and its position in the struct.
@@ -341,6 +352,12 @@ impl Binder {
     pub(super) fn rows_of(&self, position: usize) -> TableAt {
         let place = self.places.get(position).and_then(|place| place.at);
         place.expect("an index is of a column")
+    }
+
+    /// Where in a column's rows the position of entities stands, on pages that are stepped.
+    pub(super) fn place_in(&self, column: u16) -> Option<usize> {
+        let at = self.entity_position.filter(|(of, _)| *of == column && self.shared.on == BoundOn::Zone)?;
+        Some(at.1)
     }
 
     /// Index in the schema of the column that is being bound.

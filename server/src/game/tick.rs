@@ -10,7 +10,7 @@ use ringfort_shm_state::layout::Audience;
 
 use super::life::Life;
 use super::rewind::{Pasts, Rewind, ViewTime};
-use super::{Game, Outbox, Rng};
+use super::{Game, Outbox, Rng, Sights};
 
 /// How a player's input came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub struct Tick<G: Game> {
     pub(crate) closed: Cell<bool>,
     pub(crate) outbox: Rc<RefCell<Outbox>>,
     pub(crate) life: Life,
+    pub(crate) sights: Sights,
     pub(crate) pasts: Pasts<G>,
     /// Ticks that [`Tick::rewind`] goes back at most.
     pub(crate) rewind_ticks: u32,
@@ -109,6 +110,7 @@ impl<G: Game> Tick<G> {
             pasts,
             rewind_ticks: (u64::from(rewind_ms) * u64::from(hz)).div_ceil(1000) as u32,
             life: Life::new(),
+            sights: Sights::default(),
         }
     }
 

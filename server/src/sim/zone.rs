@@ -9,6 +9,7 @@ mod life;
 mod outside;
 mod reject;
 mod retry;
+mod sights;
 mod twice;
 
 use std::rc::Rc;
@@ -538,6 +539,7 @@ impl<G: Game> Zone<G> {
         self.note_asks();
         self.write_events();
         self.follow();
+        self.set_sights();
         self.bound.reap();
         self.end_when_idle();
         if self.tick.closed.get() {
@@ -680,6 +682,7 @@ impl<G: Game> Zone<G> {
     fn reload_life(&mut self) {
         self.tick.life.row.set(self.bound.life());
         self.tick.life.follows.borrow_mut().clear();
+        self.tick.sights.clear();
     }
 
     fn rebuild_index(&mut self) {

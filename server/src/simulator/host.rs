@@ -69,7 +69,7 @@ impl<G: Game> Watch<Played<G>> for Eyes<'_, G> {
         }
         let (Some(oracle), Some(world)) = (&mut self.oracle, session.world()) else { return };
         let compared = oracle.compare(session.id().0, world, self.complete);
-        if let Err(failed) = compared.and_then(|()| self.once.look(&oracle.is, world)) {
+        if let Err(failed) = compared.and_then(|()| self.once.look(oracle, session.id().0, world)) {
             self.failed.get_or_insert(failed);
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::Transmit;
 use ringfort_protocol::driver::Driver;
+use ringfort_protocol::limits::MAX_SNAPSHOT_BYTES;
 use ringfort_protocol::quic::{KEY_BYTES, server_config, server_endpoint};
 use ringfort_shm_state::directory::{Directory, DirectoryWriter};
 use ringfort_shm_state::fsck;
@@ -15,6 +16,7 @@ use ringfort_shm_state::world::World;
 use zerocopy::FromZeros;
 
 use super::{Carrier, Failed, Plan};
+use crate::config::Interest;
 use crate::frontend::Desk;
 use crate::game::{AskRules, Description, Game, ZoneLimits};
 use crate::limits::LOOP_SLEEP_MAX_MS;
@@ -46,6 +48,7 @@ pub(super) struct Machine<G: Game> {
     pub(super) offices: Vec<Office>,
     carrier: Carrier,
     budget: usize,
+    interest: Interest,
     base: Instant,
     certificate: Option<(rustls::pki_types::CertificateDer<'static>, Vec<u8>)>,
 }
@@ -95,6 +98,7 @@ impl<G: Game> Machine<G> {
             offices: Vec::new(),
             carrier: plan.carrier,
             budget: plan.budget,
+            interest: plan.interest,
             base,
             certificate,
         };
@@ -109,7 +113,7 @@ impl<G: Game> Machine<G> {
     /// The way to a description of the same match.
     pub(super) fn description(&self) -> Description {
         let limits = ZoneLimits::of_entry(&self.entry);
-        Description::of::<G>(limits).expect("it was made before")
+        Description::of::<G>(limits).expect("it was made before").with_interest(self.interest)
     }
 
     pub(super) fn world(&self) -> &World {
@@ -180,7 +184,8 @@ impl<G: Game> Machine<G> {
         };
         let own = Segment::private(SegmentSpec::worker(SegmentKind::Frontend, slot), 0).map_err(|e| Failed(e.to_string()))?;
         let shared = (Rc::clone(&self.world), Rc::clone(&self.directory), Rc::clone(&self.inbox));
-        let desk = Desk::simulated::<G>(driver, slot, incarnation, shared, own, now);
+        let mut desk = Desk::simulated::<G>(driver, slot, incarnation, shared, own, now);
+        desk.bound(self.interest, MAX_SNAPSHOT_BYTES);
         Ok(Office { desk, incarnation, due_us: now_us, woken: false })
     }
 

@@ -15,13 +15,17 @@ mod once;
 mod oracle;
 mod random;
 mod run;
+mod sight;
+mod watchers;
 
 pub use network::{Carrier, Packet, Traffic, Weather};
 pub use oracle::{Committed, Oracle};
 pub use random::Random;
 pub use run::{Recorded, Simulation, Summary};
+pub use watchers::{Looked, Watchers};
 
 use crate::client::{Event, Playing, Settings};
+use crate::config::Interest;
 use crate::game::{Game, Options, Played};
 use ringfort_client::Session;
 
@@ -49,6 +53,8 @@ pub struct Plan {
     pub budget: usize,
     /// How far back the game may look for what a player saw.
     pub rewind_ms: u32,
+    /// An operator's numbers for the game's interest.
+    pub interest: Interest,
     /// Options of the match.
     pub options: Options,
     /// What is between client and server.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ringfort_protocol::client_world::ClientWorld;
 
+use super::oracle::Oracle;
 use super::{Carrier, Failed};
-use crate::game::Description;
 
 /// Ticks after which the server knows that a client has a row: until then it may send it again, as it is by then. QUIC holds
 /// datagrams back when many were lost, and what acknowledges the row with them: seconds, in a storm.
@@ -28,8 +28,9 @@ impl Once {
         Self { settled_ticks: settled_ticks(carrier), rows: BTreeMap::new() }
     }
 
-    /// Looks at a client's world after a snapshot.
-    pub(super) fn look(&mut self, is: &Description, has: &ClientWorld) -> Result<(), Failed> {
+    /// Looks at a session's world after a snapshot. An entity that it was not to see in between is told anew.
+    pub(super) fn look(&mut self, oracle: &Oracle, session: u64, has: &ClientWorld) -> Result<(), Failed> {
+        let is = &oracle.is;
         let (tick, mut rows) = (has.tick().0, BTreeMap::new());
         let once = |schema_index: u16| is.schema.columns[usize::from(schema_index)].once;
         for (wire, _) in is.wire.columns.iter().enumerate().filter(|(_, column)| once(column.schema_index)) {
@@ -38,7 +39,9 @@ impl Once {
                 let key = (e.index, e.generation, wire);
                 let since = match self.rows.remove(&key) {
                     Some((since, held)) if held == row => since,
-                    Some((since, held)) if tick > since + self.settled_ticks => {
+                    Some((since, held))
+                        if tick > since + self.settled_ticks && oracle.saw_always(session, e, wire, since..=tick) =>
+                    {
                         let what = format!(
                             "tick {tick}: column {wire} of {e}, held as {held:?} since tick {since}, came again: {row:?}"
                         );

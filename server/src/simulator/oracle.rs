@@ -9,7 +9,7 @@ use ringfort_protocol::bits::{BitReader, BitWriter, bits_for};
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::component::{ColumnId, Component, GlobalId};
 use ringfort_protocol::limits::MAX_PREDICTED;
-use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, Sync, encode_row};
+use ringfort_protocol::schema::{Coding, ColumnSchema, FieldKind, FieldSchema, encode_row};
 use ringfort_protocol::{AckBits, Entity};
 use ringfort_shm_state::blobs::BlobId;
 use ringfort_shm_state::layout::{Audience, EntityRow, EventRow, RootFlags, SessionInput, SessionRow, ZoneMeta};
@@ -17,6 +17,7 @@ use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::world::World;
 
 use super::Failed;
+use super::sight::Sight;
 use crate::game::Description;
 
 /// Ticks that the oracle remembers: more than any packet is under way, and as long as most runs.
@@ -26,12 +27,15 @@ const EVENTS_AT_ONCE: u64 = crate::limits::EVENTS_PER_SNAPSHOT;
 
 /// One entity of a committed tick.
 #[derive(Clone, Copy, Debug, Default)]
-struct Being {
-    generation: u32,
-    owner: u64,
+pub(super) struct Being {
+    pub(super) generation: u32,
+    pub(super) owner: u64,
     /// Wire columns that it has.
-    present: u32,
-    position: Option<(f32, f32)>,
+    pub(super) present: u32,
+    pub(super) position: Option<(f32, f32)>,
+    /// Where it was when it lost its position.
+    pub(super) left: Option<(f32, f32)>,
+    pub(super) hidden_from: u32,
 }
 
 /// One session of a committed tick.
@@ -113,11 +117,19 @@ pub(super) type Told = (u32, Vec<u8>);
 /// What the oracle knows of a client.
 #[derive(Default)]
 pub(super) struct Watched {
-    /// Where `near` was measured from, by the ticks that its front-end served.
-    viewpoints: VecDeque<(u32, (f32, f32))>,
+    /// Where it looked from, and what it was to be told, by the ticks that its front-end served.
+    views: VecDeque<Look>,
+    attachment: u32,
     event_sent: u64,
     /// Reliable events that it is to hear next.
     pub(super) to_hear: VecDeque<Told>,
+}
+
+/// What a session saw of a tick.
+struct Look {
+    tick: u32,
+    from: (f32, f32),
+    sight: Sight,
 }
 
 /// Everything that was committed, and what each client is to have of it.
@@ -221,7 +233,8 @@ impl Oracle {
                 committed.rows.resize_with((at + 1) * columns, || Rc::from([]));
                 self.raw.resize((at + 1) * columns, Vec::new());
             }
-            let mut being = Being { owner: row.owner, ..Being::default() };
+            let mut being = Being { owner: row.owner, hidden_from: row.hidden_from, ..Being::default() };
+            being.left = (row.left != [0, 0]).then(|| (f32::from_bits(!row.left[0]), f32::from_bits(!row.left[1])));
             being.generation = if row.alive == 1 { row.generation } else { 0 };
             for (wire, column) in self.is.wire.columns.iter().enumerate() {
                 let schema = &self.is.schema.columns[usize::from(column.schema_index)];
@@ -270,23 +283,29 @@ impl Oracle {
         for Stay { row, .. } in newest.stays.values().filter(ours) {
             let watched =
                 self.watched.entry(row.id).or_insert_with(|| Watched { event_sent: row.event_cursor, ..Watched::default() });
-            let last = watched.viewpoints.back().map_or((0, (f32::NAN, f32::NAN)), |last| *last);
-            if last.0 == newest.tick {
+            if std::mem::replace(&mut watched.attachment, row.attachment) != row.attachment {
+                watched.views.clear();
+            }
+            let nothing = Look { tick: 0, from: (f32::NAN, f32::NAN), sight: Sight::default() };
+            let last = watched.views.back().unwrap_or(&nothing);
+            if last.tick == newest.tick {
                 continue;
             }
             let entity = newest.beings.get(row.entity_index as usize);
             let entity = entity.filter(|being| being.generation == row.entity_generation && being.generation != 0);
-            let viewpoint = entity.and_then(|being| being.position).unwrap_or(last.1);
-            watched.viewpoints.push_back((newest.tick, viewpoint));
-            if watched.viewpoints.len() > HISTORY {
-                watched.viewpoints.pop_front();
+            let from = entity.and_then(|being| being.position).unwrap_or(last.from);
+            let sight = Sight::of(&self.is, &newest.beings, row, from, &last.sight);
+            watched.views.push_back(Look { tick: newest.tick, from, sight });
+            if watched.views.len() > HISTORY {
+                watched.views.pop_front();
             }
+            let look = watched.views.back().expect("it was just put there");
             let until = newest.newest_event.min(watched.event_sent + EVENTS_AT_ONCE);
             for number in watched.event_sent + 1..=until {
                 let table = &self.is.engine.events;
                 let event: Option<EventRow> = self.mirror.get(table, (number % u64::from(table.rows)) as u32);
                 let Some(event) = event.filter(|event| event.number == number) else { continue };
-                if self.is.is_heard(newest, &event, row.id, viewpoint) {
+                if is_heard(newest, &event, row.id, look) {
                     watched.to_hear.push_back((event.tick, event.payload[..event.bytes as usize].to_vec()));
                 }
             }
@@ -300,7 +319,7 @@ impl Oracle {
         self.compared += 1;
         let tick = has.tick().0;
         let committed = self.at(tick).ok_or_else(|| Failed(format!("a snapshot of tick {tick}, which was not committed")))?;
-        let viewpoint = self.viewpoint(session, tick)?;
+        let look = self.look(session, tick)?;
         let stay =
             committed.stays.get(&session).ok_or_else(|| Failed(format!("{session:x} got tick {tick}, and is not in it")))?;
         let header = has.header().expect("it shows a tick");
@@ -322,7 +341,7 @@ impl Oracle {
         }
         let mut visible = 0;
         for (index, being) in committed.beings.iter().enumerate() {
-            let mask = self.is.sees(being, session, viewpoint);
+            let mask = look.sight.mask(index, being.generation);
             let e = Entity { index: index as u32, generation: being.generation };
             visible += usize::from(mask != 0);
             if complete && has.sees(e) != (mask != 0) {
@@ -338,8 +357,10 @@ impl Oracle {
                     continue;
                 }
                 let since = self.may_be_of(self.column(wire), index as u32, tick, complete);
-                if since == tick || !self.was(session, e, wire, found, since..=tick) {
-                    let what = format!("column {wire} of {e} is {found:?}, not {expected:?}, of {being:?} from {viewpoint:?}");
+                // Whether there is a row is told at once, however seldom its changes are.
+                let one_is_missing = complete && found.is_some() != expected.is_some();
+                if one_is_missing || since == tick || !self.was(session, e, wire, found, since..=tick) {
+                    let what = format!("column {wire} of {e} is {found:?}, not {expected:?}, of {being:?} from {:?}", look.from);
                     return fail(tick, session, what);
                 }
             }
@@ -356,8 +377,8 @@ impl Oracle {
     /// Compares the unreliable events that came with a tick; without `complete` some may be missing.
     pub(super) fn compare_cues(&self, session: u64, tick: u32, heard: &[Vec<u8>], complete: bool) -> Result<(), Failed> {
         let committed = self.at(tick).ok_or_else(|| Failed(format!("tick {tick} was not committed")))?;
-        let viewpoint = self.viewpoint(session, tick)?;
-        let is_heard = |cue: &&EventRow| self.is.is_heard(committed, cue, session, viewpoint);
+        let look = self.look(session, tick)?;
+        let is_heard = |cue: &&EventRow| is_heard(committed, cue, session, look);
         let mut expected = committed.cues.iter().filter(is_heard).map(|cue| &cue.payload[..cue.bytes as usize]);
         let count = expected.clone().count();
         if complete && count != heard.len() || !heard.iter().all(|cue| expected.any(|expected| expected == cue)) {
@@ -366,23 +387,34 @@ impl Oracle {
         Ok(())
     }
 
-    fn viewpoint(&self, session: u64, tick: u32) -> Result<(f32, f32), Failed> {
+    fn look(&self, session: u64, tick: u32) -> Result<&Look, Failed> {
         let watched = self.watched.get(&session);
-        let found = watched.and_then(|watched| watched.viewpoints.iter().rev().find(|(served, _)| *served == tick));
-        found
-            .map(|found| found.1)
-            .ok_or_else(|| Failed(format!("session {session:x} has a snapshot of tick {tick}, never served")))
+        let found = watched.and_then(|watched| watched.views.iter().rev().find(|look| look.tick == tick));
+        found.ok_or_else(|| Failed(format!("session {session:x} has a snapshot of tick {tick}, never served")))
     }
 
-    /// Whether a client may still hold this of an entity, as it was so at one of these ticks.
+    /// Whether a client may still hold this of an entity, as it was so, and was seen, at one of these ticks. Of a column whose changes are
+    /// told seldom a client that begins to see the entity is told what the others have, of a tick at which it did not see it itself.
     fn was(&self, session: u64, e: Entity, wire: usize, found: Option<&[u8]>, ticks: RangeInclusive<u32>) -> bool {
+        let column = self.column(wire);
+        let seldom = column.rate != 0 || column.once;
         let at = |committed: &Committed| {
             let being = committed.beings.get(e.index as usize).filter(|being| being.generation == e.generation);
-            let viewpoint = self.viewpoint(session, committed.tick).unwrap_or((f32::NAN, f32::NAN));
-            let mask = being.map_or(0, |being| self.is.sees(being, session, viewpoint));
+            let mask = being.map_or(0, |being| match self.look(session, committed.tick) {
+                _ if seldom => being.present,
+                Ok(look) => look.sight.mask(e.index as usize, e.generation),
+                Err(_) => self.is.columns_of(being, session, f32::NAN, 0),
+            });
             found == (mask >> wire & 1 == 1).then(|| committed.row(e.index as usize, wire))
         };
         self.history.iter().rev().filter(|committed| ticks.contains(&committed.tick)).any(at)
+    }
+
+    /// Whether a session was to see a column of an entity at each of these ticks that it was served.
+    pub(super) fn saw_always(&self, session: u64, e: Entity, wire: usize, ticks: RangeInclusive<u32>) -> bool {
+        let looks = self.watched.get(&session).into_iter().flat_map(|watched| &watched.views);
+        let mut looks = looks.filter(|look| ticks.contains(&look.tick));
+        looks.all(|look| look.sight.mask(e.index as usize, e.generation) >> wire & 1 == 1)
     }
 
     fn column(&self, wire: usize) -> &ColumnSchema {
@@ -400,48 +432,22 @@ impl Oracle {
     }
 }
 
-impl Description {
-    /// Wire columns of an entity that a session sees from a point: each by its own rule.
-    fn sees(&self, being: &Being, session: u64, from: (f32, f32)) -> u32 {
-        if being.generation == 0 {
-            return 0;
+/// Whether an event is for a session, by what it sees.
+fn is_heard(committed: &Committed, event: &EventRow, session: u64, look: &Look) -> bool {
+    match Audience::from_u32(event.audience) {
+        Some(Audience::All) => true,
+        Some(Audience::One) => event.session == session,
+        Some(Audience::Near) => {
+            let (dx, dy) = (f32::from_bits(event.centre[0]) - look.from.0, f32::from_bits(event.centre[1]) - look.from.1);
+            let radius = f32::from_bits(event.radius);
+            dx * dx + dy * dy <= radius * radius
         }
-        let own = being.owner == session;
-        let near = |radius: f32| {
-            being.position.is_some_and(|at| {
-                let (dx, dy) = (at.0 - from.0, at.1 - from.1);
-                dx * dx + dy * dy <= radius * radius
-            })
-        };
-        let mut mask = 0;
-        for (wire, column) in self.wire.columns.iter().enumerate() {
-            let sees = match self.schema.columns[usize::from(column.schema_index)].sync {
-                Sync::None => false,
-                Sync::All => true,
-                Sync::Owner => own,
-                Sync::Near(radius) => own || near(radius),
-            };
-            mask |= u32::from(sees) << wire;
+        Some(Audience::Seeing) => {
+            let lives = |being: &&Being| being.generation != 0 && u64::from(being.generation) == event.session;
+            let being = committed.beings.get(event.radius as usize).filter(lives);
+            being.is_some_and(|being| look.sight.mask(event.radius as usize, being.generation) != 0)
         }
-        mask & being.present
-    }
-
-    /// Whether an event is for a session that looks from a point.
-    fn is_heard(&self, committed: &Committed, event: &EventRow, session: u64, from: (f32, f32)) -> bool {
-        match Audience::from_u32(event.audience) {
-            Some(Audience::All) => true,
-            Some(Audience::One) => event.session == session,
-            Some(Audience::Near) => {
-                let (dx, dy) = (f32::from_bits(event.centre[0]) - from.0, f32::from_bits(event.centre[1]) - from.1);
-                let radius = f32::from_bits(event.radius);
-                dx * dx + dy * dy <= radius * radius
-            }
-            Some(Audience::Seeing) => {
-                let being = committed.beings.get(event.radius as usize);
-                being.is_some_and(|being| u64::from(being.generation) == event.session && self.sees(being, session, from) != 0)
-            }
-            None => false,
-        }
+        None => false,
     }
 }
 

@@ -1,9 +1,9 @@
 //! A session's other end: what it is sent and what it hears, over the same snapshots and the same choice of events as a front-end's.
 
-use ringfort_protocol::Message;
 use ringfort_protocol::baseline::Baselines;
 use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::limits::MAX_SNAPSHOT_BYTES;
+use ringfort_protocol::{Entity, Message};
 use ringfort_shm_state::layout::SessionRow;
 
 use super::host::SLOT;
@@ -49,6 +49,11 @@ impl<G: Game> Client<G> {
     pub(super) fn again(&self, view: &ZoneView, row: &SessionRow) -> Self {
         let Self { input, last, command, heard, .. } = *self;
         Self { input, last, command, heard, ..Self::new(view, row) }
+    }
+
+    /// Whether it has an entity.
+    pub(super) fn sees(&self, entity: Entity) -> bool {
+        self.world.sees(entity)
     }
 
     /// Takes the view's commit in. `hear` gets its events: the unreliable ones first.

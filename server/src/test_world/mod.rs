@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use ringfort_protocol::control::Code;
 use ringfort_protocol::view::View;
-use ringfort_protocol::{Input, Message, SessionId, TickNo};
+use ringfort_protocol::{Entity, Input, Message, SessionId, TickNo};
 use ringfort_shm_state::layout::{AskKind, RecordKind, RefusalRow, RootFlags, SessionRow, Verdict, ZoneEntry, ZoneLife};
 use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
 use ringfort_shm_state::segment::unpadded;
@@ -411,6 +411,12 @@ impl<G: Game> TestWorld<G> {
     /// session hears what its audience is, and of a crowd of unreliable events as many as its snapshot has room for.
     pub fn events(&mut self, who: SessionId) -> Vec<G::Event> {
         self.heard.get_mut(&who).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether a session's client has been told of an entity by the last tick: by [`Game::INTEREST`], by groups and by the columns' own
+    /// rules.
+    pub fn sees(&self, who: SessionId, entity: Entity) -> bool {
+        self.clients.get(&who).is_some_and(|client| client.sees(entity))
     }
 
     /// Requests of the game to the world outside that wait for answers, oldest first.

@@ -209,6 +209,7 @@ fn search(seed: u64) -> Result<(usize, usize, usize), Failed> {
         capacity: 12,
         budget: if seed.is_multiple_of(2) { MAX_SNAPSHOT_BYTES } else { 200 },
         rewind_ms: 400,
+        interest: Default::default(),
         options: Default::default(),
         carrier: Carrier::Plain,
         weather: Weather { loss: 0.1, doubled: 0.05, delay_us: 30_000, jitter_us: 30_000, damaged: 0.0 },

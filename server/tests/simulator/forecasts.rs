@@ -231,6 +231,7 @@ pub fn check(seed: u64) -> Result<(), Failed> {
             capacity: 8,
             budget: MAX_SNAPSHOT_BYTES,
             rewind_ms: 400,
+            interest: Default::default(),
             options: Default::default(),
             carrier: Carrier::Plain,
             weather: Weather { loss, doubled: 0.02, delay_us, jitter_us: 8_000, damaged: 0.0 },

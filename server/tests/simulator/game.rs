@@ -319,6 +319,9 @@ impl Menagerie {
                 25 => {
                     self.age.insert(e, Age { ticks: 7 });
                 }
+                26 => t.show(e, Groups::from_bits(r.next_u64() as u32)),
+                27 => t.show(e, Groups::only(r.below(2))),
+                28..32 => t.show(e, Groups::ALL),
                 15 => self.sky.wind = r.range(-1.0..1.0),
                 16 => self.say(t),
                 _ => {}
@@ -346,6 +349,12 @@ impl Menagerie {
                     self.body.remove(seat.avatar);
                 }
                 3 | 4 => self.place(t, seat.avatar, 3),
+                5 => t.sees(who, Groups::only(r.below(3))),
+                6 => t.sees(who, Groups::ALL),
+                7 => t.reach(who, r.range(0.0..120.0)),
+                8 => t.reach(who, 0.0),
+                9 => t.show(seat.avatar, Groups::NONE),
+                10 => t.show(seat.avatar, Groups::ALL),
                 _ => {}
             }
         }

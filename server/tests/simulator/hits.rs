@@ -258,6 +258,7 @@ fn shoot(seed: u64, weather: Weather, rewind_ms: u32, clamped: bool) -> Result<S
         capacity: 8,
         budget: MAX_SNAPSHOT_BYTES,
         rewind_ms,
+        interest: Default::default(),
         options: Default::default(),
         carrier: Carrier::Plain,
         weather,

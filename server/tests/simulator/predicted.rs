@@ -164,6 +164,7 @@ fn play(seed: u64, delay_ms: u64) -> Result<(), Failed> {
         capacity: 8,
         budget: MAX_SNAPSHOT_BYTES,
         rewind_ms: 400,
+        interest: Default::default(),
         options: Default::default(),
         carrier: Carrier::Plain,
         weather: Weather { loss: 0.02, doubled: 0.01, delay_us: delay_ms * 1_000, jitter_us: 8_000, damaged: 0.0 },

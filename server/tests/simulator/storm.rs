@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use ringfort::config::Interest;
 use ringfort::protocol::limits::MAX_SNAPSHOT_BYTES;
 use ringfort::simulator::{Carrier, Chaos, Failed, Plan, Random, Simulation, Summary, Weather};
 
@@ -66,11 +67,16 @@ pub fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
         capacity: clients as u32 + 8,
         budget: if small { 150 + random.below(150) as usize } else { MAX_SNAPSHOT_BYTES },
         rewind_ms: 400,
+        interest: Default::default(),
         options: Default::default(),
         carrier: if kind == Kind::Quic { Carrier::Quic } else { Carrier::Plain },
         weather,
         chaos,
     };
+    if random.chance(0.5) {
+        let (radius, entities) = (10 + random.below(80) as u32, 1 + random.below(25) as u32);
+        plan.interest = Interest { radius: Some(radius), entities: Some(entities) };
+    }
     // The game moves for as long as the network heals, and rests after that.
     plan.options.insert("rest_at".to_owned(), (plan.ticks + plan.healing_ticks()).to_string());
     plan

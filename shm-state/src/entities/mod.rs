@@ -47,7 +47,7 @@ impl EntityTable {
                 (index, 1)
             }
         };
-        self.rows.insert(index, EntityRow { owner, generation, alive: ALIVE, next_free: 0, reserved: 0 });
+        self.rows.insert(index, row(owner, generation, ALIVE));
         meta.entities_alive = meta.entities_alive.saturating_add(1);
         Some((index, generation))
     }
@@ -60,7 +60,7 @@ impl EntityTable {
         meta.entities_alive = meta.entities_alive.saturating_sub(1);
         if let Some(row) = self.rows.get_mut(index) {
             // The owner stays until the index is freed: what the entity did in this tick is still its owner's doing.
-            *row = EntityRow { owner: row.owner, generation, alive: KILLED, next_free: 0, reserved: 0 };
+            *row = EntityRow { alive: KILLED, ..*row };
         }
         true
     }
@@ -75,7 +75,24 @@ impl EntityTable {
 
     /// Notes an entity that lives elsewhere: a client's copy of the zone knows it by what it was sent.
     pub fn note(&mut self, index: u32, generation: u32, owner: u64) -> bool {
-        self.rows.insert(index, EntityRow { owner, generation, alive: ALIVE, next_free: 0, reserved: 0 })
+        self.rows.insert(index, row(owner, generation, ALIVE))
+    }
+
+    /// Says which groups of sessions are not told of an entity; `false` when it is not alive.
+    pub fn hide(&mut self, index: u32, generation: u32, hidden_from: u32) -> bool {
+        let alive = self.alive(index, generation);
+        // A row that says so already is not written: that would copy its page.
+        if alive && self.rows.get(index).is_some_and(|row| row.hidden_from != hidden_from) {
+            self.rows.get_mut(index).into_iter().for_each(|row| row.hidden_from = hidden_from);
+        }
+        alive
+    }
+
+    /// Notes where an entity was that has lost its position.
+    pub fn note_left(&mut self, index: u32, position: [f32; 2]) {
+        if let Some(row) = self.rows.get_mut(index).filter(|row| row.alive == ALIVE) {
+            row.left = position.map(|axis| !axis.to_bits());
+        }
     }
 
     /// Forgets one that was noted.
@@ -109,6 +126,11 @@ impl EntityTable {
     pub fn generation(&self, index: u32) -> Option<u32> {
         self.rows.get(index).filter(|row| row.alive == ALIVE).map(|row| row.generation)
     }
+}
+
+/// A row of an entity that everybody is told of.
+fn row(owner: u64, generation: u32, alive: u32) -> EntityRow {
+    EntityRow { owner, generation, alive, next_free: 0, hidden_from: 0, left: [0; 2] }
 }
 
 /// Reads which entities live. Columns hold one, to tell a stale entity from the one that lives at its index now.

@@ -15,8 +15,11 @@ shared! {
         pub alive: u32,
         /// While dead: the next free index + 1, 0 at the end of the list.
         pub next_free: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// Groups of sessions that are not told of it, a bit each.
+        pub hidden_from: u32,
+        /// The position that it lost last, as the bits of two `f32`, inverted; zeros when it never lost one. Who has a position is there
+        /// and not here.
+        pub left: [u32; 2],
     }
 }
 
@@ -77,6 +80,10 @@ shared! {
         pub flags: u32,
         /// Tick since which it has no connection, 0 while it has one.
         pub detached: u32,
+        /// Groups whose entities it is not told of, a bit each.
+        pub blind_to: u32,
+        /// How far it is told of entities, as the bits of an `f32`; 0 for as far as the match's interest reaches.
+        pub reach: u32,
         /// Zero.
         pub reserved: u32,
         /// Hash of the token with which it can be resumed.
