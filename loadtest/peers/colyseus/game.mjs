@@ -13,8 +13,8 @@ export const INPUT = 0;
 export const INPUT_BYTES = 38;
 
 /**
- * Fields as narrow as Colyseus can have them at the precision of Ringfort's game: positions in 16 bits over the square that is played in.
- * `stamped` are the state's own fields: the tick, and when it was published, in milliseconds of the machine's monotonic clock.
+ * Fields as narrow as Colyseus can have them at the precision of Ringfort's game: positions in 16 bits over the square that is played in, of
+ * which `half` is half a side. `at` is when the tick was published, by the clock of `now`. With `filtered`, a client sees whom its view holds.
  */
 export function stateOf(half, filtered) {
   const Body = schema({

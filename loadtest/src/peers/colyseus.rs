@@ -17,7 +17,7 @@ use crate::children::Child;
 use crate::limits;
 
 /// Entities times watching clients that leave the server its processor.
-const WATCHED_MAX: usize = 16_000;
+const WATCHED_MAX: usize = 8_000;
 /// Watching clients, as far as that allows.
 const WATCHERS: usize = 32;
 /// Entities near each other in the battle, of which a watching client decodes the more.
@@ -175,6 +175,6 @@ mod tests {
 
     #[test]
     fn fewer_clients_watch_where_each_sees_all() {
-        assert_eq!([watchers(2_000, true), watchers(2_000, false), watchers(10, false)], [32, 8, 5]);
+        assert_eq!([watchers(2_000, true), watchers(2_000, false), watchers(10, false)], [32, 4, 5]);
     }
 }
