@@ -8,6 +8,7 @@ mod admission;
 mod bodies;
 mod clients;
 pub mod counters;
+mod cues;
 mod desk;
 mod drain;
 mod entity_view;

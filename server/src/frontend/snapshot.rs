@@ -192,10 +192,12 @@ impl SnapshotBuilder {
     }
 
     fn cues(&mut self, view: &ZoneView, live: &Live, counts: &mut Counters) {
-        for cue in view.cues().iter().filter(|cue| is_for(&cue.row, view, live)) {
-            let fits = self.writer.cue(Row { words: &cue.words, bits: cue.bits });
-            counts.one(if fits { count::CUES } else { count::CUES_DROPPED });
-        }
+        view.cues().around(live.viewpoint, |cue| {
+            if is_for(&cue.row, view, live) {
+                let fits = self.writer.cue(Row { words: &cue.words, bits: cue.bits });
+                counts.one(if fits { count::CUES } else { count::CUES_DROPPED });
+            }
+        });
     }
 }
 

@@ -18,22 +18,12 @@ use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
 
 use super::bodies::Bodies;
+use super::cues::{Cue, Cues};
 use super::entity_view::{EntityView, NOBODY, NearClass};
 use super::field::Field;
 use super::owned::Owned;
 use super::pace::Pace;
 use crate::game::Description;
-
-/// An unreliable event of the newest tick, ready to be appended.
-#[derive(Clone, Copy, Debug)]
-pub struct Cue {
-    /// Who it is for.
-    pub row: EventRow,
-    /// Its encoding.
-    pub words: [u64; 4],
-    /// Bits of it.
-    pub bits: u32,
-}
 
 /// A table's role for the view.
 #[derive(Clone, Copy)]
@@ -74,7 +64,7 @@ pub struct ZoneView {
     stride: usize,
     globals_changed: Vec<u32>,
     globals_rows: Vec<Vec<u64>>,
-    cues: Vec<Cue>,
+    cues: Cues,
     sessions_changed: bool,
     /// When changes of each wire column and of each synced global are sent.
     paces: Vec<Pace>,
@@ -144,7 +134,7 @@ impl ZoneView {
             stride,
             globals_changed: vec![0; wire.globals.len()],
             globals_rows: wire.globals.iter().map(|g| vec![0; g.words as usize]).collect(),
-            cues: Vec::new(),
+            cues: Cues::default(),
             sessions_changed: false,
             paces,
             globals_paces,
@@ -223,7 +213,7 @@ impl ZoneView {
     }
 
     /// Unreliable events of the newest tick.
-    pub fn cues(&self) -> &[Cue] {
+    pub fn cues(&self) -> &Cues {
         &self.cues
     }
 
