@@ -173,6 +173,15 @@ fn a_rejected_command_is_not_sent_again() {
 }
 
 #[test]
+fn a_server_that_has_no_room_is_tried_again() {
+    let mut server = Mock::start();
+    server.state.full = 3;
+    let mut pair = Pair::new(server);
+    pair.until(|pair| pair.hub.session(pair.key).is_live());
+    assert_eq!(pair.server.state.full, 0);
+}
+
+#[test]
 fn a_busy_server_is_asked_again() {
     let mut server = Mock::start();
     server.state.busy = 2;

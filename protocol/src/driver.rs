@@ -26,7 +26,7 @@ pub use report::{Closed, DriverStats};
 
 use crate::control::Code;
 use crate::limits::{
-    ACCEPTS_PER_POLL, MAX_CLIENT_FRAME, MAX_CONNECTIONS, MAX_FRAME, MAX_GSO_SEGMENTS, MAX_HANDSHAKES, RETRY_SHARE,
+    ACCEPTS_PER_POLL, MAX_CLIENT_FRAME, MAX_CONNECTIONS, MAX_FRAME, MAX_GSO_SEGMENTS, MAX_HANDSHAKES, MAX_NEWCOMERS, RETRY_SHARE,
 };
 use addresses::{Addresses, Origin, Verdict};
 use bytes::BytesMut;
@@ -356,7 +356,7 @@ impl<T> Driver<T> {
         }
         let proven = incoming.remote_address_validated() || !incoming.may_retry();
         // The answer also tells an honest peer that there is somebody, so that it keeps trying.
-        if handshakes >= MAX_HANDSHAKES / RETRY_SHARE && !proven {
+        if handshakes >= MAX_NEWCOMERS / RETRY_SHARE && !proven {
             return self.retry(incoming, out);
         }
         if self.newcomers.is_full() {

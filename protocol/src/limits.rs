@@ -66,15 +66,16 @@ pub const SENT_RECORDS_KEPT: usize = 1024;
 
 /// Connections of one server endpoint.
 pub const MAX_CONNECTIONS: usize = 10_000;
-/// Connections whose handshake has begun and is not yet done; newcomers wait for one of them to end.
-pub const MAX_HANDSHAKES: usize = 1_024;
+/// Connections whose handshake has begun and is not yet done; newcomers wait for one of them to end. Few enough that a machine full of clients
+/// answers each of them before it is repeated or given up.
+pub const MAX_HANDSHAKES: usize = 256;
 /// Newcomers that wait for their handshakes to be begun; the first packet of one more is forgotten, and comes again.
 pub const MAX_NEWCOMERS: usize = 1_024;
 /// How long one of them waits, at most: less than what a client gives its first attempt before it makes another.
 pub const NEWCOMER_PATIENCE: Duration = Duration::from_secs(2);
 /// For how long a newcomer that was asked to prove its address may come again with the proof: longer than any client keeps trying.
 pub const PROOF_LIFETIME: Duration = Duration::from_secs(60);
-/// The share of [`MAX_HANDSHAKES`] under way or waiting from which newcomers must prove their address, as a divisor.
+/// The share of [`MAX_NEWCOMERS`] under way or waiting from which newcomers must prove their address, as a divisor.
 pub const RETRY_SHARE: usize = 4;
 /// Handshakes that one poll of a driver begins. Each costs a signature, and those who play are not to wait for many of them: a server polls
 /// again for as long as it has the time.

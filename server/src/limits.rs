@@ -367,6 +367,9 @@ pub const SNAPSHOT_BYTES_MIN: u32 = 256;
 pub const SNAPSHOT_BYTES_MAX: u32 = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES as u32;
 /// How long a front-end lets packets gather before it takes them in: the most that this adds to an input's way.
 pub const GATHER_US: u64 = 500;
+/// New joins of one match that a front-end has under way; others wait until the match has answered some, so that a storm of them costs no
+/// tick much more than any other.
+pub const JOINS_UNDER_WAY_MAX: usize = 128;
 /// One part in so many of a front-end's time goes to newcomers' handshakes, whatever else there is to do.
 pub const GREETING_SHARE: u32 = 4;
 /// The same while it is so overloaded that new joins are put off: a client that wants its session back needs a handshake, too.

@@ -28,5 +28,6 @@ mod shared_memory;
 mod squad;
 mod stock;
 mod stop;
+mod storms;
 mod tokens;
 mod walk;

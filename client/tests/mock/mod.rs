@@ -119,6 +119,8 @@ pub(crate) struct Mock {
 pub(crate) struct State {
     /// Its schema instead of the game's own.
     pub(crate) schema: Option<Schema>,
+    /// Have no room for so many connections.
+    pub(crate) full: u32,
     /// Refuse every join with this.
     pub(crate) refuse: Option<Code>,
     /// Answer so many joins with `Busy` first.
@@ -325,6 +327,10 @@ impl State {
 
 impl Handler<()> for State {
     fn accepted(&mut self, _remote: SocketAddr) -> Option<()> {
+        if let Some(left) = self.full.checked_sub(1) {
+            self.full = left;
+            return None;
+        }
         Some(())
     }
 

@@ -17,6 +17,7 @@ use super::clients::{Clients, Handled, NO_ZONE, Refusal};
 use super::counters as count;
 use super::meter::Metered;
 use super::session::{App, Joining, Resuming, Stage};
+use super::zones::ZoneLink;
 use crate::auth::{self, Pass, TokenError};
 use crate::limits::{HELLO_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS, WRONG_CODES_MAX};
 
@@ -247,7 +248,7 @@ impl Clients {
             // A match that has not committed its opening yet has all its room; the join waits for it.
             let head = self.world.newest(slot).ok().map(|r| r.head).filter(|h| h.incarnation == z.incarnation);
             let (sessions, spectators, flags) = head.map_or((0, 0, 0), |h| (h.sessions, h.spectators, h.flags));
-            let under_way = self.zones.get(&slot).map_or(0, |link| link.joins.len() as u32);
+            let under_way = self.zones.get(&slot).map_or(0, |link| (link.joins.len() + link.queued.len()) as u32);
             let taken = sessions.saturating_sub(spectators) + under_way;
             let has_room = if joining.spectate { spectators < z.spectators } else { taken < z.capacity };
             let shut = RootFlags::CLOSING | if joining.spectate { 0 } else { RootFlags::LOCKED };
@@ -257,33 +258,38 @@ impl Clients {
         found.map(|(_, slot, z)| (slot, z)).ok_or(if any { Code::MatchFull } else { Code::NoSuchMatch })
     }
 
-    /// Puts the join into the zone's inbox; its next commit answers.
+    /// Puts the join into the zone's inbox, where its next commit answers; or lets it wait, when many are there already.
     pub(super) fn begin_join(&mut self, conn: &mut Conn<App>, joining: Joining, entry: ZoneEntry) {
-        let id = conn.id();
-        let connection = u64::from(id.generation) << 32 | u64::from(id.index);
-        let (frontend, incarnation, attempt) = (self.slot, self.incarnation, conn.app.attempt);
-        let (token_hash, name) = (joining.token_hash, padded(&joining.pass.name));
+        let (id, attempt) = (conn.id(), conn.app.attempt);
+        let (frontend, incarnation) = (self.slot, self.incarnation);
         let Some(link) = self.link(joining.zone, entry).filter(|l| !l.is_backed_up()) else {
             self.refuse_join(conn, joining.pass, Code::Busy);
             return;
         };
-        match joining.resumes {
-            None => {
-                let (nonce, spectate) = (joining.nonce, u32::from(joining.spectate));
-                let record =
-                    JoinRecord { nonce, token_hash, attempt, connection, frontend, incarnation, spectate, reserved: 0, name };
-                link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
-            }
-            Some(Resuming { session, shown_hash, .. }) => {
-                let record = ResumeRecord { shown_hash, token_hash, attempt, connection, frontend, incarnation, name };
-                link.push(RecordKind::Resume, session, 0, 0, record.as_bytes());
-            }
+        // Who has played before comes first: only new ones wait.
+        let waits = joining.resumes.is_none() && !(link.queued.is_empty() && link.takes_join());
+        if waits {
+            link.queued.push_back(id);
+        } else {
+            push_join(link, (frontend, incarnation), (id, attempt), &joining);
         }
-        link.joins.push((id, None));
-        kill_point!("attach:queued");
+        self.counts.add(count::JOINS_PUT_OFF, u64::from(waits));
         self.counts.one(if joining.resumes.is_some() { count::RESUMES } else { count::JOINS });
         conn.app.stage = Stage::Joining(Box::new(joining));
         conn.app.deadline = self.after(JOIN_TIMEOUT_MS);
+    }
+
+    /// Tells a match of as many joins that wait as it has answered meanwhile.
+    pub(super) fn begin_queued(&self, driver: &Driver<App>, link: &mut ZoneLink) {
+        while link.takes_join() {
+            let Some(id) = link.queued.pop_front() else { return };
+            let Some(conn) = driver.get(id).filter(|conn| conn.is_open()) else { continue };
+            if let Stage::Joining(joining) = &conn.app.stage
+                && joining.zone == link.slot
+            {
+                push_join(link, (self.slot, self.incarnation), (id, conn.app.attempt), joining);
+            }
+        }
     }
 
     /// Tells a client that its join came to nothing; it may try another match.
@@ -324,6 +330,26 @@ impl Clients {
             },
         }
     }
+}
+
+/// Puts a join or a resume into what is appended to its zone's inbox: of this incarnation of a front-end, over this connection.
+fn push_join(link: &mut ZoneLink, (frontend, incarnation): (u32, u32), (id, attempt): (ConnId, u64), joining: &Joining) {
+    let connection = u64::from(id.generation) << 32 | u64::from(id.index);
+    let (token_hash, name) = (joining.token_hash, padded(&joining.pass.name));
+    match joining.resumes {
+        None => {
+            let (nonce, spectate) = (joining.nonce, u32::from(joining.spectate));
+            let record =
+                JoinRecord { nonce, token_hash, attempt, connection, frontend, incarnation, spectate, reserved: 0, name };
+            link.push(RecordKind::Join, 0, 0, 0, record.as_bytes());
+        }
+        Some(Resuming { session, shown_hash, .. }) => {
+            let record = ResumeRecord { shown_hash, token_hash, attempt, connection, frontend, incarnation, name };
+            link.push(RecordKind::Resume, session, 0, 0, record.as_bytes());
+        }
+    }
+    link.joins.push((id, None));
+    kill_point!("attach:queued");
 }
 
 /// What stands for a nonce in shared memory.

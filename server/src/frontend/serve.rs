@@ -150,6 +150,7 @@ impl Clients {
         if link.view.sessions_changed() || !link.joins.is_empty() {
             self.settle_sessions(driver, link, &head);
         }
+        self.begin_queued(driver, link);
         self.begin_round(link, head.published_us);
         if head.flags & RootFlags::CLOSING != 0 {
             self.serve_piece(driver, link, &mut { usize::MAX });
@@ -379,7 +380,8 @@ impl Clients {
         for (_, id) in std::mem::take(&mut link.sessions) {
             self.tell_left(driver, id, Some(reason));
         }
-        for (id, _) in std::mem::take(&mut link.joins) {
+        let queued = std::mem::take(&mut link.queued);
+        for id in std::mem::take(&mut link.joins).into_iter().map(|(id, _)| id).chain(queued) {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
                 self.try_next(conn, *joining, Code::MatchOver, None);

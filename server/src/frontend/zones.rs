@@ -1,6 +1,6 @@
 //! The zones that this front-end has to do with: their view, the records on their way to them, and who plays there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use ringfort_protocol::driver::ConnId;
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
@@ -14,7 +14,7 @@ use super::counters::{self as count, Counters};
 use super::round::Round;
 use super::zone_view::ZoneView;
 use crate::game::Why;
-use crate::limits::ZONE_BACKLOG_BYTES;
+use crate::limits::{JOINS_UNDER_WAY_MAX, ZONE_BACKLOG_BYTES};
 
 /// Roots after which no tick is left that began before a tail was seen: one that was under way, and one that began after it.
 const ROOTS_BEFORE_MENDING: u64 = 2;
@@ -33,6 +33,8 @@ pub struct ZoneLink {
     pub round: Round,
     /// Joins under way: the connection, and the inbox cursor behind its record once that is appended.
     pub joins: Vec<(ConnId, Option<u64>)>,
+    /// Joins that wait for some of those to be answered, in the order in which they came.
+    pub queued: VecDeque<ConnId>,
     /// Sessions without a connection whose match was told so, or need not know yet, with the attachment that was.
     pub parting: HashSet<(u64, u32)>,
     /// Token hashes of joins under way whose clients have gone for good, with their connections.
@@ -56,6 +58,7 @@ impl ZoneLink {
             sessions: BTreeMap::new(),
             round: Round::default(),
             joins: Vec::new(),
+            queued: VecDeque::new(),
             parting: HashSet::new(),
             quits: HashMap::new(),
             published_us: 0,
@@ -72,12 +75,18 @@ impl ZoneLink {
 
     /// Whether somebody here has to do with it.
     pub fn in_use(&self) -> bool {
-        !self.sessions.is_empty() || !self.joins.is_empty() || !self.batch.is_empty() || !self.parting.is_empty()
+        let idle = self.sessions.is_empty() && self.joins.is_empty() && self.queued.is_empty();
+        !idle || !self.batch.is_empty() || !self.parting.is_empty()
     }
 
     /// Whether the records waiting are as many as one front-end keeps for a zone.
     pub fn is_backed_up(&self) -> bool {
         self.batch.bytes() > ZONE_BACKLOG_BYTES
+    }
+
+    /// Whether another join may be told to the match before it has answered some.
+    pub fn takes_join(&self) -> bool {
+        self.joins.len() < JOINS_UNDER_WAY_MAX && !self.is_backed_up()
     }
 
     /// Whether records wait.
@@ -89,6 +98,7 @@ impl ZoneLink {
     pub fn absorb(&mut self, other: &mut Self) {
         self.batch.absorb(&mut other.batch);
         self.joins.append(&mut other.joins);
+        self.queued.append(&mut other.queued);
         self.quits.extend(other.quits.drain());
     }
 
