@@ -41,6 +41,7 @@ const STEPS: &[&[(&str, &str)]] = &[
     &[("server/src/frontend/serve.rs", "fn serve_client(")],
     &[
         ("server/src/frontend/snapshot.rs", "pub fn build("),
+        ("server/src/frontend/interest.rs", "pub fn choose("),
         ("protocol/src/baseline.rs", "pub fn need("),
         ("protocol/src/snapshot.rs", "pub struct SnapshotHeader"),
     ],

@@ -194,7 +194,7 @@ mod tests {
             let at = |(x, y, _): &(f32, f32, bool)| (x * scale, if flat { 7.0 } else { y * scale });
             let entities: Vec<EntityView> = places.iter().map(|place| {
                 let (x, y) = at(place);
-                if place.2 { entity(x, y) } else { EntityView { left: [x, y], ..entity(f32::NAN, f32::NAN) } }
+                EntityView { has_left: place.2, ..entity(x, y) }
             }).collect();
             let mut field = Field::new(radius, 16);
             field.rebuild(&entities);

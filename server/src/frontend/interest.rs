@@ -3,12 +3,10 @@
 //! It depends on the committed rows, on where the client looks from, and on what it was told of after the commit that it was served
 //! last: what a client has it loses a little later than it would get it.
 
-use ringfort_protocol::baseline::Baselines;
 use ringfort_shm_state::layout::SessionRow;
 
 use super::entity_view::EntityView;
 use super::field::Field;
-use super::marks::Marks;
 use super::session::Live;
 use super::zone_view::ZoneView;
 use crate::limits::INTEREST_KEEPS;
@@ -29,12 +27,19 @@ pub struct Wanted {
 #[derive(Default)]
 pub struct Chooser {
     wanted: Vec<Wanted>,
-    marks: Marks,
+    /// By entity: the choice that has looked at it last.
+    looked_at: Vec<u32>,
+    choice: u32,
+    /// Who is told of in any case, for one client.
+    in_any_case: Vec<u32>,
     ranks: Vec<(f32, u32)>,
 }
 
 /// What is told in any case.
 const IN_ANY_CASE: f32 = -1.0;
+
+/// Newcomers among those around a client up to which they are put into their places one by one.
+const FEW: usize = 8;
 
 impl Chooser {
     /// The entities that a client is to be told of, in the order of their indices.
@@ -59,43 +64,63 @@ impl Chooser {
         }
     }
 
+    /// First those that have a place already, which are nearly all and in their order, and then whoever is there besides.
     fn around(&mut self, view: &ZoneView, field: &Field, live: &Live, row: &SessionRow) {
         let entities = view.entities();
         let reach = f32::from_bits(row.reach);
         let radius = if reach > 0.0 && reach.is_finite() { reach } else { field.radius };
-        let Self { wanted, marks, .. } = self;
-        marks.reserve(entities.len());
-        field.around(live.viewpoint, radius * INTEREST_KEEPS, row.blind_to, |index| marks.add(index));
-        field.nowhere().iter().for_each(|index| marks.add(*index));
-        view.owned_by(live.session).for_each(|index| marks.add(index));
+        let (inner, outer) = (radius * radius, radius * INTEREST_KEEPS * (radius * INTEREST_KEEPS));
         let followed = Some(row.entity_index).filter(|index| {
             entities.get(*index as usize).is_some_and(|e| e.generation == row.entity_generation && e.generation != 0)
         });
-        followed.iter().for_each(|index| marks.add(*index));
-        let mut had = Had { baselines: &live.baselines, place: 0 };
-        let squared = radius * radius;
-        marks.drain(|index| {
+        self.begin(entities.len());
+        let Self { wanted, looked_at, choice, in_any_case, .. } = self;
+        let judge = |index: u32, had: bool| {
             let entity = &entities[index as usize];
-            let whereabouts = entity.whereabouts();
-            if !entity.is_shown_to(live.session, row.blind_to) {
-                return;
+            if entity.generation == 0 || !entity.is_shown_to(live.session, row.blind_to) {
+                return None;
             }
-            let distance_squared = distance_squared(entity, live);
-            let rank = match whereabouts {
-                _ if entity.owner == live.session || followed == Some(index) => IN_ANY_CASE,
-                None => IN_ANY_CASE,
-                Some((x, y)) => {
-                    let (dx, dy) = (x - live.viewpoint.x, y - live.viewpoint.y);
-                    let away = dx * dx + dy * dy;
-                    match had.has(index, entity.generation) {
-                        true => away / (INTEREST_KEEPS * INTEREST_KEEPS),
-                        false if away <= squared => away,
-                        false => return,
-                    }
-                }
+            let (dx, dy) = (entity.x - live.viewpoint.x, entity.y - live.viewpoint.y);
+            let away = dx * dx + dy * dy;
+            let distance_squared = if entity.has_left { f32::NAN } else { away };
+            let rank = match had {
+                _ if entity.owner == live.session || followed == Some(index) || entity.x.is_nan() => IN_ANY_CASE,
+                true if away <= outer => away / (INTEREST_KEEPS * INTEREST_KEEPS),
+                false if away <= inner => away,
+                _ => return None,
             };
-            wanted.push(Wanted { index, distance_squared, rank });
-        });
+            Some(Wanted { index, distance_squared, rank })
+        };
+        for place in 0..live.baselines.len() {
+            let index = live.baselines.index(place);
+            let Some(entity) = entities.get(index as usize) else { continue };
+            looked_at[index as usize] = *choice;
+            wanted.extend(judge(index, live.baselines.seen(place, entity.generation) != 0));
+        }
+        let sorted = wanted.len();
+        let mut newcomer = |index: u32| {
+            if std::mem::replace(&mut looked_at[index as usize], *choice) != *choice {
+                wanted.extend(judge(index, false));
+            }
+        };
+        field.around(live.viewpoint, radius, row.blind_to, &mut newcomer);
+        in_any_case.clear();
+        in_any_case.extend(view.owned_by(live.session).chain(followed).chain(field.nowhere().iter().copied()));
+        in_any_case.iter().for_each(|index| newcomer(*index));
+        put_in_order(wanted, sorted);
+    }
+
+    /// Begins another choice.
+    fn begin(&mut self, entities: usize) {
+        self.choice = self.choice.wrapping_add(1);
+        if self.choice == 0 {
+            // Once in four thousand million times: what was looked at so long ago must not seem to have been just now.
+            self.looked_at.fill(0);
+            self.choice = 1;
+        }
+        if self.looked_at.len() < entities {
+            self.looked_at.resize(entities, 0);
+        }
     }
 
     /// Leaves out all but the nearest so many of those that are not told in any case.
@@ -116,20 +141,15 @@ impl Chooser {
     }
 }
 
-/// Looks up, in the order of the indices, what a client was told of before.
-struct Had<'b> {
-    baselines: &'b Baselines,
-    place: usize,
-}
-
-impl Had<'_> {
-    #[inline]
-    fn has(&mut self, index: u32, generation: u32) -> bool {
-        while self.place < self.baselines.len() && self.baselines.index(self.place) < index {
-            self.place += 1;
-        }
-        let is_there = self.place < self.baselines.len() && self.baselines.index(self.place) == index;
-        is_there && self.baselines.seen(self.place, generation) != 0
+/// Puts those behind the first so many, which are in the order of their indices, into their places.
+fn put_in_order(wanted: &mut [Wanted], sorted: usize) {
+    let newcomers = wanted.len() - sorted;
+    if newcomers > FEW {
+        return wanted.sort_unstable_by_key(|one| one.index);
+    }
+    for at in sorted..wanted.len() {
+        let place = wanted[..at].partition_point(|one| one.index < wanted[at].index);
+        wanted[place..=at].rotate_right(1);
     }
 }
 
@@ -137,5 +157,5 @@ impl Had<'_> {
 #[inline]
 fn distance_squared(entity: &EntityView, live: &Live) -> f32 {
     let (dx, dy) = (entity.x - live.viewpoint.x, entity.y - live.viewpoint.y);
-    dx * dx + dy * dy
+    if entity.has_left { f32::NAN } else { dx * dx + dy * dy }
 }

@@ -5,7 +5,6 @@
 //! connection, no lock but the inbox's, no wake-up between threads. It has the world and the directory read-only.
 
 mod admission;
-mod bodies;
 mod clients;
 pub mod counters;
 mod cues;
@@ -17,7 +16,6 @@ mod greet;
 mod interest;
 #[cfg(test)]
 mod interest_tests;
-mod marks;
 mod meter;
 mod owned;
 mod pace;

@@ -122,6 +122,9 @@ impl SnapshotBuilder {
                 Need::Update { mask } => (What::Update(mask), mask, base + view.shape.columns as usize),
                 Need::Fresh => (What::Fresh, visible, base + view.shape.columns as usize + FRESH_BITS),
             };
+            if let Some(body) = entity.body(rest) {
+                (bits, rest) = (bits + rest.count_ones() as usize + body.bits as usize, 0);
+            }
             while rest != 0 {
                 bits += 1 + view.row(index as usize, rest.trailing_zeros() as usize).bits as usize;
                 rest &= rest - 1;
@@ -157,19 +160,16 @@ impl SnapshotBuilder {
     fn write(&mut self, view: &ZoneView, live: &mut Live, counts: &mut Counters) {
         let (mut written, mut fresh_put_off) = (0, false);
         let mut full = false;
-        let mut bodies = view.bodies().borrow_mut();
         for candidate in &self.candidates {
             let Candidate { place, index, visible, what, .. } = *candidate;
             let entity = &view.entities()[index as usize];
             let row = |wire: usize| view.row(index as usize, wire);
             let fits = !full
                 && match what {
-                    What::Update(mask) if mask & !visible == 0 && self.writer.is_usual(mask) => {
-                        match bodies.get(index, mask, row) {
-                            Some(body) => self.writer.usual(index, body),
-                            None => self.writer.update(index, mask, |wire| Some(row(wire))),
-                        }
-                    }
+                    What::Update(mask) if mask & !visible == 0 && self.writer.is_usual(mask) => match entity.body(mask) {
+                        Some(body) => self.writer.usual(index, body),
+                        None => self.writer.update(index, mask, |wire| Some(row(wire))),
+                    },
                     What::Update(mask) => self.writer.update(index, mask, |wire| (visible >> wire & 1 == 1).then(|| row(wire))),
                     What::Fresh => self.writer.fresh(index, entity.generation, entity.owner == live.session, visible, row),
                     What::Gone => self.writer.gone(index),
@@ -244,7 +244,7 @@ fn gone(candidates: &mut Vec<Candidate>, baselines: &Baselines, place: usize, bi
 fn follow_entity(view: &ZoneView, live: &mut Live, row: &SessionRow) {
     let entity =
         view.entities().get(row.entity_index as usize).filter(|e| e.generation == row.entity_generation && e.generation != 0);
-    if let Some(entity) = entity.filter(|e| e.x.is_finite() && e.y.is_finite()) {
+    if let Some(entity) = entity.filter(|e| !e.has_left && e.x.is_finite() && e.y.is_finite()) {
         live.viewpoint = Vec2 { x: entity.x, y: entity.y };
     }
 }

@@ -35,7 +35,8 @@ fn compare(view: &ZoneView, player: &Player, complete: bool, seed: u64) {
     let me = view.entities().get(player.row.entity_index as usize);
     for (index, entity) in view.entities().iter().enumerate() {
         let e = ringfort_protocol::Entity { index: index as u32, generation: entity.generation };
-        let distance = (Vec2 { x: entity.x, y: entity.y } - player.live.viewpoint).length();
+        let distance =
+            if entity.has_left { f32::NAN } else { (Vec2 { x: entity.x, y: entity.y } - player.live.viewpoint).length() };
         let own = entity.owner == player.live.session;
         for (i, schema) in is.schema.columns.iter().enumerate() {
             let Some(wire) = is.wire.wire_column(i as u16) else { continue };

@@ -3,7 +3,6 @@
 //! A row is encoded once, when its page has changed, and every client gets the same bits. Whether a row changed is decided by its
 //! encoding, so what is not synced, and differences below a quantum, cost nothing on the wire.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use ringfort_protocol::bits::{BitWriter, Row};
@@ -17,7 +16,6 @@ use ringfort_shm_state::mirror::{Mirror, MirrorError, Refreshed, row_in};
 use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
 
-use super::bodies::Bodies;
 use super::cues::{Cue, Cues};
 use super::entity_view::{EntityView, NOBODY, NearClass};
 use super::field::Field;
@@ -74,8 +72,14 @@ pub struct ZoneView {
     owned: Owned,
     /// Whether the last refresh changed the entity table.
     entities_changed: bool,
-    /// Bodies of this commit's records: filled while clients are served, who see the rest of the view as it is.
-    bodies: RefCell<Bodies>,
+    /// By entity: its wire columns with a change that is held back.
+    late: Vec<u32>,
+    /// By entity: its position; not a number when it has none.
+    positions: Vec<[f32; 2]>,
+    /// By entity: where it was when it lost its position; not a number when it never did.
+    left: Vec<[f32; 2]>,
+    /// Entities with something that this commit has changed, perhaps more than once.
+    touched: Vec<u32>,
     /// Entities that took an index over from another since the view was refreshed last.
     reborn: Vec<u32>,
     scratch: Scratch,
@@ -141,7 +145,10 @@ impl ZoneView {
             field: field.map(|(radius, entities)| Field::new(radius, entities)),
             owned: Owned::default(),
             entities_changed: false,
-            bodies: RefCell::default(),
+            late: Vec::new(),
+            positions: Vec::new(),
+            left: Vec::new(),
+            touched: Vec::new(),
             reborn: Vec::new(),
             scratch: Scratch::default(),
             description,
@@ -176,11 +183,6 @@ impl ZoneView {
     /// The entities that a session owns, in such a match; in others nobody asks.
     pub fn owned_by(&self, session: u64) -> impl Iterator<Item = u32> {
         self.owned.by(session, &self.entities)
-    }
-
-    /// Bodies of this commit's records.
-    pub fn bodies(&self) -> &RefCell<Bodies> {
-        &self.bodies
     }
 
     /// Ticks in which an entity's wire columns changed last.
@@ -241,6 +243,9 @@ impl ZoneView {
         let refreshed = self.mirror.refresh(world)?;
         if refreshed == Refreshed::OtherMatch {
             self.entities.clear();
+            self.late.clear();
+            self.positions.clear();
+            self.left.clear();
             self.changed.clear();
             self.rows.clear();
             self.globals_changed.fill(0);
@@ -251,7 +256,7 @@ impl ZoneView {
             let since = if refreshed == Refreshed::OtherMatch { 0 } else { since };
             self.apply_changes(since, tick);
             self.collect_cues();
-            self.bodies.get_mut().begin(self.entities.len());
+            self.finish_touched();
             if let Some(field) = &mut self.field {
                 field.rebuild(&self.entities);
                 if self.entities_changed {
@@ -264,6 +269,7 @@ impl ZoneView {
 
     fn apply_changes(&mut self, since: u32, tick: u32) {
         self.reborn.clear();
+        self.touched.clear();
         self.entities_changed = false;
         // The mirror is set aside so that its pages can be read while the rest of the view is written.
         let mirror = std::mem::replace(&mut self.mirror, Mirror::new(0));
@@ -315,9 +321,8 @@ impl ZoneView {
         let table = self.description.columns[usize::from(self.description.wire.columns[wire].schema_index)];
         let page = mirror.page(table.base + entity / table.per_page);
         let row = row_in(page, &table, entity % table.per_page);
-        let view = &mut self.entities[entity as usize];
-        view.late &= !(1 << wire);
-        let present = view.present >> wire & 1 == 1;
+        self.late[entity as usize] &= !(1 << wire);
+        let present = self.entities[entity as usize].present >> wire & 1 == 1;
         if let Some(row) = row.filter(|_| present)
             && self.encode(mirror, entity as usize, wire, row)
         {
@@ -327,13 +332,36 @@ impl ZoneView {
 
     fn note_change(&mut self, index: usize, wire: usize, tick: u32) {
         self.entities[index].changes.note(wire, tick);
+        self.touch(index);
         let columns = self.offsets.len();
         self.changed[index * columns + wire] = tick;
+    }
+
+    fn touch(&mut self, index: usize) {
+        if self.touched.last() != Some(&(index as u32)) {
+            self.touched.push(index as u32);
+        }
+    }
+
+    /// Works out what follows from an entity's rows and is asked for often: where it is, and the body of its usual record.
+    fn finish_touched(&mut self) {
+        for at in 0..self.touched.len() {
+            let index = self.touched[at] as usize;
+            let mut entity = self.entities[index];
+            let [position, left] = [self.positions[index], self.left[index]];
+            entity.has_left = position[0].is_nan();
+            [entity.x, entity.y] = if entity.has_left { left } else { position };
+            entity.set_body(|wire| self.row(index, wire));
+            self.entities[index] = entity;
+        }
     }
 
     fn reserve(&mut self, entities: usize) {
         if self.entities.len() < entities {
             self.entities.resize(entities, NOBODY);
+            self.late.resize(entities, 0);
+            self.positions.resize(entities, [f32::NAN; 2]);
+            self.left.resize(entities, [f32::NAN; 2]);
             self.changed.resize(entities * self.offsets.len(), 0);
             self.rows.resize(entities * self.stride, 0);
         }
@@ -352,7 +380,8 @@ impl ZoneView {
                 self.reborn.push(index as u32);
             }
             (entity.generation, entity.owner, entity.hidden_from) = (generation, row.owner, row.hidden_from);
-            entity.left = row.left.map(|axis| f32::from_bits(!axis));
+            self.left[index] = row.left.map(|axis| f32::from_bits(!axis));
+            self.touch(index);
         }
     }
 
@@ -377,8 +406,8 @@ impl ZoneView {
             let index = (rows.start + i) as usize;
             self.reserve(index + 1);
             if let Some(at) = position {
-                let entity = &mut self.entities[index];
-                (entity.x, entity.y) = new.and_then(|row| read_position(row, at)).unwrap_or((f32::NAN, f32::NAN));
+                self.positions[index] = new.and_then(|row| read_position(row, at)).unwrap_or([f32::NAN; 2]);
+                self.touch(index);
             }
             let was = self.entities[index].present >> wire & 1 == 1;
             if let (false, true, Some(row)) = (free, was, new)
@@ -387,6 +416,7 @@ impl ZoneView {
                 if self.paces[wire].is_once() {
                     // Who comes to see the entity from now on is sent what it is now; to the others it is no change.
                     self.encode(mirror, index, wire, row);
+                    self.touch(index);
                 } else {
                     self.hold_back(index, wire);
                 }
@@ -405,9 +435,8 @@ impl ZoneView {
     }
 
     fn hold_back(&mut self, index: usize, wire: usize) {
-        let entity = &mut self.entities[index];
-        if entity.late >> wire & 1 == 0 {
-            entity.late |= 1 << wire;
+        if self.late[index] >> wire & 1 == 0 {
+            self.late[index] |= 1 << wire;
             self.paces[wire].hold(index as u32);
         }
     }
@@ -505,9 +534,9 @@ fn blob_bits(schema: &ColumnSchema, content: &[u8]) -> u64 {
     u64::from(length_bits(max)) + 8 * content.len().min(max.into()) as u64
 }
 
-fn read_position(row: &[u8], at: usize) -> Option<(f32, f32)> {
+fn read_position(row: &[u8], at: usize) -> Option<[f32; 2]> {
     let axis = |at: usize| Some(f32::from_ne_bytes(row.get(at..at + 4)?.try_into().ok()?));
-    Some((axis(at)?, axis(at + 4)?))
+    Some([axis(at)?, axis(at + 4)?])
 }
 
 fn parts(description: &Description) -> Vec<(TableAt, Part)> {
