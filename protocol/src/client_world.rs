@@ -59,20 +59,28 @@ struct Slots {
 }
 
 impl Slots {
+    /// Where the entity at an index stands, or would. Where all are visible it stands at its own index.
+    fn find(&self, index: u32) -> Result<usize, usize> {
+        match self.sorted.get(index as usize) {
+            Some(slot) if slot.index == index => Ok(index as usize),
+            _ => self.sorted.binary_search_by_key(&index, |slot| slot.index),
+        }
+    }
+
     fn get(&self, index: u32) -> Option<&Slot> {
-        self.sorted.binary_search_by_key(&index, |slot| slot.index).ok().map(|at| &self.sorted[at])
+        self.find(index).ok().map(|at| &self.sorted[at])
     }
 
     fn seek(&mut self, index: u32) -> Option<&mut Slot> {
         let is_it = |at: &usize| self.sorted.get(*at).is_some_and(|slot| slot.index == index);
         let near = [self.cursor, self.cursor + 1].into_iter().find(is_it);
-        self.cursor = near.or_else(|| self.sorted.binary_search_by_key(&index, |slot| slot.index).ok())?;
+        self.cursor = near.or_else(|| self.find(index).ok())?;
         self.sorted.get_mut(self.cursor)
     }
 
     /// Puts an entity in, in the place of whichever had its index.
     fn put(&mut self, index: u32, generation: u32, mine: bool) {
-        match self.sorted.binary_search_by_key(&index, |slot| slot.index) {
+        match self.find(index) {
             Ok(at) => {
                 let place = self.sorted[at].place;
                 self.sorted[at] = Slot { index, generation, place, present: 0, mine };
@@ -91,7 +99,7 @@ impl Slots {
 
     /// Takes the entity at an index out; whether there was one.
     fn remove(&mut self, index: u32) -> bool {
-        let Ok(at) = self.sorted.binary_search_by_key(&index, |slot| slot.index) else { return false };
+        let Ok(at) = self.find(index) else { return false };
         self.free.push(self.sorted.remove(at).place);
         true
     }
