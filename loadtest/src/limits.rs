@@ -62,6 +62,9 @@ pub(crate) const SNAPSHOTS_TO_FILL: u64 = 40;
 /// How far within the edge of sight, in metres, an entity must be there: what has just come in may need a tick, and what is about to go may be gone.
 pub(crate) const VERIFY_MARGIN_M: f32 = 4.0;
 
+/// Entities within sight above which a client is not asked whether it has all: a server tells of so many at most.
+pub(crate) const VERIFY_CROWD: usize = ringfort::limits::INTEREST_ENTITIES as usize * 3 / 4;
+
 /// Highest latency that the histograms tell apart, in microseconds: one minute.
 pub(crate) const LATENCY_US_MAX: u64 = 60_000_000;
 

@@ -93,7 +93,10 @@ impl Truth {
         let body = columns.iter().position(|column| Some(column.schema) == position);
         let body = body.ok_or("the game tells no positions")?;
         let tick_hz = entry.tick_hz;
-        let (mirror, ticks) = (Mirror::new(slot), VecDeque::with_capacity(TICKS_REMEMBERED));
+        // Sessions, inputs and the rest change at every tick, too, and nothing here asks for them.
+        let tables = std::iter::once(&description.engine.entities).chain(columns.iter().map(|column| &column.table));
+        let only = tables.map(|table| table.base..table.base + table.pages()).collect();
+        let (mirror, ticks) = (Mirror::of_pages(slot, only), VecDeque::with_capacity(TICKS_REMEMBERED));
         let (bits, words) = (BitWriter::new(Vec::new()), Vec::new());
         Ok(Truth { attached, mirror, description, columns, body, radius, tick_hz, ticks, bits, words })
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bot::Game;
 use super::truth::{Commit, Known, Truth};
-use crate::limits::{SNAPSHOT_FULL_BYTES, TICKS_REMEMBERED, VERIFY_MARGIN_M};
+use crate::limits::{SNAPSHOT_FULL_BYTES, TICKS_REMEMBERED, VERIFY_CROWD, VERIFY_MARGIN_M};
 
 /// What was compared and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,11 +103,12 @@ impl Verified {
     fn all_there(&mut self, truth: &Truth, commit: &Commit, session: &Session<Game>, world: &ClientWorld) {
         let Some(from) = session.view().mine().and_then(|me| commit.get(me)?.pos) else { return };
         let reach = truth.radius() - VERIFY_MARGIN_M;
-        for (index, is) in commit.rows.iter().enumerate() {
-            let near = is.pos.is_some_and(|pos| is_within(pos - from, reach));
-            if !near {
-                continue;
-            }
+        let is_near = |is: &Known| is.pos.is_some_and(|pos| is_within(pos - from, reach));
+        // Of a crowd that is too large a client has the nearest only.
+        if commit.rows.iter().filter(|is| is_near(is)).count() > VERIFY_CROWD {
+            return;
+        }
+        for (index, is) in commit.rows.iter().enumerate().filter(|(_, is)| is_near(is)) {
             let has = world.entity_at(index as u32).is_some_and(|(entity, _)| {
                 entity.generation == is.generation && truth.as_seen(world, entity).present == is.present
             });
