@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::bot::Game;
 use super::partial::Latency;
-use super::truth::{Known, Truth};
+use super::truth::Truth;
 use crate::limits::{RANKS, TICKS_REMEMBERED};
 
 /// A step of the positions on the wire, in metres.
@@ -156,7 +156,10 @@ impl Freshness {
             let known = &commit.rows[*index as usize];
             let had = world.entity_at(*index).map(|(entity, _)| truth.as_seen(world, entity));
             let had = had.filter(|had| had.generation == known.generation);
-            let age = had.and_then(|had| Some((age(truth, commit.tick, *index, &had)?, distance(had.pos?, known.pos?))));
+            let age = had.and_then(|had| {
+                let pos = truth.position(&had)?;
+                Some((age(truth, commit.tick, *index, had.generation, pos), distance(pos, known.pos?)))
+            });
             self.within.count(age);
             if let Some(rank) = self.ranks.get_mut(rank) {
                 rank.count(age);
@@ -165,16 +168,15 @@ impl Freshness {
     }
 }
 
-/// How many ticks ago the entity was where the client has it; nothing if the client has no position.
-fn age(truth: &Truth, tick: u32, index: u32, had: &Known) -> Option<usize> {
-    let pos = had.pos?;
+/// How many ticks ago the entity was where the client has it.
+fn age(truth: &Truth, tick: u32, index: u32, generation: u32, pos: Vec2) -> usize {
     let was_there = |back: &usize| {
         let commit = truth.at(tick.saturating_sub(*back as u32));
         commit
             .and_then(|commit| commit.rows.get(index as usize))
-            .is_some_and(|row| row.generation == had.generation && row.pos == Some(pos))
+            .is_some_and(|row| row.generation == generation && row.pos == Some(pos))
     };
-    Some((0..TICKS_REMEMBERED).find(was_there).unwrap_or(TICKS_REMEMBERED))
+    (0..TICKS_REMEMBERED).find(was_there).unwrap_or(TICKS_REMEMBERED)
 }
 
 /// How far two positions are apart on the axis on which they are farther.

@@ -57,7 +57,7 @@ pub(super) struct Known {
     pub(super) present: u32,
     /// Their encodings.
     pub(super) words: [u64; COLUMNS_COMPARED],
-    /// The position, quantised.
+    /// The position, quantised; of what a client has it is not worked out.
     pub(super) pos: Option<Vec2>,
 }
 
@@ -157,7 +157,7 @@ impl Truth {
         self.ticks.push_back(Commit { tick, rows });
     }
 
-    /// An entity as a client has it.
+    /// An entity as a client has it; its position is [`Truth::position`].
     pub(super) fn as_seen(&self, world: &ClientWorld, entity: Entity) -> Known {
         let mut known = Known { generation: entity.generation, ..NOBODY };
         for (at, column) in self.columns.iter().enumerate() {
@@ -167,10 +167,12 @@ impl Truth {
             known.present |= 1 << at;
             known.words[at] = u64::from_le_bytes(word);
         }
-        if known.present >> self.body & 1 == 1 {
-            known.pos = position(known.words[self.body]);
-        }
         known
+    }
+
+    /// Where a client has an entity.
+    pub(super) fn position(&self, seen: &Known) -> Option<Vec2> {
+        if seen.present >> self.body & 1 == 1 { position(seen.words[self.body]) } else { None }
     }
 }
 

@@ -133,7 +133,7 @@ fn in_common(is: &Known, had: &Known) -> Known {
     for (at, word) in common.words.iter_mut().enumerate() {
         *word = if common.present >> at & 1 == 1 { *word } else { 0 };
     }
-    common.pos = common.pos.filter(|_| had.pos.is_some());
+    common.pos = None;
     common
 }
 
