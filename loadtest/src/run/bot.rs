@@ -16,8 +16,6 @@ pub(super) type Game = ringfort::game::Played<Skirmish>;
 const GLANCES: usize = 8;
 /// How near a player must be to be shot at.
 const RANGE: f32 = 60.0;
-/// Of so many inputs one may press the trigger: an input that holds it further is no new shot.
-const TRIGGER_EVERY: u32 = 3;
 /// After how many inputs, at most, a bot walks another way.
 const STROLL_MAX: u64 = 40;
 
@@ -26,6 +24,8 @@ pub(super) struct Bot {
     random: Random,
     /// Beyond this, on either axis, it turns back as a ball does at a wall: were it to go to the middle, that would be crowded.
     home: f32,
+    /// Of so many inputs one may press the trigger: an input that holds it further is no new shot.
+    trigger_every: u32,
     heading: f32,
     aim: f32,
     stroll: u64,
@@ -36,12 +36,12 @@ pub(super) struct Bot {
 
 impl Bot {
     /// The bot of client number `client`: the same seed makes the same moves in the same world.
-    pub(super) fn new(seed: u64, client: usize, home: f32) -> Bot {
+    pub(super) fn new(seed: u64, client: usize, home: f32, trigger_every: u32) -> Bot {
         let mut random = Random::new(seed, client as u64);
         let heading = random.angle();
         // So that the triggers of all are not pressed in the same tick.
-        let inputs = client as u32 % TRIGGER_EVERY;
-        Bot { random, home, heading, aim: heading, stroll: 0, inputs, glance: client }
+        let inputs = client as u32 % trigger_every.max(1);
+        Bot { random, home, trigger_every: trigger_every.max(1), heading, aim: heading, stroll: 0, inputs, glance: client }
     }
 
     /// What it does now.
@@ -51,7 +51,7 @@ impl Bot {
         self.wander(body.map(|(_, pos)| pos));
         let wish = Vec2::from_angle(self.heading);
         let target = match body {
-            Some((me, pos)) if self.inputs.is_multiple_of(TRIGGER_EVERY) => self.nearest(view, me, pos),
+            Some((me, pos)) if self.inputs.is_multiple_of(self.trigger_every) => self.nearest(view, me, pos),
             _ => None,
         };
         let Some(target) = target else { return Cmd { wish, aim: self.aim, fire: Press::default() } };
@@ -100,7 +100,7 @@ mod tests {
     fn bots_keep_an_even_density_and_stay_at_home() {
         const BOTS: usize = 5_000;
         const HOME: f32 = 205.0;
-        let mut walkers: Vec<_> = (0..BOTS).map(|client| (Bot::new(1, client, HOME), Vec2::ZERO)).collect();
+        let mut walkers: Vec<_> = (0..BOTS).map(|client| (Bot::new(1, client, HOME, 3), Vec2::ZERO)).collect();
         for (bot, pos) in &mut walkers {
             *pos = Vec2::new(bot.random.angle(), bot.random.angle()) * (HOME / std::f32::consts::PI);
         }

@@ -203,6 +203,7 @@ impl Share<'_> {
         flag("--first", &first.to_string());
         flag("--seed", &args.seed.to_string());
         flag("--rate", &args.scenario.rate(args.rate).to_string());
+        flag("--trigger-every", &args.scenario.trigger_every().to_string());
         flag("--home", &args.scenario.home(in_match).to_string());
         if *storms {
             let left = args.duration - STORM_AFTER.as_secs_f64().min(args.duration / 4.0);

@@ -25,6 +25,10 @@ const HOME_M: f32 = 200.0;
 const BATTLE_HOME_M: f32 = 9.2;
 /// Metres from the middle to the edge of the game's map, and a few to turn round in.
 const BATTLE_HOME_MAX_M: f32 = 980.0;
+/// Inputs of a bot of which one may press the trigger.
+const TRIGGER_EVERY: u32 = 3;
+/// The same in a battle, where so many are within reach that half of all would be dead otherwise, and out of sight.
+const BATTLE_TRIGGER_EVERY: u32 = 60;
 /// Inputs a second of who only stands there.
 const IDLE_HZ: f64 = 1.0;
 
@@ -48,6 +52,11 @@ impl Scenario {
                 (BATTLE_HOME_M * (players as f32).sqrt()).min(BATTLE_HOME_MAX_M)
             }
         }
+    }
+
+    /// Inputs of which one may press the trigger.
+    pub(super) fn trigger_every(self) -> u32 {
+        if self.is_one_match() { BATTLE_TRIGGER_EVERY } else { TRIGGER_EVERY }
     }
 
     /// Whether all are to be in the same match.

@@ -58,6 +58,9 @@ pub(crate) struct WorkerArgs {
     /// Half a side of the square that the bots stay in, in metres.
     #[arg(long, default_value_t = 200.0)]
     home: f32,
+    /// Inputs of which one may press the trigger.
+    #[arg(long, default_value_t = 3)]
+    trigger_every: u32,
     /// Clients that leave and come again, a second.
     #[arg(long)]
     churn: Option<f64>,
@@ -171,7 +174,7 @@ impl<'a> Worker<'a> {
         let number = self.args.first + client;
         let key = self.net.connect(now, self.args.server, &format!("bot-{number}"), target(self.args))?;
         self.figures.client_has(client, key);
-        let bot = Bot::new(self.args.seed, number, self.args.home);
+        let bot = Bot::new(self.args.seed, number, self.args.home, self.args.trigger_every);
         self.players.push(Player { bot, key, started: now, stage: Stage::Coming, was_in: false });
         self.unsettled.push(client);
         Ok(())
