@@ -58,8 +58,9 @@ impl Cues {
             let mut heard = [false; LANES];
             for lane in 0..LANES {
                 let (dx, dy) = (x[lane] - from.x, y[lane] - from.y);
-                // From nowhere nothing is further than the radius: then the rows decide.
-                heard[lane] = !(dx * dx + dy * dy > radius_squared[lane]);
+                let away = dx * dx + dy * dy;
+                // From nowhere the rows decide.
+                heard[lane] = away <= radius_squared[lane] || away.is_nan();
             }
             if heard != [false; LANES] {
                 chunk.iter().zip(heard).filter(|(_, heard)| *heard).for_each(|(cue, _)| each(cue));
