@@ -344,6 +344,14 @@ pub const FILLING_SNAPSHOT_BYTES: usize = 256;
 /// Snapshots of full size after which a client has had its share: one that never gets the whole of what it sees, because more comes into
 /// its sight than a snapshot carries, would keep the others waiting for ever.
 pub const FILLING_SNAPSHOTS_MAX: u32 = 128;
+/// Clients of a match that a front-end tells of a commit without spreading it.
+pub const AT_ONCE_CLIENTS: usize = 256;
+/// The share of a tick over which it tells more of them, as a divisor.
+pub const SPREAD_SHARE: u64 = 2;
+/// Longest time for that, in microseconds.
+pub const SPREAD_US_MAX: u64 = 125_000;
+/// Parts that they are told in.
+pub const SPREAD_SLOTS: u64 = 10;
 /// Snapshots that a front-end builds before it looks at what has arrived meanwhile.
 pub const CLIENTS_PER_PIECE: usize = 64;
 /// Bytes of the blocks that snapshots are cut from.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Frontend;
+use crate::clock::now_us;
 use crate::limits::{GREETING_BURST, GREETING_SHARE, GREETING_SHARE_SHED};
 
 /// What is left of the time that is the newcomers'.
@@ -51,7 +52,7 @@ impl Frontend {
 
     /// Whether nobody is to be told of a commit, and neither a packet nor another commit waits.
     fn is_idle(&self) -> bool {
-        if self.desk.clients.is_serving() {
+        if self.desk.clients.serves_next_us().is_some_and(|at| at <= now_us()) {
             return false;
         }
         let mut fds = [PollFd::new(self.wake, PollFlags::IN), PollFd::new(self.socket, PollFlags::IN)];

@@ -226,7 +226,8 @@ impl Frontend {
     /// Waits for a packet, a commit or a timer. `true` when a sim has committed.
     fn wait(&mut self) -> bool {
         let now = Instant::now();
-        if self.desk.clients.is_serving() {
+        let serves_in = self.desk.clients.serves_next_us().map(|at| Duration::from_micros(at.saturating_sub(now_us())));
+        if serves_in == Some(Duration::ZERO) {
             return self.woken_within(Duration::ZERO, false);
         }
         let most = Duration::from_millis(match &self.drain {
@@ -234,6 +235,7 @@ impl Frontend {
             Some(_) if self.desk.driver.open_connections() > 0 => FRONTEND_DRAIN_EVERY_MS,
             _ => LOOP_SLEEP_MAX_MS,
         });
+        let most = serves_in.map_or(most, |serves_in| serves_in.min(most));
         let timer = self.desk.driver.next_timeout().map_or(most, |at| at.saturating_duration_since(now).min(most));
         // Packets that come one by one are taken together: a wake-up costs more than handling one. A commit cuts this short.
         let gather = Duration::from_micros(GATHER_US).saturating_sub(now.duration_since(self.received_at));

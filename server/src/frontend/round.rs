@@ -1,25 +1,34 @@
-//! Who is yet to be told of a zone's commit.
+//! Who is yet to be told of a zone's commit, and when.
 //!
 //! A battle's clients are served in pieces, and what has arrived is taken in between them: thousands of snapshots one after the other
-//! would let inputs pile up in the socket. Who was not served before the next commit is served first then.
+//! would let inputs pile up in the socket. The pieces are spread over a part of the tick, so that neither the network nor who plays many of the clients
+//! gets all of them in one burst. Who was not served before the next commit is served first then.
 
 use std::collections::BTreeMap;
 
 use ringfort_protocol::driver::ConnId;
+
+use crate::limits::{AT_ONCE_CLIENTS, SPREAD_SHARE, SPREAD_SLOTS, SPREAD_US_MAX};
 
 /// A turn around the sessions of a zone.
 #[derive(Debug, Default)]
 pub struct Round {
     /// The session slot to go on at.
     next: u32,
-    /// How many are left.
+    /// How many are to be told, and how many of them are left.
+    all: usize,
     left: usize,
+    begun_us: u64,
+    /// How long it is to take; 0 for as long as it takes.
+    spread_us: u64,
 }
 
 impl Round {
-    /// Everybody is to be told of a new commit.
-    pub fn begin(&mut self, sessions: usize) {
-        self.left = sessions;
+    /// So many are to be told of a new commit of a zone whose ticks are so far apart.
+    pub fn begin(&mut self, sessions: usize, now_us: u64, period_us: u32) {
+        (self.all, self.left, self.begun_us) = (sessions, sessions, now_us);
+        let spread = (u64::from(period_us) / SPREAD_SHARE).min(SPREAD_US_MAX);
+        self.spread_us = if sessions <= AT_ONCE_CLIENTS { 0 } else { spread };
     }
 
     /// Whether everybody was told.
@@ -27,10 +36,32 @@ impl Round {
         self.left == 0
     }
 
-    /// The next one.
-    pub fn take(&mut self, sessions: &BTreeMap<u32, ConnId>) -> Option<(u32, ConnId)> {
-        self.left = self.left.checked_sub(1)?;
-        let (slot, id) = sessions.range(self.next..).next().or_else(|| sessions.iter().next())?;
+    /// For how long it is spread on purpose.
+    pub fn spread_us(&self) -> u64 {
+        self.spread_us
+    }
+
+    /// Everybody is to be told at once.
+    pub fn hurry(&mut self) {
+        self.spread_us = 0;
+    }
+
+    /// When the next one is to be told.
+    pub fn due_us(&self) -> u64 {
+        let told = (self.all - self.left) as u64;
+        self.begun_us + self.spread_us * (told * SPREAD_SLOTS / self.all.max(1) as u64) / SPREAD_SLOTS
+    }
+
+    /// The next one, if it is time.
+    pub fn take(&mut self, now_us: u64, sessions: &BTreeMap<u32, ConnId>) -> Option<(u32, ConnId)> {
+        if self.is_over() || self.due_us() > now_us {
+            return None;
+        }
+        self.left -= 1;
+        let Some((slot, id)) = sessions.range(self.next..).next().or_else(|| sessions.iter().next()) else {
+            self.left = 0;
+            return None;
+        };
         self.next = slot.wrapping_add(1);
         Some((*slot, *id))
     }
@@ -45,7 +76,7 @@ mod tests {
     }
 
     fn take(round: &mut Round, sessions: &BTreeMap<u32, ConnId>, most: usize) -> Vec<u32> {
-        std::iter::from_fn(|| round.take(sessions)).take(most).map(|(slot, _)| slot).collect()
+        std::iter::from_fn(|| round.take(0, sessions)).take(most).map(|(slot, _)| slot).collect()
     }
 
     #[test]
@@ -53,9 +84,9 @@ mod tests {
         let all = sessions(&[2, 5, 7, 9]);
         let mut round = Round::default();
         assert!(round.is_over());
-        round.begin(all.len());
+        round.begin(all.len(), 0, 100_000);
         assert_eq!(take(&mut round, &all, 3), [2, 5, 7]);
-        round.begin(all.len());
+        round.begin(all.len(), 0, 100_000);
         assert_eq!(take(&mut round, &all, 9), [9, 2, 5, 7]);
         assert!(round.is_over());
     }
@@ -63,11 +94,33 @@ mod tests {
     #[test]
     fn who_leaves_meanwhile_is_passed_over_and_nobody_is_served_for_ever() {
         let mut round = Round::default();
-        round.begin(4);
+        round.begin(4, 0, 100_000);
         assert_eq!(take(&mut round, &sessions(&[1, 2, 3, 4]), 2), [1, 2]);
         assert_eq!(take(&mut round, &sessions(&[1, 4]), 9), [4, 1]);
-        round.begin(2);
+        round.begin(2, 0, 100_000);
         assert_eq!(take(&mut round, &sessions(&[]), 9), [0u32; 0]);
-        assert!(round.take(&sessions(&[1])).is_some() && round.is_over());
+        assert!(round.is_over(), "nobody is there");
+    }
+
+    #[test]
+    fn thousands_are_told_slot_by_slot_and_a_few_at_once() {
+        let slots: Vec<u32> = (0..1_000).collect();
+        let all = sessions(&slots);
+        let mut round = Round::default();
+        round.begin(AT_ONCE_CLIENTS, 5, 100_000);
+        assert_eq!((round.due_us(), round.spread_us()), (5, 0));
+        round.begin(all.len(), 7_000, 100_000);
+        let spread_us = 100_000 / SPREAD_SHARE;
+        let mut told = Vec::new();
+        while !round.is_over() {
+            let now_us = round.due_us();
+            let piece = std::iter::from_fn(|| round.take(now_us, &all)).count();
+            told.push((now_us - 7_000, piece));
+        }
+        let slot = |n: u64| (spread_us * n / SPREAD_SLOTS, 1_000 / SPREAD_SLOTS as usize);
+        assert_eq!(told, (0..SPREAD_SLOTS).map(slot).collect::<Vec<_>>());
+        // One that comes late makes up for it.
+        round.begin(all.len(), 0, 100_000);
+        assert_eq!(std::iter::from_fn(|| round.take(spread_us, &all)).count(), 1_000);
     }
 }

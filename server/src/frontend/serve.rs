@@ -59,21 +59,21 @@ impl Clients {
         self.stale = stale;
     }
 
-    /// Sends snapshots to a piece of those who are yet to get one, beginning with the zone that waits longest.
+    /// Sends snapshots to a piece of those for whom it is time to get one; the zones take turns.
     pub(super) fn serve(&mut self, driver: &mut Driver<App>) {
         let mut room = CLIENTS_PER_PIECE;
-        while let Some(slot) = self.serving.front().copied() {
+        for _ in 0..self.serving.len() {
+            let Some(slot) = self.serving.pop_front() else { return };
             self.with_zone(driver, slot, |clients, driver, link| clients.serve_piece(driver, link, &mut room));
             if self.zones.get(&slot).is_some_and(|link| !link.round.is_over()) {
-                return;
+                self.serving.push_back(slot);
             }
-            self.serving.pop_front();
         }
     }
 
-    /// Whether clients are yet to be told of a commit.
-    pub(super) fn is_serving(&self) -> bool {
-        !self.serving.is_empty()
+    /// When the next client is to be told of a commit; nothing when all were.
+    pub(super) fn serves_next_us(&self) -> Option<u64> {
+        self.serving.iter().filter_map(|slot| self.zones.get(slot)).map(|link| link.round.due_us()).min()
     }
 
     /// Has a zone taken out while something is done with it, so that a refused join may look for another match meanwhile.
@@ -100,11 +100,11 @@ impl Clients {
 
     fn serve_piece(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, room: &mut usize) {
         while *room > 0 {
-            let Some((slot, id)) = link.round.take(&link.sessions) else { return };
+            let Some((slot, id)) = link.round.take(self.now_us, &link.sessions) else { return };
             self.serve_client(driver, link, slot, id);
             *room -= 1;
             if link.round.is_over() {
-                self.served.push((link.published_us, link.period_us()));
+                self.served.push((link.published_us + link.round.spread_us(), link.period_us()));
             }
         }
     }
@@ -118,7 +118,7 @@ impl Clients {
         let all = link.sessions.len();
         let part = self.shed.part(all);
         self.counts.add(count::SNAPSHOTS_SKIPPED, (all - part) as u64);
-        link.round.begin(part);
+        link.round.begin(part, self.now_us, link.period_us());
     }
 
     /// Whether a zone has committed since it was looked at, or is not needed any more.
@@ -153,6 +153,7 @@ impl Clients {
         self.begin_queued(driver, link);
         self.begin_round(link, head.published_us);
         if head.flags & RootFlags::CLOSING != 0 {
+            link.round.hurry();
             self.serve_piece(driver, link, &mut { usize::MAX });
             self.end_all(driver, link, EndReason::MatchOver);
         } else if !self.serving.contains(&link.slot) {

@@ -118,8 +118,8 @@ fn clients_take_turns_and_each_gets_its_share() {
         let shed = Shed { level, ..Shed::new(Instant::now()) };
         let (mut round, mut told) = (Round::default(), [0; 9]);
         for _ in 0..4 * 9 {
-            round.begin(shed.part(9));
-            while let Some((slot, _)) = round.take(&sessions) {
+            round.begin(shed.part(9), 0, 100_000);
+            while let Some((slot, _)) = round.take(0, &sessions) {
                 told[slot as usize] += 1;
             }
         }
