@@ -79,7 +79,7 @@ impl Game for Plain {
         }
         // The first entity walks back and forth: a step away from the others and back.
         if let Some(spot) = self.spot.get_mut(Entity { index: 0, generation: 1 }) {
-            spot.pos.x = if now % 2 == 0 { 0.0 } else { -4.0 };
+            spot.pos.x = if now.is_multiple_of(2) { 0.0 } else { -4.0 };
         }
         match now {
             30 => drop(self.spot.remove(Entity { index: 3, generation: 1 })),
