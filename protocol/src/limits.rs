@@ -29,6 +29,8 @@ pub const MAX_ANGLE_BITS: u8 = 20;
 pub const MAX_FRAME: usize = 60 * 1024;
 /// Bytes of one control frame's body that a server accepts from a client.
 pub const MAX_CLIENT_FRAME: usize = 4 * 1024;
+/// Bytes of room that a connection keeps, each way, for its next control messages.
+pub const MESSAGE_BYTES_KEPT: usize = 256;
 /// Bytes of control frames waiting for a peer that doesn't read.
 pub const MAX_CONTROL_BACKLOG: usize = 128 * 1024;
 /// Bytes of a command's or event's encoding.

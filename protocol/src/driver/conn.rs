@@ -7,7 +7,7 @@ use super::rounding::Rounding;
 use super::{Closed, ConnId, DriverStats};
 use crate::codec::{self, EncodeError};
 use crate::control::Code;
-use crate::limits::{MAX_CONTROL_BACKLOG, MAX_REASON_BYTES, MAX_STRAY_STREAMS};
+use crate::limits::{MAX_CONTROL_BACKLOG, MAX_REASON_BYTES, MAX_STRAY_STREAMS, MESSAGE_BYTES_KEPT};
 use bytes::Bytes;
 use quinn_proto::{ConnectionEvent, Dir, ReadError, Side, StreamEvent, StreamId};
 use serde::Serialize;
@@ -336,6 +336,8 @@ impl<T> Conn<T> {
         }
         if self.written == self.outgoing.len() {
             self.outgoing.clear();
+            // The welcome is the longest by far, and comes once.
+            self.outgoing.shrink_to(MESSAGE_BYTES_KEPT);
             (self.written, self.urgent) = (0, false);
         }
     }
@@ -343,6 +345,7 @@ impl<T> Conn<T> {
     /// Takes back what is not a whole frame yet.
     pub(super) fn return_frames(&mut self, rest: Rest, stats: &mut DriverStats) {
         self.incoming = rest.bytes;
+        self.incoming.shrink_to(MESSAGE_BYTES_KEPT);
         // There may be more in the stream than was read.
         self.readable = true;
         if !rest.sound {

@@ -12,7 +12,7 @@ use crate::auth::Pass;
 use crate::limits::{IDLE_TIMEOUT_MS, MATCHLESS_TIMEOUT_MS};
 
 /// Inputs whose time of receipt is remembered; a power of two above what a client resends.
-const RECEIPTS: usize = 64;
+const RECEIPTS: usize = 32;
 
 /// What a front-end keeps for a connection.
 pub struct App {
