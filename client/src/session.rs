@@ -410,7 +410,7 @@ impl<W: Wire> Session<W> {
         self.grace
     }
 
-    fn is_attached(&self) -> bool {
+    pub(crate) fn is_attached(&self) -> bool {
         matches!(self.phase, Phase::Joined | Phase::Live)
     }
 

@@ -419,6 +419,11 @@ fn send_datagram<W: Wire>(
     seat: &mut Seat<W>,
     now: Instant,
 ) {
+    // What it would acknowledge was heard over the connection before: a server that has given the session back, and has not been heard to
+    // say so yet, would take it for snapshots of its own.
+    if !seat.session.is_attached() {
+        return;
+    }
     let Some(connection) = seat.line.connection.and_then(|id| driver.connection(id)) else { return };
     seat.session.write_datagram(now, scratch);
     let _ = connection.send_datagram(block.cut_frozen(scratch));

@@ -336,7 +336,8 @@ impl Handler<()> for State {
 
     fn connected(&mut self, _conn: &mut Conn<()>) {}
 
-    fn datagram(&mut self, _conn: &mut Conn<()>, bytes: &[u8]) {
+    fn datagram(&mut self, conn: &mut Conn<()>, bytes: &[u8]) {
+        assert_eq!(self.joined, Some(conn.id()), "a datagram before the session was given over this connection");
         if self.drop_inputs > 0 {
             self.drop_inputs -= 1;
             return;

@@ -75,6 +75,20 @@ fn a_session_whose_server_has_forgotten_it_is_resumed_and_loses_nothing() {
 }
 
 #[test]
+fn inputs_that_are_given_meanwhile_wait_until_the_session_was_given_back() {
+    let mut pair = Pair::live();
+    for _ in 0..3 {
+        pair.server.restart();
+        // Each is sent at once where there is a connection that has the session; the server checks that no other gets any.
+        pair.until(|pair| pair.hub.session(pair.key).is_resuming());
+        pair.until(|pair| {
+            pair.step(1);
+            pair.hub.session(pair.key).is_live()
+        });
+    }
+}
+
+#[test]
 fn a_close_that_asks_to_reconnect_is_followed_at_once() {
     let mut pair = Pair::live();
     pair.statuses();
