@@ -64,7 +64,7 @@ pub const SENT_WINDOW: usize = 64;
 /// Records remembered over all of them; older snapshots are forgotten first and their acknowledgement has no effect.
 pub const SENT_RECORDS: usize = 4096;
 /// Records that a client's ring keeps room for when it has been longer and is no more.
-pub const SENT_RECORDS_KEPT: usize = 1024;
+pub const SENT_RECORDS_KEPT: usize = 384;
 
 /// Connections of one server endpoint.
 pub const MAX_CONNECTIONS: usize = 10_000;
