@@ -186,10 +186,8 @@ impl<W: Wire> Session<W> {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.events_acked < self.events_seen && self.is_attached() {
             self.events_acked = self.events_seen;
-            let urgent = self.urgent;
-            self.write(&ClientMsg::EventAck { number: self.events_seen });
             // It rides along with the next input, and if none is given soon with what is sent in its place.
-            self.urgent = urgent;
+            self.add(&ClientMsg::EventAck { number: self.events_seen });
             let delay = self.ack_delay();
             self.ack_at.get_or_insert(now + delay);
         }
@@ -460,6 +458,11 @@ impl<W: Wire> Session<W> {
     /// Every message of ours is within the frame's bound: names, commands and targets are checked where they come in.
     pub(super) fn write(&mut self, message: &ClientMsg) {
         self.urgent = true;
+        self.add(message);
+    }
+
+    /// Adds a message to the control frames that is no hurry.
+    fn add(&mut self, message: &ClientMsg) {
         if let Err(error) = codec::encode_frame(message, &mut self.control) {
             self.close(Code::Internal, &error.to_string());
         }

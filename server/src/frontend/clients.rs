@@ -55,7 +55,7 @@ pub(super) struct Clients {
     pub(super) filling_left: usize,
     /// Slots of zones to be served, between two uses.
     pub(super) stale: Vec<usize>,
-    /// Slots of zones with clients that are yet to be told of the newest commit, the oldest first.
+    /// Slots of zones with clients that are yet to be told of the newest commit; they take turns.
     pub(super) serving: VecDeque<usize>,
     /// Where snapshots are cut from.
     pub(super) block: Block,
@@ -75,7 +75,8 @@ pub(super) struct Clients {
     pub(super) snapshot_bytes: usize,
     pub(super) secrets: Secrets,
     pub(super) shed: Shed,
-    /// Commits that everybody was told of, or was not before the next one: when each was published, and its zone's period.
+    /// Commits that everybody was told of, or was not before the next one: when each was published, or its snapshots were to have left, and
+    /// its zone's period.
     pub(super) served: Vec<(u64, u32)>,
     overdue_at: Instant,
     published_at: Instant,
