@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
 use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
+use crate::look::Reading;
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -41,7 +42,7 @@ pub enum Command {
     /// Stop the running instance
     Down(DownArgs),
     /// Show processes, matches and counters
-    Status(Output),
+    Status(Reading),
     /// List, create or end matches
     Matches {
         /// What to do with them.
@@ -165,7 +166,7 @@ pub struct DownArgs {
     pub timeout: Option<u32>,
 }
 
-/// How a reading command prints.
+/// How a command prints what came of it.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Output {
     /// Print JSON
@@ -177,7 +178,7 @@ pub struct Output {
 #[derive(Debug, Clone, Subcommand)]
 pub enum MatchesAction {
     /// List the matches
-    List(Output),
+    List(Reading),
     /// Create a match
     Create {
         /// The match's name
@@ -205,9 +206,9 @@ pub enum MatchesAction {
         /// Tell the code of a private match, too
         #[arg(long)]
         code: bool,
-        /// How to print.
+        /// How to look.
         #[command(flatten)]
-        output: Output,
+        reading: Reading,
     },
     /// Let a paused match go on: the tick that it was paused at is tried anew
     Resume {
@@ -274,7 +275,7 @@ pub enum DeadLettersAction {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ZonesAction {
     /// List the matches by the sims that have them
-    List(Output),
+    List(Reading),
     /// Have a match handed over to another sim, between two ticks
     Move {
         /// The match's name

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::jsonl::older;
+use crate::look::{Paper, duration, printable, table};
 use crate::sim::letters::Letter;
-use crate::status::{duration, printable, table};
 
 /// Bytes on one line of a dump.
 const DUMP_BYTES: usize = 16;
@@ -102,6 +102,7 @@ impl DeadLetters {
             format!("no dead letters in {file}\n")
         } else {
             table(
+                &Paper::default(),
                 &["N", "AGE", "MATCH", "TICK", "PLAYER", "KIND", "SEQUENCE", "BYTES", "REASON"],
                 self.letters.iter().map(row).collect(),
             )

@@ -35,6 +35,7 @@ pub mod hook;
 mod jsonl;
 pub mod limits;
 pub mod logging;
+pub mod look;
 pub mod new;
 mod outlive;
 pub mod prelude;

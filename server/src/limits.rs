@@ -457,3 +457,9 @@ pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 pub const FAREWELL: Duration = Duration::from_millis(500);
 /// Longest name of a crate that `ringfort new` makes.
 pub const NEW_NAME_BYTES_MAX: usize = 64;
+/// Fields of a state that a map of a game may have.
+pub const MAP_PLACES_MAX: usize = 256;
+/// Shortest time between two looks of `--watch`, in seconds.
+pub const WATCH_S_MIN: f64 = 0.05;
+/// Longest time between two looks of `--watch`, in seconds.
+pub const WATCH_S_MAX: f64 = 3600.0;

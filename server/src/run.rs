@@ -1,7 +1,6 @@
 //! The whole command line of a game's server: parse, carry out, tell. A command that fails prints one sentence on stderr.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,7 +9,6 @@ use clap::Parser;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::Role as SharedRole;
 use ringfort_shm_state::process::ProcessId;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::attach::{AttachError, Attached};
@@ -27,6 +25,7 @@ use crate::game::Game;
 use crate::hook::{self, HookError};
 use crate::limits::{DOWN_LOCK_MS, DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
 use crate::logging::{self, LoggingError, Source};
+use crate::look::{self, LookError, Reading, Shown, print_json};
 use crate::run_dir::{LockError, RunDir, RunDirError};
 use crate::sim::{self, SimError};
 use crate::status::{self, ShowError, Status};
@@ -56,6 +55,8 @@ enum RunError {
          what runs, `ringfort down --instance {instance}` stops it"
     )]
     SupervisorDied { instance: String },
+    #[error(transparent)]
+    Look(#[from] LookError),
     #[error(transparent)]
     Show(#[from] ShowError),
     #[error(transparent)]
@@ -111,7 +112,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Up(flags) => up::<G>(file, cli.instance.as_deref(), &flags),
         Command::Down(DownArgs { drain: true, timeout }) => drain_down(&named()?, timeout),
         Command::Down(_) => down::<G>(file, &named()?),
-        Command::Status(output) => status(&named()?, output),
+        Command::Status(reading) => look(&named()?, &reading, |attached| Ok(Status::look(attached))),
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
         Command::DeadLetters { action } => dead_letters(file, cli.instance.as_deref(), action),
@@ -227,40 +228,16 @@ fn drain_down(instance: &str, timeout_s: Option<u32>) -> Result<u8, RunError> {
     Ok(EXIT_DONE)
 }
 
-fn status(instance: &str, output: Output) -> Result<u8, RunError> {
-    let status = Status::of(instance)?;
-    if output.json {
-        print_json(&json!(status))
-    } else {
-        print(&status.to_text())
-    }
-    Ok(EXIT_DONE)
-}
-
 fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
     match action {
-        MatchesAction::List(output) => {
-            let status = Status::of(instance)?;
-            if output.json {
-                print_json(&json!({ "instance": status.instance, "matches": status.matches }));
-            } else {
-                print(&status.matches_to_text());
-            }
-            Ok(EXIT_DONE)
-        }
+        MatchesAction::List(reading) => look(instance, &reading, |attached| Ok(Status::look(attached).into_matches())),
         MatchesAction::Create { name, game_options, private, spectators, idle_minutes, output } => {
             let options = collect_options(&game_options);
             let request = Request::MatchesCreate { name: name.clone(), options, private, spectators, idle_minutes };
             change_match(instance, &name, &request, output)
         }
-        MatchesAction::Show { name, code, output } => {
-            let shown = status::show(instance, &name, code)?;
-            if output.json {
-                print_json(&shown);
-            } else {
-                print(&shown.to_text());
-            }
-            Ok(EXIT_DONE)
+        MatchesAction::Show { name, code, reading } => {
+            look(instance, &reading, |attached| Ok(status::show(attached, &name, code)?))
         }
         MatchesAction::Resume { name, output } => {
             change_match(instance, &name, &Request::MatchesResume { name: name.clone() }, output)
@@ -326,7 +303,7 @@ fn change_match(instance: &str, name: &str, request: &Request, output: Output) -
 
 fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
     let SessionsAction::Kick { of, who, id, output } = action;
-    let session = status::find_session(instance, &of, &who, id)?;
+    let session = status::find_session(&Attached::open(instance)?, &of, &who, id)?;
     let (sentence, id) = ask(instance, &Request::SessionsKick { name: of.clone(), session: session.session })?;
     if output.json {
         let (session, name) = (session.session, session.name);
@@ -339,15 +316,7 @@ fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
 
 fn zones(instance: &str, action: ZonesAction) -> Result<u8, RunError> {
     match action {
-        ZonesAction::List(output) => {
-            let zones = status::zones(instance)?;
-            if output.json {
-                print_json(&json!({ "instance": instance, "zones": zones }));
-            } else {
-                print(&status::zones_to_text(&zones));
-            }
-            Ok(EXIT_DONE)
-        }
+        ZonesAction::List(reading) => look(instance, &reading, |attached| Ok(status::zones(attached))),
         ZonesAction::Move { of, to, output } => operate(instance, &Request::ZonesMove { name: of, to }, output),
     }
 }
@@ -373,6 +342,16 @@ fn fsck<G: Game>(instance: &str, output: Output) -> Result<u8, RunError> {
     Ok(if report.problems.is_empty() { EXIT_DONE } else { EXIT_FAILED })
 }
 
+/// Carries a reading command out.
+fn look<S: Shown>(
+    instance: &str,
+    reading: &Reading,
+    look: impl FnMut(&Attached) -> Result<S, LookError>,
+) -> Result<u8, RunError> {
+    look::read(instance, reading, look)?;
+    Ok(EXIT_DONE)
+}
+
 /// Sends a request to the supervisor; a refusal is an error.
 fn ask(instance: &str, request: &Request) -> Result<(String, Option<u64>), RunError> {
     let socket = RunDir::open(instance)?.control_socket();
@@ -383,13 +362,6 @@ fn ask(instance: &str, request: &Request) -> Result<(String, Option<u64>), RunEr
     }
 }
 
-fn print_json(value: &impl Serialize) {
-    let json = serde_json::to_string_pretty(value).expect("names, numbers and lists");
-    print(&format!("{json}\n"));
-}
-
-/// A reader that has gone, such as `head`, has seen what it wanted.
 fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = look::print(text);
 }

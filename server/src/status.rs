@@ -7,10 +7,8 @@ mod show;
 mod text;
 mod zones;
 
-pub(crate) use text::{duration, printable, table};
-
 pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, show};
-pub use zones::{ZoneShown, zones, zones_to_text};
+pub use zones::{ZoneShown, Zones, zones};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -31,6 +29,7 @@ use crate::clock::{boot_us, now_us};
 use crate::frontend::counters as frontend;
 use crate::frontend::shed::in_words;
 use crate::limits::FRONTEND_STANDBY;
+use crate::look::{Paper, Shown};
 
 /// Everything that `status` tells.
 #[derive(Debug, Serialize)]
@@ -182,9 +181,13 @@ pub struct ArenaStatus {
 type Pages = BTreeMap<(&'static str, u32), Segment>;
 
 impl Status {
-    /// Looks at an instance.
+    /// Looks at an instance that runs, or lies in shared memory, under this name.
     pub fn of(instance: &str) -> Result<Status, AttachError> {
-        let attached = Attached::open(instance)?;
+        Ok(Self::look(&Attached::open(instance)?))
+    }
+
+    /// Looks at an instance.
+    pub fn look(attached: &Attached) -> Status {
         let directory = Directory::new(&attached.directory);
         let entries: Vec<(Role, WorkerEntry)> =
             directory.workers().filter_map(|entry| Some((Role::from_u32(entry.role)?, entry))).collect();
@@ -193,13 +196,13 @@ impl Status {
         };
         let pages: Pages = entries.iter().filter_map(own).collect();
         let matches: Vec<MatchStatus> =
-            directory.zones().map(|(slot, entry)| match_status(&attached, &pages, slot, &entry)).collect();
+            directory.zones().map(|(slot, entry)| match_status(attached, &pages, slot, &entry)).collect();
         let lives = |(_, entry): &&(Role, WorkerEntry)| ProcessId { pid: entry.pid, start_time: entry.start_time }.is_alive();
         let living: Vec<Role> = entries.iter().filter(lives).map(|(role, _)| *role).collect();
-        Ok(Status {
+        Status {
             orphaned: !living.is_empty() && !living.contains(&Role::Supervisor),
             uptime_s: boot_us().saturating_sub(attached.instance.started_us) / 1_000_000,
-            listen: listen(&attached),
+            listen: listen(attached),
             stopping: attached.instance.stopping == Stopping::Now as u32,
             draining: attached.instance.stopping == Stopping::Drains as u32,
             processes: entries.iter().map(|(role, entry)| process_status(*role, entry, &pages)).collect(),
@@ -212,25 +215,40 @@ impl Status {
             },
             counters: counters(&pages),
             matches,
-            instance: attached.name,
-        })
+            instance: attached.name.clone(),
+        }
     }
 
-    /// For humans: aligned tables.
-    pub fn to_text(&self) -> String {
-        text::status(self)
-    }
-
-    /// The matches alone, for humans.
-    pub fn matches_to_text(&self) -> String {
-        text::matches(&self.matches)
+    /// The matches alone.
+    pub fn into_matches(self) -> Matches {
+        Matches { instance: self.instance, matches: self.matches }
     }
 }
 
-impl MatchShown {
-    /// For humans.
-    pub fn to_text(&self) -> String {
-        text::shown(self)
+/// What `matches list` tells.
+#[derive(Debug, Serialize)]
+pub struct Matches {
+    /// Name of the instance.
+    pub instance: String,
+    /// Its matches, by slot.
+    pub matches: Vec<MatchStatus>,
+}
+
+impl Shown for Status {
+    fn text(&self, paper: &Paper) -> String {
+        text::status(self, paper)
+    }
+}
+
+impl Shown for Matches {
+    fn text(&self, paper: &Paper) -> String {
+        text::matches(&self.matches, paper)
+    }
+}
+
+impl Shown for MatchShown {
+    fn text(&self, paper: &Paper) -> String {
+        text::shown(self, paper)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::layout::{
     AnswerPart, InstanceEntry, MailKind, MailRecord, Verdict, WorkerEntry, ZoneEntry, ZoneState, directory as at,
 };
 use crate::limits::{
-    ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES,
+    ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAP_BYTES, MAX_WORKERS, MAX_ZONES,
 };
 use crate::memory::{Memory, Words};
 use crate::segment::{Segment, cut, padded};
@@ -24,11 +24,11 @@ pub struct Directory<'m> {
 #[error("the mailbox of the match is full ({MAILBOX_RECORDS} records): its sim does not drain it; see `ringfort status`")]
 pub struct MailboxFull;
 
-/// The schema is larger than its place.
+/// The game's map is larger than its place.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
-#[error("the game's schema takes {bytes} bytes, the directory has room for {SCHEMA_BYTES}: give the game fewer or shorter names")]
-pub struct SchemaTooLarge {
-    /// Bytes of the schema.
+#[error("the game's map takes {bytes} bytes, the directory has room for {MAP_BYTES}: give the game fewer or shorter names")]
+pub struct MapTooLarge {
+    /// Bytes of the map.
     pub bytes: usize,
 }
 
@@ -74,11 +74,11 @@ impl<'m> Directory<'m> {
         Cell::<InstanceEntry>::at(at::INSTANCE).read(self.memory)
     }
 
-    /// The schema's JSON as the supervisor wrote it before the instance was published.
-    pub fn schema_json(&self) -> Option<Vec<u8>> {
-        let bytes = usize::try_from(self.instance()?.schema_bytes).ok().filter(|n| *n <= SCHEMA_BYTES)?;
+    /// The JSON of the game's map as the supervisor wrote it before the instance was published.
+    pub fn map_json(&self) -> Option<Vec<u8>> {
+        let bytes = usize::try_from(self.instance()?.map_bytes).ok().filter(|n| *n <= MAP_BYTES)?;
         let mut words = vec![0u64; bytes.div_ceil(8)];
-        self.memory.copy_out(at::SCHEMA, &mut words);
+        self.memory.copy_out(at::MAP, &mut words);
         let mut json: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
         json.truncate(bytes);
         Some(json)
@@ -150,18 +150,18 @@ impl<'m> DirectoryWriter<'m> {
         Directory { memory: self.memory }
     }
 
-    /// Publishes the instance; the schema first, as the entry tells its length.
-    pub fn publish_instance(&self, entry: &InstanceEntry, schema_json: &[u8]) -> Result<(), SchemaTooLarge> {
-        if schema_json.len() > SCHEMA_BYTES {
-            return Err(SchemaTooLarge { bytes: schema_json.len() });
+    /// Publishes the instance; the game's map first, as the entry tells its length.
+    pub fn publish_instance(&self, entry: &InstanceEntry, map_json: &[u8]) -> Result<(), MapTooLarge> {
+        if map_json.len() > MAP_BYTES {
+            return Err(MapTooLarge { bytes: map_json.len() });
         }
-        for (i, chunk) in schema_json.chunks(8).enumerate() {
+        for (i, chunk) in map_json.chunks(8).enumerate() {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.memory.copy_in(at::SCHEMA + i * 8, &[u64::from_ne_bytes(word)]);
+            self.memory.copy_in(at::MAP + i * 8, &[u64::from_ne_bytes(word)]);
         }
         Cell::<InstanceEntry>::at(at::INSTANCE)
-            .publish(self.memory, &InstanceEntry { schema_bytes: schema_json.len() as u64, ..*entry });
+            .publish(self.memory, &InstanceEntry { map_bytes: map_json.len() as u64, ..*entry });
         Ok(())
     }
 

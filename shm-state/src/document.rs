@@ -122,8 +122,8 @@ page L            L / {PAGE_WORDS}      L mod {PAGE_WORDS}
 Table and directory pages are {PAGE_WORDS} handles. A root has the handles of table pages if `logical_pages` is at most {small}, else of directory pages.
 
 **A row**: a zone's tables lie behind each other in its logical pages, each beginning with a page of its own. The engine's are, in this order: `ZoneMeta` (1 row), `EntityRow`
-(`max_entities` rows), `SessionRow` and `SessionInput` (`capacity` rows each), `EventRow` twice (the log and the cues, as many rows as the engine thinks right for the capacity). The game's columns, globals, seats and timers follow in the order of its state; the schema in the directory has
-names, sizes and fields of columns and globals, and where they begin is known to the game's own binary (`ringfort fsck` reads them). A page holds as many rows N of B bytes as fit behind one presence bit for each:
+(`max_entities` rows), `SessionRow` and `SessionInput` (`capacity` rows each), `EventRow` twice (the log and the cues, as many rows as the engine thinks right for the capacity). The game's columns, globals, seats and timers follow in the order of its state; the map in the directory has
+names, sizes and fields of all of them (`places`, `schema`, `unlisted`). A page holds as many rows N of B bytes as fit behind one presence bit for each:
 
 ```text
 page       0 ┌───────────────────────────────┐

@@ -209,8 +209,8 @@ shared! {
         pub frontends: u32,
         /// Sims that are to be at work.
         pub sims: u32,
-        /// Bytes of the schema's JSON behind this cell.
-        pub schema_bytes: u64,
+        /// Bytes of the map's JSON behind this cell.
+        pub map_bytes: u64,
         /// Hash of the schema as clients compute it.
         pub schema_hash: u64,
     }
@@ -403,10 +403,10 @@ pub mod directory {
     pub const GENERATION: usize = HEADER_BYTES;
     /// The instance's cell.
     pub const INSTANCE: usize = HEADER_BYTES + 64;
-    /// JSON of the schema.
-    pub const SCHEMA: usize = (INSTANCE + Cell::<InstanceEntry>::BYTES).next_multiple_of(64);
+    /// The game's map, as JSON.
+    pub const MAP: usize = (INSTANCE + Cell::<InstanceEntry>::BYTES).next_multiple_of(64);
     /// The process table.
-    pub const WORKERS: usize = SCHEMA + SCHEMA_BYTES;
+    pub const WORKERS: usize = MAP + MAP_BYTES;
     /// Bytes of a slot of the process table.
     pub const WORKER_STRIDE: usize = Cell::<WorkerEntry>::BYTES.next_multiple_of(64);
     /// The zone table.

@@ -8,7 +8,7 @@ use crate::table::ROW_ALIGN;
 pub(crate) const OFFSETS: &[(&str, &str, usize)] = &[
     ("directory", "generation word", directory::GENERATION),
     ("directory", "instance cell", directory::INSTANCE),
-    ("directory", "schema JSON", directory::SCHEMA),
+    ("directory", "map JSON", directory::MAP),
     ("directory", "process table", directory::WORKERS),
     ("directory", "process table stride", directory::WORKER_STRIDE),
     ("directory", "zone table", directory::ZONES),

@@ -36,8 +36,8 @@ pub const INSTANCE_NAME_BYTES: usize = 32;
 pub const ZONE_NAME_BYTES: usize = 48;
 /// Bytes of a match's options, as JSON.
 pub const ZONE_OPTIONS_BYTES: usize = 512;
-/// Bytes of the game's schema in the directory.
-pub const SCHEMA_BYTES: usize = 64 * 1024;
+/// Bytes of the game's map in the directory.
+pub const MAP_BYTES: usize = 64 * 1024;
 /// Operator records that a zone's mailbox holds before its sim has read them.
 pub const MAILBOX_RECORDS: u64 = 32;
 /// Records of a mailbox that answers from outside leave to operator records and to news of dead front-ends.

@@ -17,6 +17,9 @@ use crate::sheet::{Rows, Sheet};
 /// Alignment of the first row of a page; no row may ask for more.
 pub(crate) const ROW_ALIGN: usize = 16;
 
+/// Bytes of the largest row.
+pub const MAX_ROW_BYTES: usize = PAGE_BYTES - ROW_ALIGN;
+
 /// Rows of a given size that fit a page beside their presence bits.
 pub const fn rows_per_page(row_bytes: usize) -> usize {
     let mut rows = PAGE_BYTES / row_bytes;
@@ -52,9 +55,14 @@ impl TableAt {
         self.rows.div_ceil(self.per_page)
     }
 
+    /// The logical pages themselves.
+    pub fn logical_pages(&self) -> std::ops::Range<u32> {
+        self.base..self.base + self.pages()
+    }
+
     /// Whether a logical page is one of its own.
     pub fn contains(&self, logical: u32) -> bool {
-        (self.base..self.base + self.pages()).contains(&logical)
+        self.logical_pages().contains(&logical)
     }
 }
 
@@ -87,7 +95,7 @@ impl Tables {
     /// # Panics
     /// When a row is larger than a page: a component that large is a mistake of the game.
     pub fn add(&mut self, rows: u32, row_bytes: usize) -> TableAt {
-        assert!(row_bytes > 0 && row_bytes <= PAGE_BYTES - ROW_ALIGN, "a row of {row_bytes} bytes does not fit a page");
+        assert!(row_bytes > 0 && row_bytes <= MAX_ROW_BYTES, "a row of {row_bytes} bytes does not fit a page");
         let per_page = rows_per_page(row_bytes);
         let (first_row, per_page) = (presence_bytes(per_page) as u32, per_page as u32);
         let at = TableAt { base: self.pages, rows, row_bytes: row_bytes as u32, per_page, first_row };

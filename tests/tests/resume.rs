@@ -655,7 +655,7 @@ fn what_is_missing_of_a_run_that_was_played_is_told() {
     instance.kill();
     let segment = Segment::open(instance.name(), SegmentSpec::DIRECTORY, Access::ReadWrite).expect("the directory");
     let entry = Directory::new(&segment).instance().expect("it was published");
-    let schema = Directory::new(&segment).schema_json().expect("it was published");
+    let schema = Directory::new(&segment).map_json().expect("it was published");
     let stopping = InstanceEntry { stopping: 1, ..entry };
     DirectoryWriter::new(&segment).publish_instance(&stopping, &schema).expect("it fits");
     std::fs::remove_file(file(&instance, SegmentSpec::world(0))).expect("it is there");

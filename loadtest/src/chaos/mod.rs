@@ -28,6 +28,7 @@ pub(crate) use host_process::{HostArgs, run_host};
 #[cfg(test)]
 pub(crate) use ledger::{Audit, Ledger};
 
+use ringfort::attach::Attached;
 use ringfort::status::{Status, show};
 
 use crate::limits;
@@ -136,7 +137,9 @@ fn measure(scenario: &Scenario, host: &Host) -> Result<bool, ChaosError> {
 
 /// Of every session its id, front-end and attachment: what does not change as long as its connection stays.
 fn attachments(scenario: &Scenario, host: &Host) -> Vec<(u64, u32, u32)> {
-    let shown = (0..scenario.common.matches).filter_map(|number| show(host.instance(), &match_name(number), false).ok());
+    let attached = Attached::open(host.instance()).ok();
+    let numbers = attached.iter().flat_map(|attached| (0..scenario.common.matches).map(move |number| (attached, number)));
+    let shown = numbers.filter_map(|(attached, number)| show(attached, &match_name(number), false).ok());
     let mut all: Vec<_> =
         shown.flat_map(|shown| shown.players).map(|player| (player.session, player.frontend, player.attachment)).collect();
     all.sort_unstable();

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ringfort::attach::Attached;
 use ringfort::status::{ProcessStatus, Status, show};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -83,7 +84,8 @@ fn matches_of(status: &Status, slot: u32) -> Vec<usize> {
 
 /// The clients whose sessions are attached to a front-end.
 fn clients_of(instance: &str, status: &Status, slot: u32) -> Vec<usize> {
-    let shown = status.matches.iter().filter_map(|entry| show(instance, &entry.name, false).ok());
+    let Ok(attached) = Attached::open(instance) else { return Vec::new() };
+    let shown = status.matches.iter().filter_map(|entry| show(&attached, &entry.name, false).ok());
     let players = shown.flat_map(|shown| shown.players).filter(|player| player.frontend == slot);
     let mut clients: Vec<usize> = players.filter_map(|player| client_number(&player.name)).collect();
     clients.sort_unstable();

@@ -11,7 +11,7 @@ use ringfort_protocol::schema::{ColumnSchema, Schema, SchemaError, Sync, Variant
 use ringfort_protocol::{Input, Message, TimerPayload};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{
-    EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRow, ZoneEntry, ZoneLife, ZoneMeta, hash_bytes,
+    EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRow, ZoneEntry, ZoneLife, ZoneMeta,
 };
 use ringfort_shm_state::limits::{
     MAX_ENTITIES, MAX_EVENT_BYTES, MAX_INPUT_BYTES, MAX_KICKED, MAX_PREDICTED_EVENTS, MAX_REFUSALS, MAX_SESSIONS, WINDOW,
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::Game;
 use super::check::RowCheck;
 use super::interest::Interest;
+use super::map::tables_hash;
 use super::outbox::OutboxAt;
 use super::state::{Declare, Declared, Place};
 use crate::config;
@@ -279,9 +280,8 @@ impl Description {
             return Err(DescriptionError::NoPlace);
         }
         let at = |list: &[Declared]| list.iter().map(|d| d.at).collect::<Vec<_>>();
-        let names: Vec<_> = schema.columns.iter().chain(&schema.globals).map(|c| (&c.name, &c.component, &c.fields)).collect();
         let tables_hash =
-            declare.tables.hash() ^ hash_bytes(format!("{names:?}{:?}{:?}", declare.unlisted, G::Timer::variants()).as_bytes());
+            tables_hash(&declare.tables, &schema.columns, &schema.globals, &declare.unlisted, &G::Timer::variants());
         Ok(Self {
             limits,
             wire,

@@ -42,8 +42,7 @@ impl OutboxAt {
 
     /// The logical pages that a reader of the outbox needs.
     pub fn pages(&self) -> Vec<std::ops::Range<u32>> {
-        let pages = |at: TableAt| at.base..at.base + at.pages();
-        vec![pages(self.meta), pages(self.rows), self.bodies.logical_pages()]
+        vec![self.meta.logical_pages(), self.rows.logical_pages(), self.bodies.logical_pages()]
     }
 
     /// The requests of a mirrored commit, the oldest first. One whose body cannot be read has none.

@@ -9,6 +9,7 @@ use ringfort_shm_state::{Gaps, Plain, clear_padding};
 
 use super::Component;
 use super::check::RowCheck;
+use super::map::PlaceKind;
 use super::state::{Binder, Declare, FieldOptions, Hook, StateField};
 
 #[derive(Clone, Copy)]
@@ -36,8 +37,8 @@ pub struct Seats<T: Component> {
 
 impl<T: Component> StateField for Seats<T> {
     fn declare(to: &mut Declare, options: FieldOptions) {
-        let rows = to.limits.sessions();
-        let at = to.unlisted(options, rows, size_of::<SeatRow<T>>(), (T::NAME, T::fields()));
+        let kind = PlaceKind::Seats { value_at: offset_of!(SeatRow<T>, value) as u32 };
+        let at = to.unlisted(options, kind, size_of::<SeatRow<T>>(), (T::NAME, T::fields()));
         to.checks.extend(RowCheck::of::<T>(options.name, at, offset_of!(SeatRow<T>, value)));
     }
 

@@ -19,6 +19,7 @@ use super::Component;
 use super::check::RowCheck;
 use super::description::{Description, ZoneLimits};
 use super::grid::Grids;
+use super::map::{PlaceKind, PlaceRule};
 
 /// What the attributes of a field of the state struct say.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +150,8 @@ pub struct Declare {
     pub(super) checks: Vec<RowCheck>,
     /// Fields that are timers, and what they carry.
     pub(super) timers: Vec<(&'static str, TypeId)>,
+    /// How the fields' memory follows from a match's size, in order.
+    pub(super) rules: Vec<PlaceRule>,
 }
 
 /// The memory of one field.
@@ -161,23 +164,22 @@ pub(super) struct Place {
 
 impl Declare {
     pub(super) fn new(limits: ZoneLimits, tables: Tables) -> Self {
-        let (columns, globals, places, unlisted, checks, timers) = Default::default();
-        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0, checks, timers }
+        let (columns, globals, places, unlisted, checks, timers, rules) = Default::default();
+        Self { limits, tables, columns, globals, places, unlisted, keep_ms: 0, checks, timers, rules }
     }
 
     pub(super) fn column<T: Component>(&mut self, options: FieldOptions) {
-        let rows = self.limits.max_entities;
-        let declared = self.declared::<T>(options, rows);
+        let declared = self.declared::<T>(options, PlaceKind::Column);
         self.columns.push(declared);
     }
 
     pub(super) fn global<T: Component>(&mut self, options: FieldOptions) {
-        let declared = self.declared::<T>(options, 1);
+        let declared = self.declared::<T>(options, PlaceKind::Global);
         self.globals.push(declared);
     }
 
-    fn declared<T: Component>(&mut self, options: FieldOptions, rows: u32) -> Declared {
-        let at = self.place(options.name, rows, size_of::<T>(), None);
+    fn declared<T: Component>(&mut self, options: FieldOptions, kind: PlaceKind) -> Declared {
+        let (at, _) = self.place(options.name, kind, size_of::<T>());
         self.checks.extend(RowCheck::of::<T>(options.name, at, 0));
         let schema = column_schema(options, T::NAME, size_of::<T>(), T::fields());
         self.keep_ms = self.keep_ms.max(options.keep_ms);
@@ -193,40 +195,33 @@ impl Declare {
 
     /// A column whose rows name blobs of at most `options.max` bytes.
     pub(super) fn blob_column(&mut self, options: FieldOptions, component: &str, kind: FieldKind) {
-        let rows = self.limits.max_entities;
-        let bytes = BlobsAt::bytes_for(rows, options.max);
-        let bytes = bytes.unwrap_or_else(|| panic!("field `{}`: a blob has at most {MAX_BLOB_BYTES} bytes", options.name));
-        let blobs = BlobsAt::declare(&mut self.tables, rows, bytes);
-        let at = self.place(options.name, rows, size_of::<BlobId>(), Some(blobs));
+        let fits = options.max <= MAX_BLOB_BYTES;
+        assert!(fits, "field `{}`: a blob has at most {MAX_BLOB_BYTES} bytes", options.name);
+        let (at, blobs) = self.place(options.name, PlaceKind::Blobs { longest: options.max as u32 }, size_of::<BlobId>());
         let field = FieldSchema { name: "value".to_owned(), offset: 0, kind, coding: Coding::Raw, synced: true };
         let schema = column_schema(options, component, 0, vec![field]);
         self.keep_ms = self.keep_ms.max(options.keep_ms);
-        self.columns.push(Declared {
-            schema,
-            at,
-            priority: options.priority,
-            blended: false,
-            predicted: false,
-            blobs: Some(blobs),
-        });
+        self.columns.push(Declared { schema, at, priority: options.priority, blended: false, predicted: false, blobs });
     }
 
-    /// Sets rows of a type with a name aside that are not part of the schema, `fields` being those of its own.
+    /// Sets rows of a type with a name aside that are not part of the schema; `of` has the type's name and fields.
     pub(super) fn unlisted(
         &mut self,
         options: FieldOptions,
-        rows: u32,
+        kind: PlaceKind,
         row_bytes: usize,
         of: (&str, Vec<FieldSchema>),
     ) -> TableAt {
         self.unlisted.push(column_schema(options, of.0, row_bytes, of.1));
-        self.place(options.name, rows, row_bytes, None)
+        self.place(options.name, kind, row_bytes).0
     }
 
-    fn place(&mut self, name: &'static str, rows: u32, row_bytes: usize, blobs: Option<BlobsAt>) -> TableAt {
-        let at = self.tables.add(rows, row_bytes);
+    fn place(&mut self, name: &'static str, kind: PlaceKind, row_bytes: usize) -> (TableAt, Option<BlobsAt>) {
+        let rule = PlaceRule { name: name.to_owned(), kind, row_bytes: row_bytes as u32 };
+        let (at, blobs) = rule.lay_out(&self.limits, &mut self.tables).expect("a blob's length was looked at");
+        self.rules.push(rule);
         self.places.push(Place { name, at: Some(at), blobs });
-        at
+        (at, blobs)
     }
 
     /// Notes a field without rows of its own.

@@ -11,6 +11,7 @@ use ringfort_shm_state::layout::TimerRow;
 use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_TIMER_BYTES};
 use ringfort_shm_state::table::Table;
 
+use super::map::PlaceKind;
 use super::state::{Binder, Declare, FieldOptions, Hook, StateField, ZoneShared};
 use crate::limits::TIMERS_PER_ENTITY;
 
@@ -57,9 +58,8 @@ pub struct Timers<T: TimerPayload> {
 impl<T: TimerPayload> StateField for Timers<T> {
     fn declare(to: &mut Declare, options: FieldOptions) {
         assert!(T::max_bytes() <= MAX_TIMER_BYTES, "a timer takes {} bytes, at most {MAX_TIMER_BYTES} fit", T::max_bytes());
-        let rows = to.limits.max_timers();
         to.timers.push((options.name, TypeId::of::<T>()));
-        to.unlisted(options, rows, size_of::<TimerRow>(), ("timers", Vec::new()));
+        to.unlisted(options, PlaceKind::Timers, size_of::<TimerRow>(), ("timers", Vec::new()));
     }
 
     fn bind(to: &mut Binder, _options: FieldOptions) -> Self {

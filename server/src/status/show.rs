@@ -91,10 +91,9 @@ pub enum ShowError {
 }
 
 /// Looks at a match. Its code is told only if that is asked for.
-pub fn show(instance: &str, name: &str, with_code: bool) -> Result<MatchShown, ShowError> {
-    let status = Status::of(instance)?.matches.into_iter().find(|entry| entry.name == name);
+pub fn show(attached: &Attached, name: &str, with_code: bool) -> Result<MatchShown, ShowError> {
+    let status = Status::look(attached).matches.into_iter().find(|entry| entry.name == name);
     let status = status.ok_or_else(|| ShowError::NoSuchMatch { name: name.to_owned() })?;
-    let attached = Attached::open(instance)?;
     let gone = || ShowError::NoSuchMatch { name: name.to_owned() };
     let entry = Directory::new(&attached.directory).zone(status.slot).filter(|entry| entry.incarnation == status.id);
     let entry = entry.ok_or_else(gone)?;
@@ -122,8 +121,8 @@ pub fn show(instance: &str, name: &str, with_code: bool) -> Result<MatchShown, S
 }
 
 /// The one session of a match that is meant by a player's name or by an id; by an id only, if that is wanted.
-pub fn find_session(instance: &str, of: &str, who: &str, id_only: bool) -> Result<SessionShown, ShowError> {
-    let shown = show(instance, of, false)?;
+pub fn find_session(attached: &Attached, of: &str, who: &str, id_only: bool) -> Result<SessionShown, ShowError> {
+    let shown = show(attached, of, false)?;
     one_of(shown.players.into_iter().chain(shown.watchers), of, who, id_only)
 }
 
@@ -173,8 +172,7 @@ fn look(world: &World, slot: usize, entry: &ZoneEntry) -> Option<(RootHead, Zone
 
 /// Only the pages of these tables: a world may have a million others.
 fn mirror(world: &World, slot: usize, entry: &ZoneEntry, tables: &[TableAt]) -> Option<Mirror> {
-    let pages = tables.iter().map(|at| at.base..at.base + at.pages()).collect();
-    let mut mirror = Mirror::of_pages(slot, pages);
+    let mut mirror = Mirror::of_pages(slot, tables.iter().map(TableAt::logical_pages).collect());
     mirror.refresh(world).ok()?;
     (mirror.head()?.incarnation == entry.incarnation).then_some(mirror)
 }

@@ -1,9 +1,10 @@
 //! An instance's state as aligned tables.
 
 use super::{MatchShown, MatchStatus, ProcessStatus, SessionShown, Status};
+use crate::look::{Paper, duration, printable, table};
 
 /// All of it.
-pub(super) fn status(status: &Status) -> String {
+pub(super) fn status(status: &Status, paper: &Paper) -> String {
     let Status { instance, uptime_s, listen, processes, sessions, arena, counters, .. } = status;
     let stopping = match (status.stopping, status.draining) {
         (true, _) => ", stopping",
@@ -21,12 +22,12 @@ pub(super) fn status(status: &Status) -> String {
         text =
             format!("instance {instance} does not run; this is what its last run left, and `ringfort up` may go on with it\n\n");
     }
-    text += &table(&PROCESS_HEAD, processes.iter().map(process).collect());
+    text += &table(paper, &PROCESS_HEAD, processes.iter().map(process).collect());
     for (slot, words) in processes.iter().filter_map(|process| Some((process.slot, process.sheds.as_ref()?))) {
         text += &format!("front-end {slot} sheds: {words}\n");
     }
     text += "\n";
-    text += &matches(&status.matches);
+    text += &matches(&status.matches, paper);
     text += &format!(
         "\n{sessions} sessions; arena: {} of {} extents, {} reserved, {} pages\n",
         arena.extents_used, arena.extents_total, arena.extents_reserved, arena.pages_used
@@ -38,17 +39,17 @@ pub(super) fn status(status: &Status) -> String {
         .collect();
     if !counted.is_empty() {
         text += "\n";
-        text += &table(&["COUNTER", "VALUE"], counted);
+        text += &table(paper, &["COUNTER", "VALUE"], counted);
     }
     text
 }
 
 /// The matches alone.
-pub(super) fn matches(matches: &[MatchStatus]) -> String {
+pub(super) fn matches(matches: &[MatchStatus], paper: &Paper) -> String {
     if matches.is_empty() {
         return "no matches; `ringfort matches create NAME` makes one\n".to_owned();
     }
-    table(&MATCH_HEAD, matches.iter().map(match_row).collect())
+    table(paper, &MATCH_HEAD, matches.iter().map(match_row).collect())
 }
 
 const PROCESS_HEAD: [&str; 8] = ["PROCESS", "SLOT", "PID", "STATE", "RESTARTS", "RSS MiB", "CPU s", "BEAT ms"];
@@ -107,15 +108,10 @@ fn match_state(entry: &MatchStatus) -> String {
     marks.iter().filter(|(is_so, _)| *is_so).fold(format!("{}{paused}", entry.state), |state, (_, mark)| state + mark)
 }
 
-/// A game's or a player's text must not move the cursor of whoever reads it.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// All of one match.
-pub(super) fn shown(shown: &MatchShown) -> String {
+pub(super) fn shown(shown: &MatchShown, paper: &Paper) -> String {
     let MatchShown { status, code, idle_minutes, empty_s, options, players, watchers } = shown;
-    let mut text = matches(std::slice::from_ref(status));
+    let mut text = matches(std::slice::from_ref(status), paper);
     text += "\n";
     let options: Vec<String> = options.iter().map(|(key, value)| format!("{key}={}", printable(value))).collect();
     let idle = match idle_minutes {
@@ -135,6 +131,7 @@ pub(super) fn shown(shown: &MatchShown) -> String {
         if !sessions.is_empty() {
             text += "\n";
             text += &table(
+                paper,
                 &[head, "SESSION", "SINCE", "TICK", "FRONTEND", "JOINS", "ENTITY"],
                 sessions.iter().map(session).collect(),
             );
@@ -153,55 +150,4 @@ fn session(session: &SessionShown) -> Vec<String> {
         session.attachment.to_string(),
         session.entity.clone().unwrap_or("-".to_owned()),
     ]
-}
-
-/// Columns as wide as their widest cell; what begins with a digit is a number and stands to the right.
-pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).chain([head[column].len()]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let numeric =
-        |column: usize| column > 0 && rows.iter().all(|row| !row[column].starts_with(|c: char| c.is_ascii_alphabetic()));
-    let right: Vec<bool> = (0..head.len()).map(numeric).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
-        for (column, cell) in cells.enumerate() {
-            let width = widths[column];
-            line += &if right[column] { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
-        }
-        format!("{}\n", line.trim_end())
-    };
-    let mut text = line(&mut head.iter().copied());
-    for row in &rows {
-        text += &line(&mut row.iter().map(String::as_str));
-    }
-    text
-}
-
-pub(crate) fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = vec![vec!["a".to_owned(), "7".to_owned()], vec!["long".to_owned(), "1234".to_owned()]];
-        assert_eq!(table(&["NAME", "N"], rows), "NAME     N\na        7\nlong  1234\n");
-    }
-
-    #[test]
-    fn durations_have_two_units() {
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(61), "1 min 1 s");
-        assert_eq!(duration(3661), "1 h 1 min");
-        assert_eq!(duration(90_000), "1 d 1 h");
-    }
 }

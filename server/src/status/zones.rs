@@ -5,7 +5,8 @@ use ringfort_shm_state::layout::ZoneState;
 use ringfort_shm_state::segment::unpadded;
 use serde::Serialize;
 
-use crate::attach::{AttachError, Attached};
+use crate::attach::Attached;
+use crate::look::{Paper, Shown, printable, table};
 
 /// A match and its sim.
 #[derive(Debug, Serialize)]
@@ -28,9 +29,17 @@ pub struct ZoneShown {
     pub tick: u32,
 }
 
+/// What `zones list` tells.
+#[derive(Debug, Serialize)]
+pub struct Zones {
+    /// Name of the instance.
+    pub instance: String,
+    /// Its matches, by their sims.
+    pub zones: Vec<ZoneShown>,
+}
+
 /// The matches of an instance by their sims.
-pub fn zones(instance: &str) -> Result<Vec<ZoneShown>, AttachError> {
-    let attached = Attached::open(instance)?;
+pub fn zones(attached: &Attached) -> Zones {
     let open = |state: u32| state == ZoneState::Open as u32 || state == ZoneState::Paused as u32;
     let entries = Directory::new(&attached.directory).zones().filter(|(_, entry)| open(entry.state));
     let mut zones: Vec<ZoneShown> = entries
@@ -50,23 +59,27 @@ pub fn zones(instance: &str) -> Result<Vec<ZoneShown>, AttachError> {
         })
         .collect();
     zones.sort_by(|a, b| (a.sim, &a.name).cmp(&(b.sim, &b.name)));
-    Ok(zones)
+    Zones { instance: attached.name.clone(), zones }
 }
 
-/// The same for people.
-pub fn zones_to_text(zones: &[ZoneShown]) -> String {
+impl Shown for Zones {
+    fn text(&self, paper: &Paper) -> String {
+        text(&self.zones, paper)
+    }
+}
+
+fn text(zones: &[ZoneShown], paper: &Paper) -> String {
     if zones.is_empty() {
         return "no matches\n".to_owned();
     }
-    let mut text = format!("{:>4}  {:<24} {:>10}  {:>6}  state\n", "sim", "match", "tick", "epoch");
-    for zone in zones {
-        let state = match zone {
-            ZoneShown { paused: true, .. } => "paused".to_owned(),
-            ZoneShown { next_sim: Some(next), .. } => format!("moves to sim {next}"),
-            ZoneShown { alone: true, .. } => "alone in its process".to_owned(),
-            _ => "running".to_owned(),
-        };
-        text += &format!("{:>4}  {:<24} {:>10}  {:>6}  {state}\n", zone.sim, zone.name, zone.tick, zone.epoch);
-    }
-    text
+    let state = |zone: &ZoneShown| match zone {
+        ZoneShown { paused: true, .. } => "paused".to_owned(),
+        ZoneShown { next_sim: Some(next), .. } => format!("moves to sim {next}"),
+        ZoneShown { alone: true, .. } => "alone in its process".to_owned(),
+        _ => "running".to_owned(),
+    };
+    let row = |zone: &ZoneShown| {
+        vec![printable(&zone.name), zone.sim.to_string(), zone.tick.to_string(), zone.epoch.to_string(), state(zone)]
+    };
+    table(paper, &["MATCH", "SIM", "TICK", "EPOCH", "STATE"], zones.iter().map(row).collect())
 }

@@ -269,7 +269,7 @@ impl Adopted {
         segments.remove_others();
         let instance =
             InstanceEntry { stopping: Stopping::No as u32, frontends: config.frontends, sims: config.sims, ..orphans.instance };
-        DirectoryWriter::new(&segments.directory).publish_instance(&instance, &rules.schema_json)?;
+        DirectoryWriter::new(&segments.directory).publish_instance(&instance, &rules.map_json)?;
         let before = supervisor_of(&segments.directory);
         start::enter_supervisor(&segments, before.restarts + 1, before.incarnation + 1);
         kill_point!("adopt:entered");

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ringfort_shm_state::directory::SchemaTooLarge;
+use ringfort_shm_state::directory::MapTooLarge;
 use ringfort_shm_state::segment::SegmentError;
 
 use super::control::ControlBindError;
@@ -136,9 +136,9 @@ pub enum UpError {
     /// Shared memory can't be had.
     #[error(transparent)]
     Segment(#[from] SegmentError),
-    /// The game's schema has no room in the directory.
+    /// The game's map has no room in the directory.
     #[error(transparent)]
-    Schema(#[from] SchemaTooLarge),
+    Map(#[from] MapTooLarge),
     /// The control socket can't be made.
     #[error(transparent)]
     Control(#[from] ControlBindError),

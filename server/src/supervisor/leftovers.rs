@@ -201,7 +201,7 @@ fn doom(instance: &str) {
     // One of another version, or a damaged one, can't be told. The next start refuses it as this one would without `--fresh`.
     let Ok(segment) = Segment::open(instance, DIRECTORY, Access::ReadWrite) else { return };
     let directory = Directory::new(&segment);
-    if let (Some(entry), Some(schema)) = (directory.instance(), directory.schema_json()) {
+    if let (Some(entry), Some(schema)) = (directory.instance(), directory.map_json()) {
         // The schema is the one that it has, so it has room.
         let _ =
             DirectoryWriter::new(&segment).publish_instance(&InstanceEntry { stopping: Stopping::Now as u32, ..entry }, &schema);
@@ -242,7 +242,7 @@ pub(super) fn judge(instance: &str, rules: &Rules, is_stepped: bool) -> Result<O
         let missing = || SHARED.into_iter().find(|spec| !matches!(whole(instance, *spec), Ok(Some(_)))).unwrap_or(WORLD);
         return if entry.stopping == Stopping::Now as u32 { Ok(None) } else { Err(Unfit::Gone(missing().path(instance))) };
     };
-    rules.check_schema(entry.schema_hash, directory.schema_json())?;
+    rules.check_schema(entry.schema_hash, directory.map_json())?;
     let zones: Vec<(usize, ZoneEntry)> = directory.zones().collect();
     for (slot, entry) in &zones {
         check_entry(*slot, entry, &world, &net, rules)?;
@@ -420,10 +420,10 @@ mod tests {
             stopping: 0,
             frontends: 1,
             sims: 1,
-            schema_bytes: 0,
+            map_bytes: 0,
             schema_hash: rules.schema_hash,
         };
-        DirectoryWriter::new(&create(DIRECTORY)).publish_instance(&entry, &rules.schema_json).unwrap();
+        DirectoryWriter::new(&create(DIRECTORY)).publish_instance(&entry, &rules.map_json).unwrap();
         leftovers(instance)
     }
 

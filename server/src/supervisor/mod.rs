@@ -168,8 +168,7 @@ impl Supervisor {
     }
 
     fn publish_instance(&self) {
-        if let Err(error) =
-            DirectoryWriter::new(&self.segments.directory).publish_instance(&self.instance, &self.rules.schema_json)
+        if let Err(error) = DirectoryWriter::new(&self.segments.directory).publish_instance(&self.instance, &self.rules.map_json)
         {
             error!("the directory does not say what has become of the instance: {error}");
         }
@@ -468,7 +467,7 @@ impl Supervisor {
 /// Ends the workers in order: clients are told, sims stop, and what nobody has taken of results is written.
 fn end_all(workers: &mut Workers, zones: &mut Zones, segments: &Segments, instance: &mut InstanceEntry, rules: &Rules) {
     instance.stopping = Stopping::Now as u32;
-    if let Err(error) = DirectoryWriter::new(&segments.directory).publish_instance(instance, &rules.schema_json) {
+    if let Err(error) = DirectoryWriter::new(&segments.directory).publish_instance(instance, &rules.map_json) {
         // It had room at the start, and is still the same.
         error!("the directory does not say that the instance stops: {error}");
     }

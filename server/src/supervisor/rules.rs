@@ -15,7 +15,7 @@ use super::errors::MatchError;
 use crate::config::{Config, OptionValue, Options, check_options};
 use crate::describe::{Described, describe};
 use crate::fsck::Describe;
-use crate::game::{Description, DescriptionError, Game, OptionDoc, OptionKind, ZoneLimits};
+use crate::game::{Description, DescriptionError, Game, GameMap, OptionDoc, OptionKind, ZoneLimits};
 use crate::limits::{ARENA_MIB_MIN, CAPACITY_MAX, GAME_OPTIONS_BYTES_MAX, INBOX_BYTES_PER_PLAYER};
 
 /// The option that every game has.
@@ -23,9 +23,9 @@ const CAPACITY: &str = "capacity";
 
 /// The game, as far as the supervisor knows it.
 pub(crate) struct Rules {
-    /// The game's schema as JSON, for the directory.
-    pub(super) schema_json: Vec<u8>,
-    /// Its hash as clients compute it.
+    /// The game's map as JSON, for the directory.
+    pub(super) map_json: Vec<u8>,
+    /// Its schema's hash as clients compute it.
     pub(super) schema_hash: u64,
     schema: &'static Schema,
     tick_hz: u32,
@@ -116,7 +116,7 @@ impl Rules {
     pub(crate) fn of<G: Game>(config: &Config) -> Rules {
         let schema = Description::schema_of::<G>();
         Rules {
-            schema_json: serde_json::to_vec(schema).expect("a schema is names and numbers"),
+            map_json: serde_json::to_vec(&GameMap::of::<G>()).expect("a map is names and numbers"),
             schema_hash: schema.hash(),
             schema,
             tick_hz: config.tick_hz.unwrap_or(G::HZ),
@@ -161,13 +161,13 @@ impl Rules {
         })
     }
 
-    /// Whether an earlier run was of the same game, by the hash and the JSON of its schema.
+    /// Whether an earlier run was of the same game, by the hash of its schema and the JSON of its map.
     pub(super) fn check_schema(&self, found: u64, json: Option<Vec<u8>>) -> Result<(), OtherRules> {
         if found == self.schema_hash {
             return Ok(());
         }
-        let theirs: Option<Schema> = json.and_then(|json| serde_json::from_slice(&json).ok());
-        let difference = theirs.and_then(|theirs| self.schema.first_difference(&theirs));
+        let theirs: Option<GameMap> = json.and_then(|json| serde_json::from_slice(&json).ok());
+        let difference = theirs.and_then(|theirs| self.schema.first_difference(&theirs.schema));
         let difference = difference.unwrap_or_else(|| "its schema cannot be read".to_owned());
         Err(OtherRules::Game { difference, found, expected: self.schema_hash })
     }
@@ -331,7 +331,8 @@ mod tests {
         let rules = Rules::of::<Skirmish>(&Config::default());
         rules.check_schema(rules.schema_hash, None).unwrap();
         let other = Schema { game: "Chess".into(), ..rules.schema.clone() };
-        let refusal = rules.check_schema(other.hash(), serde_json::to_vec(&other).ok()).unwrap_err().to_string();
+        let map = serde_json::to_vec(&GameMap { schema: other.clone(), ..GameMap::of::<Skirmish>() });
+        let refusal = rules.check_schema(other.hash(), map.ok()).unwrap_err().to_string();
         let words = ["Chess there", &format!("{:#x}", other.hash()), &format!("{:#x}", rules.schema_hash)];
         assert!(words.iter().all(|word| refusal.contains(word)), "{refusal}");
         assert!(rules.check_schema(1, Some(b"{".to_vec())).unwrap_err().to_string().contains("cannot be read"));

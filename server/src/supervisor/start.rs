@@ -186,11 +186,11 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
         stopping: Stopping::No as u32,
         frontends: config.frontends,
         sims: config.sims,
-        schema_bytes: rules.schema_json.len() as u64,
+        map_bytes: rules.map_json.len() as u64,
         schema_hash: rules.schema_hash,
     };
     let directory = DirectoryWriter::new(&segments.directory);
-    directory.publish_instance(&instance, &rules.schema_json)?;
+    directory.publish_instance(&instance, &rules.map_json)?;
     enter_supervisor(segments, 0, 1);
     Ok(instance)
 }

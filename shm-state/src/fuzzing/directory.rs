@@ -6,7 +6,7 @@ use super::{Source, digest};
 use crate::cell::Cell;
 use crate::directory::{Directory, DirectoryWriter};
 use crate::layout::{InstanceEntry, MailKind, Role, WorkerEntry, ZoneEntry, ZoneState, directory as at};
-use crate::limits::{MAILBOX_RECORDS, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES};
+use crate::limits::{MAILBOX_RECORDS, MAP_BYTES, MAX_WORKERS, MAX_ZONES};
 use crate::memory::Memory;
 use crate::segment::unpadded;
 
@@ -57,7 +57,7 @@ fn build(memory: &Memory, slot: usize, zone: usize) {
 
 fn read_all(read: Directory<'_>, slot: usize, zone: usize, source: &mut Source<'_>) {
     let _ = (read.generation(), read.instance(), read.worker(slot), read.worker(source.below(1 << 17)));
-    assert!(read.schema_json().is_none_or(|json| json.len() <= SCHEMA_BYTES));
+    assert!(read.map_json().is_none_or(|json| json.len() <= MAP_BYTES));
     assert!(read.workers().count() <= MAX_WORKERS);
     for slot in [zone, zone ^ 1, source.below(1 << 17)] {
         if let Some(entry) = read.zone(slot) {

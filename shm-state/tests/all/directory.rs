@@ -1,9 +1,9 @@
 //! The directory: cells for processes and zones, the schema, and mailboxes that never overwrite what was not consumed.
 
-use ringfort_shm_state::directory::{Directory, DirectoryWriter, MailboxFull, SchemaTooLarge};
+use ringfort_shm_state::directory::{Directory, DirectoryWriter, MailboxFull, MapTooLarge};
 use ringfort_shm_state::layout::{AnswerPart, InstanceEntry, MailKind, Verdict, WorkerEntry, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::{
-    ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAX_WORKERS, MAX_ZONES, SCHEMA_BYTES,
+    ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAP_BYTES, MAX_WORKERS, MAX_ZONES,
 };
 use ringfort_shm_state::segment::{Access, Segment, SegmentSpec, padded, unpadded};
 use zerocopy::FromZeros;
@@ -20,16 +20,16 @@ fn with_directory(check: impl FnOnce(DirectoryWriter, Directory)) {
 #[test]
 fn what_is_published_is_read() {
     with_directory(|writer, reader| {
-        assert!(reader.instance().is_none() && reader.schema_json().is_none());
+        assert!(reader.instance().is_none() && reader.map_json().is_none());
         let schema = br#"{"game":"skirmish!"}"#;
         let entry = InstanceEntry { listen_port: 7777, ..InstanceEntry::new_zeroed() };
         writer.publish_instance(&entry, schema).expect("it fits");
-        assert_eq!(reader.schema_json().as_deref(), Some(&schema[..]));
+        assert_eq!(reader.map_json().as_deref(), Some(&schema[..]));
         assert_eq!(reader.instance().map(|i| i.listen_port), Some(7777));
-        let large = vec![b' '; SCHEMA_BYTES + 1];
-        assert_eq!(writer.publish_instance(&entry, &large), Err(SchemaTooLarge { bytes: large.len() }));
+        let large = vec![b' '; MAP_BYTES + 1];
+        assert_eq!(writer.publish_instance(&entry, &large), Err(MapTooLarge { bytes: large.len() }));
         writer.publish_instance(&entry, &large[1..]).expect("it just fits");
-        assert_eq!(reader.schema_json().map(|s| s.len()), Some(SCHEMA_BYTES));
+        assert_eq!(reader.map_json().map(|s| s.len()), Some(MAP_BYTES));
 
         assert_eq!(reader.workers().count(), 0);
         let last = MAX_WORKERS - 1;

@@ -1,0 +1,61 @@
+//! The reading commands: what lies in an instance's shared memory, shown without asking any of its processes and without its game's code.
+//!
+//! Each command is a function from [`Attached`](crate::attach::Attached) to something [`Shown`]; `reading.rs` opens the source, prints
+//! text or JSON, and repeats it. Whatever is read may be damaged, or change meanwhile: it is copied out, checked, then used.
+
+mod of_match;
+mod paper;
+mod reading;
+
+pub use of_match::OneMatch;
+pub use paper::{Paper, duration, printable, table};
+pub use reading::{Reading, Shown, print, print_json, read};
+
+use ringfort_shm_state::mirror::MirrorError;
+
+use crate::attach::AttachError;
+use crate::game::MapError;
+use crate::status::ShowError;
+
+/// Why something cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The instance can't.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The match, or its session, is not there.
+    #[error(transparent)]
+    Show(#[from] ShowError),
+    /// The directory's map of the game is damaged.
+    #[error(
+        "the map of the game in the directory of instance \"{instance}\" cannot be read ({why}), so its worlds cannot be decoded"
+    )]
+    NoMap {
+        /// Which instance.
+        instance: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The match does not fit the map.
+    #[error("match \"{of}\" cannot be decoded: {source}")]
+    Map {
+        /// Which match.
+        of: String,
+        /// Why.
+        source: MapError,
+    },
+    /// The match has no such commit, or a damaged one.
+    #[error("match \"{of}\" cannot be read: {source}")]
+    Mirror {
+        /// Which match.
+        of: String,
+        /// Why.
+        source: MirrorError,
+    },
+    /// The slot has another match's world.
+    #[error("match \"{of}\" has committed nothing yet, or is over and its memory is given back")]
+    NoWorld {
+        /// Which match.
+        of: String,
+    },
+}
