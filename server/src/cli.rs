@@ -111,7 +111,7 @@ pub enum Command {
     /// Show the configuration's keys
     Config(ConfigArgs),
     /// Check the shared memory of an instance for damage
-    Fsck(Output),
+    Fsck(Reading),
     /// Say what this binary is; only the supervisor of an instance that is to be upgraded asks.
     #[command(hide = true)]
     Describe(Output),

@@ -8,24 +8,53 @@ use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::entities;
 use ringfort_shm_state::fsck::{self, Problem, Report};
 use ringfort_shm_state::layout::{RootFlags, SessionInput, SessionRow, ZoneEntry, ZoneMeta};
+use ringfort_shm_state::memory::Words;
 use ringfort_shm_state::mirror::Mirror;
+use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
-use serde_json::json;
+use serde::Serialize;
 
-use crate::attach::{AttachError, Attached};
-use crate::game::{Description, DescriptionError, Game, ZoneLimits};
+use crate::attach::Attached;
+use crate::game::{Description, DescriptionError, EngineTables};
+use crate::look::{Paper, Shown, printable};
 
 /// Works a match of a given capacity, with room for so many spectators, out.
 pub(crate) type Describe = fn(u32, u32) -> Result<Description, DescriptionError>;
 
-/// Checks every match of an instance, and the arena.
-pub fn check<G: Game>(instance: &str) -> Result<Report, AttachError> {
-    let attached = Attached::open(instance)?;
+/// What a check has found.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// Matches with a commit.
+    pub matches: usize,
+    /// Commits whose pages were followed.
+    pub roots: usize,
+    /// Different pages that they name.
+    pub pages: usize,
+    /// Extents that matches own.
+    pub extents: usize,
+    /// Matches whose pages were followed, but whose content was not looked at: no map tells how they are laid out.
+    pub undecoded: Vec<String>,
+    /// What is wrong; a sentence each.
+    pub problems: Vec<String>,
+}
+
+/// Checks every match of an instance, and the arena. What lies in the matches is told by the directory's map of the game.
+pub fn check(attached: &Attached) -> Checked {
     let zones: Vec<_> = Directory::new(&attached.directory).zones().collect();
-    Ok(check_world(&attached.world, &zones, |capacity, spectators| {
-        Description::of::<G>(ZoneLimits::of::<G>(capacity).with_spectators(spectators))
-    }))
+    let mut report = fsck::check(&attached.world, &zones);
+    let game = attached.game();
+    let mut undecoded = Vec::new();
+    for (zone, entry) in zones.iter().filter(|(_, entry)| entry.lives()) {
+        match game.as_ref().ok().and_then(|game| game.lay_out(entry).ok()) {
+            Some(map) => check_zone(&attached.world, *zone, entry, (&map.engine, &map.columns, &map.blobs), &mut report),
+            None => undecoded.push(unpadded(&entry.name)),
+        }
+    }
+    let mut problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    problems.extend(game.err().map(|error| error.to_string()));
+    let Report { zones, roots, pages, extents, .. } = report;
+    Checked { matches: zones, roots, pages, extents, undecoded, problems }
 }
 
 /// Checks the pages of a world, and of each match that is this game's what lies in them.
@@ -34,45 +63,54 @@ pub(crate) fn check_world(world: &World, zones: &[(usize, ZoneEntry)], describe:
     for (zone, entry) in zones {
         let description =
             describe(entry.capacity, entry.spectators).ok().filter(|description| description.tables_hash == entry.tables_hash);
-        let mut mirror = Mirror::new(*zone);
-        // What cannot be mirrored has its problem in the report already, or has not begun.
-        if let (Some(description), Ok(_)) = (description, mirror.refresh(world)) {
-            check_match(*zone, entry, &description, &mirror, &mut report);
+        if let Some(is) = description {
+            check_zone(world, *zone, entry, (&is.engine, &is.columns, &is.blobs), &mut report);
         }
     }
     report
 }
 
-fn check_match(zone: usize, entry: &ZoneEntry, is: &Description, mirror: &Mirror, report: &mut Report) {
+/// Where the tables of a match lie: the engine's, those of the columns, and the bytes of the columns of blobs.
+type Tables<'a> = (&'a EngineTables, &'a [TableAt], &'a [Option<BlobsAt>]);
+
+fn check_zone(world: &World<impl Words>, zone: usize, entry: &ZoneEntry, tables: Tables<'_>, report: &mut Report) {
+    let mut mirror = Mirror::new(zone);
+    // What cannot be mirrored has its problem in the report already, or has not begun.
+    if mirror.refresh(world).is_ok() {
+        check_match(zone, entry, tables, &mirror, report);
+    }
+}
+
+fn check_match(zone: usize, entry: &ZoneEntry, (engine, columns, blobs_of): Tables<'_>, mirror: &Mirror, report: &mut Report) {
     let lives = mirror.head().is_some_and(|head| head.incarnation == entry.incarnation && head.flags & RootFlags::ENDED == 0);
     if !lives {
         return;
     }
-    for problem in entities::check(mirror, &is.engine.meta, &is.engine.entities, &is.columns) {
+    for problem in entities::check(mirror, &engine.meta, &engine.entities, columns) {
         report.add(Problem::Entities { zone, problem });
     }
-    for (column, (at, blobs)) in is.columns.iter().zip(&is.blobs).enumerate() {
+    for (column, (at, blobs)) in columns.iter().zip(blobs_of).enumerate() {
         if let Some(blobs) = blobs {
             check_blobs(zone, column, at, blobs, mirror, report);
         }
     }
-    for problem in blobs::check(&is.engine.outbox.bodies, mirror) {
+    for problem in blobs::check(&engine.outbox.bodies, mirror) {
         report.add(Problem::Outbox { zone, problem });
     }
-    if let Some((counted, found, bodies)) = is.engine.outbox.check(mirror) {
+    if let Some((counted, found, bodies)) = engine.outbox.check(mirror) {
         report.add(Problem::Asks { zone, counted, found, bodies });
     }
-    for (row, input) in mirror.iter::<SessionInput>(is.engine.inputs) {
+    for (row, input) in mirror.iter::<SessionInput>(engine.inputs) {
         let applied = AckBits { highest: input.highest, bits: input.bits };
         let given_up = AckBits { highest: input.rejected, bits: input.rejected_bits };
         if let Some(sequence) = given_up.iter().find(|sequence| applied.contains(*sequence)) {
             report.add(Problem::GivenUp { zone, row, sequence });
         }
     }
-    let counted = mirror.get::<ZoneMeta>(&is.engine.meta, 0).map_or(0, |meta| meta.sessions);
+    let counted = mirror.get::<ZoneMeta>(&engine.meta, 0).map_or(0, |meta| meta.sessions);
     let in_place = |(slot, row): &(u32, SessionRow)| row.id as u32 == *slot;
-    let found = mirror.iter::<SessionRow>(is.engine.sessions).filter(in_place).count() as u32;
-    let there = mirror.iter::<SessionRow>(is.engine.sessions).count() as u32;
+    let found = mirror.iter::<SessionRow>(engine.sessions).filter(in_place).count() as u32;
+    let there = mirror.iter::<SessionRow>(engine.sessions).count() as u32;
     if found != counted || found != there {
         report.add(Problem::Sessions { zone, counted, found });
     }
@@ -96,23 +134,20 @@ fn check_blobs(zone: usize, column: usize, at: &TableAt, space: &BlobsAt, mirror
     }
 }
 
-/// A report for programs.
-pub fn to_json(report: &Report) -> serde_json::Value {
-    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
-    json!({
-        "matches": report.zones,
-        "roots": report.roots,
-        "pages": report.pages,
-        "extents": report.extents,
-        "problems": problems,
-    })
-}
+impl Shown for Checked {
+    /// Each problem on a line of its own, then what was looked at.
+    fn text(&self, _paper: &Paper) -> String {
+        let Self { matches, roots, pages, extents, undecoded, problems } = self;
+        let mut text: String = problems.iter().map(|problem| format!("{}\n", printable(problem))).collect();
+        for name in undecoded {
+            text += &format!("match {}: only its pages were checked, as nothing tells what lies in them\n", printable(name));
+        }
+        let count = problems.len();
+        text += &format!("{matches} matches, {roots} roots, {pages} pages, {extents} extents: {count} problems\n");
+        text
+    }
 
-/// A report for humans: each problem on a line of its own, then what was looked at.
-pub fn to_text(report: &Report) -> String {
-    let Report { zones, roots, pages, extents, problems } = report;
-    let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-    let count = problems.len();
-    text += &format!("{zones} matches, {roots} roots, {pages} pages, {extents} extents: {count} problems\n");
-    text
+    fn is_alarming(&self) -> bool {
+        !self.problems.is_empty()
+    }
 }

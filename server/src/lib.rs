@@ -41,6 +41,7 @@ mod outlive;
 pub mod prelude;
 mod run;
 pub mod run_dir;
+pub mod saved;
 pub mod sim;
 #[cfg(feature = "simulator")]
 pub mod simulator;

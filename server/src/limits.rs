@@ -463,3 +463,14 @@ pub const MAP_PLACES_MAX: usize = 256;
 pub const WATCH_S_MIN: f64 = 0.05;
 /// Longest time between two looks of `--watch`, in seconds.
 pub const WATCH_S_MAX: f64 = 3600.0;
+
+/// Bytes of what a saved file tells about itself.
+pub const SAVED_ABOUT_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a saved file's table of chunks: 24 a chunk of 64 KiB, of an arena of 64 GiB and the rest.
+pub const SAVED_TABLE_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of a segment of a saved file that is expanded whole, which all but the world are: the largest is that of the inboxes.
+pub const SAVED_EXPANDED_BYTES_MAX: u64 = 5 << 30;
+/// Chunks of a saved file that a reader keeps expanded: 256 MiB.
+pub const SAVED_CHUNKS_HELD: usize = 4096;
+/// Instances that an error lists.
+pub const INSTANCES_LISTED: usize = 8;

@@ -21,6 +21,7 @@ use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::dead_letters::{self, DeadLettersError};
 use crate::describe;
 use crate::frontend::{self, FrontendError};
+use crate::fsck;
 use crate::game::Game;
 use crate::hook::{self, HookError};
 use crate::limits::{DOWN_LOCK_MS, DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
@@ -139,7 +140,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             print(DEFAULTS_TOML);
             Ok(EXIT_DONE)
         }
-        Command::Fsck(output) => fsck::<G>(&named()?, output),
+        Command::Fsck(reading) => look(&named()?, &reading, |attached| Ok(fsck::check(attached))),
         Command::Describe(_) => {
             let sizes = describe::read_sizes(std::io::stdin().lock())?;
             print(&format!("{}\n", json!(describe::describe::<G>(&sizes))));
@@ -332,24 +333,13 @@ fn operate(instance: &str, request: &Request, output: Output) -> Result<u8, RunE
     Ok(EXIT_DONE)
 }
 
-fn fsck<G: Game>(instance: &str, output: Output) -> Result<u8, RunError> {
-    let report = crate::fsck::check::<G>(instance)?;
-    if output.json {
-        print_json(&crate::fsck::to_json(&report))
-    } else {
-        print(&crate::fsck::to_text(&report))
-    }
-    Ok(if report.problems.is_empty() { EXIT_DONE } else { EXIT_FAILED })
-}
-
 /// Carries a reading command out.
 fn look<S: Shown>(
     instance: &str,
     reading: &Reading,
     look: impl FnMut(&Attached) -> Result<S, LookError>,
 ) -> Result<u8, RunError> {
-    look::read(instance, reading, look)?;
-    Ok(EXIT_DONE)
+    Ok(if look::read(instance, reading, look)? { EXIT_FAILED } else { EXIT_DONE })
 }
 
 /// Sends a request to the supervisor; a refusal is an error.

@@ -19,17 +19,17 @@ use ringfort_shm_state::layout::{
     PauseReason, Role, RootFlags, RootHead, Stopping, WorkerEntry, WorkerState, ZoneEntry, ZoneState,
 };
 use ringfort_shm_state::limits::MAX_COUNTERS;
-use ringfort_shm_state::process::{self, ProcessId};
+use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::{Segment, unpadded};
 use ringfort_shm_state::worker::{Quantiles, TickHistogram, WorkerPage};
 use serde::Serialize;
 
 use crate::attach::{AttachError, Attached};
-use crate::clock::{boot_us, now_us};
 use crate::frontend::counters as frontend;
 use crate::frontend::shed::in_words;
 use crate::limits::FRONTEND_STANDBY;
 use crate::look::{Paper, Shown};
+use crate::saved::Moment;
 
 /// Everything that `status` tells.
 #[derive(Debug, Serialize)]
@@ -197,15 +197,17 @@ impl Status {
         let pages: Pages = entries.iter().filter_map(own).collect();
         let matches: Vec<MatchStatus> =
             directory.zones().map(|(slot, entry)| match_status(attached, &pages, slot, &entry)).collect();
-        let lives = |(_, entry): &&(Role, WorkerEntry)| ProcessId { pid: entry.pid, start_time: entry.start_time }.is_alive();
+        let moment = &attached.moment;
+        let lives =
+            |(_, entry): &&(Role, WorkerEntry)| moment.is_alive(ProcessId { pid: entry.pid, start_time: entry.start_time });
         let living: Vec<Role> = entries.iter().filter(lives).map(|(role, _)| *role).collect();
         Status {
             orphaned: !living.is_empty() && !living.contains(&Role::Supervisor),
-            uptime_s: boot_us().saturating_sub(attached.instance.started_us) / 1_000_000,
+            uptime_s: moment.boot_us().saturating_sub(attached.instance.started_us) / 1_000_000,
             listen: listen(attached),
             stopping: attached.instance.stopping == Stopping::Now as u32,
             draining: attached.instance.stopping == Stopping::Drains as u32,
-            processes: entries.iter().map(|(role, entry)| process_status(*role, entry, &pages)).collect(),
+            processes: entries.iter().map(|(role, entry)| process_status(moment, *role, entry, &pages)).collect(),
             sessions: matches.iter().map(|entry| u64::from(entry.sessions)).sum(),
             arena: ArenaStatus {
                 extents_total: attached.world.extents(),
@@ -271,9 +273,9 @@ fn shown_as(role: Role, slot: u32) -> &'static str {
     if role == Role::Standby && slot == FRONTEND_STANDBY { "standby-frontend" } else { role.name() }
 }
 
-fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
+fn process_status(moment: &Moment, role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
     let id = ProcessId { pid: entry.pid, start_time: entry.start_time };
-    let usage = if id.is_alive() { process::usage(entry.pid).unwrap_or_default() } else { process::Usage::default() };
+    let usage = moment.usage(entry.pid).filter(|_| moment.is_alive(id)).unwrap_or_default();
     let page = pages.get(&(segment_of(role, entry.slot), entry.slot)).map(WorkerPage::new);
     let heartbeat = page.as_ref().map(WorkerPage::heartbeat);
     let shed_level = page.filter(|_| role == Role::Frontend).map(|page| page.counter(frontend::SHED_LEVEL));
@@ -281,23 +283,23 @@ fn process_status(role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStat
         role: shown_as(role, entry.slot),
         slot: entry.slot,
         pid: entry.pid,
-        state: process_state(entry, id),
+        state: process_state(moment, entry, id),
         restarts: entry.restarts,
         rss_bytes: usage.resident_bytes,
         private_bytes: usage.resident_bytes.saturating_sub(usage.shared_bytes),
         cpu_s: usage.cpu_ms as f64 / 1000.0,
-        heartbeat_age_ms: heartbeat.filter(|beat| *beat > 0).map(|beat| now_us().saturating_sub(beat) / 1000),
+        heartbeat_age_ms: heartbeat.filter(|beat| *beat > 0).map(|beat| moment.now_us().saturating_sub(beat) / 1000),
         shed_level,
         sheds: shed_level.and_then(in_words),
     }
 }
 
 /// The kernel's word on whether the process lives, the supervisor's on what it is up to.
-fn process_state(entry: &WorkerEntry, id: ProcessId) -> &'static str {
+fn process_state(moment: &Moment, entry: &WorkerEntry, id: ProcessId) -> &'static str {
     let dead = entry.state == WorkerState::Dead as u32;
-    match process::state(entry.pid).filter(|_| !dead) {
+    match moment.state(entry.pid).filter(|_| !dead) {
         Some('Z' | 'X') => "zombie",
-        Some(_) if !id.is_alive() => "dead",
+        Some(_) if !moment.is_alive(id) => "dead",
         Some('T' | 't') => "stopped",
         Some(_) if entry.state == WorkerState::Starting as u32 => "starting",
         Some(_) if entry.state == WorkerState::Stopping as u32 => "stopping",

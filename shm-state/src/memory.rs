@@ -41,8 +41,13 @@ impl Memory {
     /// # Panics
     /// When the system has no room for it, as any allocation.
     pub fn heap(bytes: usize) -> Self {
-        let map = MmapMut::map_anon(bytes.next_multiple_of(8)).expect("the system has memory for the world");
-        Self::mapped(MmapRaw::from(map), true)
+        Self::try_heap(bytes).expect("the system has memory for the world")
+    }
+
+    /// As [`Memory::heap`], of a length that somebody else has said.
+    pub fn try_heap(bytes: usize) -> std::io::Result<Self> {
+        let map = MmapMut::map_anon(bytes.next_multiple_of(8))?;
+        Ok(Self::mapped(MmapRaw::from(map), true))
     }
 
     /// The atomic word at a byte offset, for writing.

@@ -171,9 +171,9 @@ impl SegmentSpec {
         }
     }
 
-    /// The file of the segment.
-    pub fn path(&self, instance: &str) -> PathBuf {
-        let name = match self.kind {
+    /// What the segment is called behind its instance's name.
+    pub fn name(&self) -> String {
+        match self.kind {
             SegmentKind::Directory => "directory".to_owned(),
             SegmentKind::InboxNet => "inbox.net".to_owned(),
             SegmentKind::InboxSys => "inbox.sys".to_owned(),
@@ -181,8 +181,12 @@ impl SegmentSpec {
             SegmentKind::Frontend => format!("frontend.{}", self.slot),
             SegmentKind::Sim => format!("sim.{}", self.slot),
             SegmentKind::Hook => format!("hook.{}", self.slot),
-        };
-        PathBuf::from(format!("{SHM_DIR}/ringfort.{instance}.{name}"))
+        }
+    }
+
+    /// The file of the segment.
+    pub fn path(&self, instance: &str) -> PathBuf {
+        PathBuf::from(format!("{SHM_DIR}/ringfort.{instance}.{}", self.name()))
     }
 }
 
@@ -278,10 +282,9 @@ impl Segment {
     fn attach(instance: &str, spec: SegmentSpec, file: File, access: Access) -> Result<Self, SegmentError> {
         let path = spec.path(instance);
         let io = |source| SegmentError::Io { path: path.clone(), source };
-        let mismatch = |what, found, expected| SegmentError::Mismatch { path: path.clone(), what, found, expected };
         let length = file.metadata().map_err(io)?.len();
         if length < HEADER_BYTES as u64 {
-            return Err(mismatch("the length", length, HEADER_BYTES as u64));
+            return Err(SegmentError::Mismatch { path, what: "the length", found: length, expected: HEADER_BYTES as u64 });
         }
         // The length that was looked at is the length that is mapped, whatever becomes of the file meanwhile.
         let mut options = MmapOptions::new();
@@ -293,31 +296,14 @@ impl Segment {
         }
         .map_err(io)?;
         let memory = Memory::mapped(map, access == Access::ReadWrite);
-        // SYNC POINT: segment-ready
-        let ready = memory.load(std::mem::offset_of!(Header, ready), Ordering::Acquire);
-        let header: Header = memory.read(0);
-        let expected = SegmentSpec { parameter: header.parameter, ..spec };
-        // Asked before the length is worked out from it, which must not overflow.
-        let fits = spec.kind != SegmentKind::World || header.parameter <= MAX_EXTENTS;
-        for (what, found, expected) in [
-            ("the magic", header.magic, MAGIC),
-            ("the version", header.version.into(), VERSION.into()),
-            ("the layout hash", header.layout_hash, layout_hash()),
-            ("the kind", header.kind.into(), spec.kind as u64),
-            ("the slot", header.slot.into(), spec.slot.into()),
-            ("the ready mark", ready, 1),
-            (
-                "the instance's hash",
-                crate::layout::hash_bytes(&header.instance),
-                crate::layout::hash_bytes(&padded::<INSTANCE_NAME_BYTES>(instance)),
-            ),
-            ("the length", length, if fits { expected.bytes() as u64 } else { u64::MAX }),
-        ] {
-            if found != expected {
-                return Err(mismatch(what, found, expected));
-            }
-        }
+        let header = check_header(&memory, &path, instance, spec)?;
         Ok(Self { memory, header, file: Some(file) })
+    }
+
+    /// A segment that was kept in a file, as it is in this process's memory now. `path` is what an error calls it.
+    pub fn kept(memory: Memory, path: &Path, instance: &str, spec: SegmentSpec) -> Result<Self, SegmentError> {
+        let header = check_header(&memory, path, instance, spec)?;
+        Ok(Self { memory, header, file: None })
     }
 
     /// Its bytes.
@@ -344,6 +330,40 @@ impl Segment {
     pub fn read_only_file(&self, instance: &str, spec: SegmentSpec) -> Result<File, SegmentError> {
         open_private(&spec.path(instance), OpenOptions::new().read(true))
     }
+}
+
+/// The header of a segment that this binary can use: its own layout, whole, and of this instance.
+pub fn check_header(memory: &impl Words, path: &Path, instance: &str, spec: SegmentSpec) -> Result<Header, SegmentError> {
+    let mismatch = |what, found, expected| SegmentError::Mismatch { path: path.to_owned(), what, found, expected };
+    let length = memory.bytes() as u64;
+    if length < HEADER_BYTES as u64 {
+        return Err(mismatch("the length", length, HEADER_BYTES as u64));
+    }
+    // SYNC POINT: segment-ready
+    let ready = memory.load(std::mem::offset_of!(Header, ready), Ordering::Acquire);
+    let header: Header = memory.read(0);
+    let expected = SegmentSpec { parameter: header.parameter, ..spec };
+    // Asked before the length is worked out from it, which must not overflow.
+    let fits = spec.kind != SegmentKind::World || header.parameter <= MAX_EXTENTS;
+    for (what, found, expected) in [
+        ("the magic", header.magic, MAGIC),
+        ("the version", header.version.into(), VERSION.into()),
+        ("the layout hash", header.layout_hash, layout_hash()),
+        ("the kind", header.kind.into(), spec.kind as u64),
+        ("the slot", header.slot.into(), spec.slot.into()),
+        ("the ready mark", ready, 1),
+        (
+            "the instance's hash",
+            crate::layout::hash_bytes(&header.instance),
+            crate::layout::hash_bytes(&padded::<INSTANCE_NAME_BYTES>(instance)),
+        ),
+        ("the length", length, if fits { expected.bytes() as u64 } else { u64::MAX }),
+    ] {
+        if found != expected {
+            return Err(mismatch(what, found, expected));
+        }
+    }
+    Ok(header)
 }
 
 /// Opens a file of `/dev/shm` that must be a regular one and ours alone. Follows no link, and waits for nobody at a pipe's end.
@@ -403,6 +423,15 @@ pub fn cut(text: &str, max: usize) -> &str {
 pub fn unpadded(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Names of the instances that have a directory in /dev/shm, in order.
+pub fn instances() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(SHM_DIR) else { return Vec::new() };
+    let name = |file: &str| Some(file.strip_prefix("ringfort.")?.strip_suffix(".directory")?.to_owned());
+    let mut found: Vec<String> = entries.flatten().filter_map(|entry| name(entry.file_name().to_str()?)).collect();
+    found.sort();
+    found
 }
 
 /// Files in /dev/shm that belong to an instance, for removal by whoever holds the instance's lock.

@@ -32,7 +32,6 @@ use ringfort::attach::Attached;
 use ringfort::status::{Status, show};
 
 use crate::limits;
-use crate::tally::Tally;
 use crowd::{Crowd, Shown, match_name};
 use gaps::{Kind, Windows, micros};
 use host::Host;
@@ -98,7 +97,7 @@ fn measure(scenario: &Scenario, host: &Host) -> Result<bool, ChaosError> {
     })?;
     let end_of_play = micros(over.saturating_duration_since(start));
     crowd.settle(|| host.is_supervised())?;
-    let fsck = ringfort::fsck::check::<Tally>(host.instance())?.problems.iter().map(ToString::to_string).collect();
+    let fsck = ringfort::fsck::check(&Attached::open(host.instance())?).problems;
     let mut counters = Status::of(host.instance())?.counters;
     counters.retain(|_, count| *count > 0);
     let (absences, mut failed_starts) = host.absences();

@@ -1,12 +1,13 @@
 //! What all reading commands share: their flags, where they read from, and how what they found is printed, once or again and again.
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{LookError, Paper};
+use super::{LookError, Paper, printable};
 use crate::attach::Attached;
 use crate::limits::{WATCH_S_MAX, WATCH_S_MIN};
 
@@ -19,22 +20,33 @@ pub struct Reading {
     /// Look again every S seconds (1 if none are given) until it is interrupted; with --json one line each
     #[arg(long, value_name = "S", num_args = 0..=1, default_missing_value = "1", value_parser = parse_watch)]
     pub watch: Option<f64>,
+    /// Look at an instance in a file that `ringfort save` wrote, instead of at one on this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    pub from: Option<PathBuf>,
 }
 
 /// What a reading command has found. Serialised it is the contract of `--json`: keys may be added, none is renamed or removed.
 pub trait Shown: Serialize {
     /// For people.
     fn text(&self, paper: &Paper) -> String;
+
+    /// Whether it is that something is wrong, which the command's exit code then says, too.
+    fn is_alarming(&self) -> bool {
+        false
+    }
 }
 
 /// Carries a reading command out: looks, prints, and with `--watch` does so again. A look that fails while it watches is printed, too, and the next
-/// may succeed: an instance may just be started anew.
+/// may succeed: an instance may just be started anew. Returns whether what was shown last is alarming.
 pub fn read<S: Shown>(
     instance: &str,
     flags: &Reading,
     mut look: impl FnMut(&Attached) -> Result<S, LookError>,
-) -> Result<(), LookError> {
-    let mut look = || look(&Attached::open(instance)?);
+) -> Result<bool, LookError> {
+    let mut look = || match &flags.from {
+        Some(path) => look_into(&Attached::saved(path)?, &mut look),
+        None => look(&Attached::open(instance)?),
+    };
     let Some(seconds) = flags.watch else {
         let found = look()?;
         if flags.json {
@@ -42,13 +54,14 @@ pub fn read<S: Shown>(
         } else {
             print(&found.text(&Paper::stdout()));
         }
-        return Ok(());
+        return Ok(found.is_alarming());
     };
     let mut first = Some(look()?);
     loop {
         let found = first.take().map_or_else(&mut look, Ok);
         // A screen of its own is not taken: what was printed last stays when it ends.
         let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        let alarming = found.as_ref().is_ok_and(Shown::is_alarming);
         let told = match found {
             Ok(found) if flags.json => print(&format!("{}\n", serde_json::to_string(&found).expect("names, numbers and lists"))),
             Ok(found) => print(&format!("{clear}{}", found.text(&Paper::stdout()))),
@@ -58,10 +71,26 @@ pub fn read<S: Shown>(
             }
         };
         if !told {
-            return Ok(());
+            return Ok(alarming);
         }
         std::thread::sleep(Duration::from_secs_f64(seconds));
     }
+}
+
+/// Looks into a saved file, and says on stderr when it was saved and what of it is missing or damaged.
+fn look_into<S>(attached: &Attached, look: &mut impl FnMut(&Attached) -> Result<S, LookError>) -> Result<S, LookError> {
+    let found = look(attached);
+    let Some(file) = attached.file() else { return found };
+    for problem in &file.about().problems {
+        eprintln!("ringfort: when the file was saved: {}", printable(problem));
+    }
+    let damaged = file.damaged_chunks();
+    if damaged > 0 {
+        eprintln!(
+            "ringfort: the file is damaged: {damaged} chunks of 64 KiB that were looked at cannot be read, and count as zeros"
+        );
+    }
+    found
 }
 
 /// Prints something as JSON.

@@ -6,6 +6,7 @@ use ringfort_protocol::{Entity, SessionId};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::{RootHead, SessionFlags, SessionRow, ZoneEntry, ZoneLife};
 use ringfort_shm_state::limits::JOIN_CODE_BYTES;
+use ringfort_shm_state::memory::Words;
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::table::{TableAt, Tables};
@@ -155,14 +156,14 @@ pub(super) fn is_private(entry: &ZoneEntry) -> bool {
 }
 
 /// What the game has said of a match's life, in its newest commit.
-pub(super) fn life(world: &World, slot: usize, entry: &ZoneEntry) -> Option<ZoneLife> {
+pub(super) fn life(world: &World<impl Words>, slot: usize, entry: &ZoneEntry) -> Option<ZoneLife> {
     let at = EngineTables::of(&ZoneLimits::of_entry(entry), &mut Tables::default()).life;
     let mirror = mirror(world, slot, entry, &[at])?;
     Some(mirror.get(&at, 0).unwrap_or(zerocopy::FromZeros::new_zeroed()))
 }
 
 /// A match's newest commit, as far as its sessions and its life go, out of one root.
-fn look(world: &World, slot: usize, entry: &ZoneEntry) -> Option<(RootHead, ZoneLife, Vec<SessionRow>)> {
+fn look(world: &World<impl Words>, slot: usize, entry: &ZoneEntry) -> Option<(RootHead, ZoneLife, Vec<SessionRow>)> {
     let engine = EngineTables::of(&ZoneLimits::of_entry(entry), &mut Tables::default());
     let mirror = mirror(world, slot, entry, &[engine.sessions, engine.life])?;
     let life = mirror.get(&engine.life, 0).unwrap_or(zerocopy::FromZeros::new_zeroed());
@@ -171,7 +172,7 @@ fn look(world: &World, slot: usize, entry: &ZoneEntry) -> Option<(RootHead, Zone
 }
 
 /// Only the pages of these tables: a world may have a million others.
-fn mirror(world: &World, slot: usize, entry: &ZoneEntry, tables: &[TableAt]) -> Option<Mirror> {
+fn mirror(world: &World<impl Words>, slot: usize, entry: &ZoneEntry, tables: &[TableAt]) -> Option<Mirror> {
     let mut mirror = Mirror::of_pages(slot, tables.iter().map(TableAt::logical_pages).collect());
     mirror.refresh(world).ok()?;
     (mirror.head()?.incarnation == entry.incarnation).then_some(mirror)
