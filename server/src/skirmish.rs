@@ -52,7 +52,7 @@ pub fn drive(b: &mut Body, c: &Cmd, dt: f32) {
 impl Game for Skirmish {
     const HZ: u32 = 20;
     const CAPACITY: u32 = 1000;
-    const INTEREST: Interest = Interest::within(80.0).at_most(128);           // of the others; with few players everybody sees all scores
+    const INTEREST: Interest = Interest::within(80.0).at_most(128);           // of the others; in a small match everybody sees all scores
     const OPTIONS: &'static [OptionDoc] = &[
         OptionDoc::number("minutes", "minutes after which the match ends; 0, the default, for never", 0.0, 1440.0),
         OptionDoc::whole("kills", "kills that win the match; 0, the default, for none", 0, 65_535),

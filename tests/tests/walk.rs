@@ -37,7 +37,7 @@ const STEPS: &[&[(&str, &str)]] = &[
     ],
     &[("shm-state/src/writer.rs", "fn build("), ("shm-state/src/world.rs", "fn publish(")],
     &[("shm-state/src/mirror.rs", "pub fn refresh(")],
-    &[("server/src/frontend/zone_view.rs", "fn encode(")],
+    &[("server/src/frontend/zone_view/take_in.rs", "fn encode(")],
     &[("server/src/frontend/serve.rs", "fn serve_client("), ("server/src/frontend/round.rs", "pub fn take(")],
     &[
         ("server/src/frontend/snapshot.rs", "pub fn build("),

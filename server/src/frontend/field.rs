@@ -17,6 +17,8 @@ pub struct Field {
     origin: Vec2,
     /// Side of a cell.
     side: f32,
+    /// How far beyond the circle a query looks at cells, so that no rounding leaves one out.
+    slack: f32,
     width: usize,
     height: usize,
     /// Where in `spots` each cell begins, row by row, and the end of the last.
@@ -47,6 +49,7 @@ impl Field {
             entities,
             origin: Vec2::ZERO,
             side: 1.0,
+            slack: 0.0,
             width: 0,
             height: 0,
             starts: vec![0],
@@ -115,7 +118,8 @@ impl Field {
         while cells(side) > most {
             side *= 1.5;
         }
-        (self.origin, self.side) = (low, side);
+        let farthest = [low.x, low.y, low.x + wide, low.y + high].into_iter().fold(0.0, |far: f32, axis| far.max(axis.abs()));
+        (self.origin, self.side, self.slack) = (low, side, side * 1e-3 + farthest * 8.0 * f32::EPSILON);
         (self.width, self.height) = ((wide / side) as usize + 1, (high / side) as usize + 1);
     }
 
@@ -138,8 +142,7 @@ impl Field {
             return;
         }
         let squared = radius * radius;
-        // Cells are looked at a little beyond the circle, so that no rounding leaves one out.
-        let slack = self.side * 1e-3;
+        let slack = self.slack;
         let line = |y: f32| (((y - self.origin.y) / self.side).floor().max(0.0) as usize).min(self.height);
         let (first, last) = (line(centre.y - radius - slack), line(centre.y + radius + slack));
         for row in first..(last + 1).min(self.height) {
@@ -190,8 +193,9 @@ mod tests {
             radius in prop::sample::select(vec![0.0f32, 0.5, 10.0, 80.0, 5000.0]),
             reach in 0.0f32..3.0,
             flat in any::<bool>(),
+            beginning in prop::sample::select(vec![0.0f32, -300.0, 1e5, 3e6]),
         ) {
-            let at = |(x, y, _): &(f32, f32, bool)| (x * scale, if flat { 7.0 } else { y * scale });
+            let at = |(x, y, _): &(f32, f32, bool)| (beginning + x * scale, beginning + if flat { 7.0 } else { y * scale });
             let entities: Vec<EntityView> = places.iter().map(|place| {
                 let (x, y) = at(place);
                 EntityView { has_left: place.2, ..entity(x, y) }
@@ -199,7 +203,7 @@ mod tests {
             let mut field = Field::new(radius, 16);
             field.rebuild(&entities);
             let radius = radius * reach;
-            for (centre, _) in places.iter().map(|place| (at(place), 0)).chain([((0.0, 0.0), 0), ((2.0 * scale, -3.0 * scale), 0)]) {
+            for (centre, _) in places.iter().map(|place| (at(place), 0)).chain([((0.0, 0.0), 0), ((beginning + 2.0 * scale, beginning - 3.0 * scale), 0)]) {
                 let centre = Vec2::new(centre.0, centre.1);
                 let expected: Vec<u32> = (0..).zip(&places).filter(|(_, place)| {
                     let (x, y) = at(place);

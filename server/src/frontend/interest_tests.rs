@@ -13,9 +13,11 @@ use super::session::Live;
 use super::snapshot::SnapshotBuilder;
 use super::zone_view::ZoneView;
 use crate::auth::Pass;
-use crate::game::{Column, Entities, Game, Groups, Hello, Interest, Join, Tick, Why};
+use crate::game::{Blobs, Column, Description, Entities, Game, Groups, Hello, Interest, Join, Tick, Why, ZoneLimits};
+use crate::limits::SNAPSHOT_BYTES_MIN;
 use crate::sim::bench::{Bench, ZONE, random};
 use crate::sim::zone::Zone;
+use crate::skirmish::Skirmish;
 
 #[derive(Component, Clone, Copy, PartialEq, Debug)]
 struct Spot {
@@ -89,10 +91,101 @@ impl Game for Plain {
     }
 }
 
-/// One client of a match of `Plain`, looking from its first entity.
-struct Watch {
-    bench: Bench<Plain>,
-    zone: Zone<Plain>,
+#[derive(Component, Clone, Copy)]
+struct Exact {
+    pos: Vec2,
+}
+
+/// Entities whose positions are what they are put to, and some of those are nowhere.
+#[derive(State)]
+struct Astray {
+    ents: Entities,
+    #[sync(all)]
+    place: Column<Exact>,
+}
+
+impl Game for Astray {
+    const HZ: u32 = 20;
+    const INTEREST: Interest = Interest::within(50.0).at_most(12);
+    type Input = Nothing;
+    type Command = ();
+    type Event = ();
+    type Timer = ();
+
+    fn max_entities(_capacity: u32) -> u32 {
+        ENTITIES
+    }
+
+    fn open(&mut self, _t: &Tick<Self>) {
+        for pos in [(0.0, 0.0), (5.0, f32::NAN), (f32::NAN, 5.0), (f32::INFINITY, 0.0), (30.0, 0.0), (90.0, 0.0)] {
+            let e = self.ents.spawn();
+            self.place.insert(e, Exact { pos: Vec2::new(pos.0, pos.1) });
+        }
+    }
+
+    fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
+
+    fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
+
+    fn step(&mut self, t: &Tick<Self>) {
+        // From the third tick on nobody is anywhere.
+        if t.now().0 == 3 {
+            for index in 0..6 {
+                self.place[Entity { index, generation: 1 }].pos.y = f32::NAN;
+            }
+        }
+    }
+}
+
+/// Entities that are as wide as their columns allow, and change every tick.
+#[derive(State)]
+struct Broad {
+    ents: Entities,
+    #[sync(all)]
+    mark: Column<Mark>,
+    #[sync(all)]
+    #[max(250)]
+    left: Blobs<[u8]>,
+    #[sync(all)]
+    #[max(250)]
+    right: Blobs<[u8]>,
+}
+
+impl Game for Broad {
+    const HZ: u32 = 20;
+    type Input = Nothing;
+    type Command = ();
+    type Event = ();
+    type Timer = ();
+
+    fn max_entities(_capacity: u32) -> u32 {
+        9
+    }
+
+    fn open(&mut self, _t: &Tick<Self>) {
+        for n in 0..9 {
+            let e = self.ents.spawn();
+            self.mark.insert(e, Mark { n });
+        }
+    }
+
+    fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
+
+    fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
+
+    fn step(&mut self, t: &Tick<Self>) {
+        for index in 0..9 {
+            let e = Entity { index, generation: 1 };
+            self.left.set(e, &[t.now().0 as u8; 250]).unwrap();
+            self.right.set(e, &[!t.now().0 as u8; 250]).unwrap();
+        }
+    }
+}
+
+/// One client of a match, of `Plain` for the most part, looking from its first entity.
+struct Watch<G: Game = Plain> {
+    bench: Bench<G>,
+    zone: Zone<G>,
     view: ZoneView,
     builder: SnapshotBuilder,
     counts: Counters,
@@ -107,8 +200,10 @@ impl Watch {
         let zone = bench.start();
         Self::of(bench, zone, interest)
     }
+}
 
-    fn of(bench: Bench<Plain>, zone: Zone<Plain>, interest: crate::config::Interest) -> Self {
+impl<G: Game> Watch<G> {
+    fn of(bench: Bench<G>, zone: Zone<G>, interest: crate::config::Interest) -> Self {
         let is = bench.mirror().1.with_interest(interest);
         let wire = is.wire.clone();
         let row = SessionRow { id: 1 << 32 | 2, entity_index: 0, entity_generation: 1, ..SessionRow::new_zeroed() };
@@ -191,6 +286,44 @@ fn who_has_lost_its_position_counts_as_where_it_was() {
     assert!(other.step(1150).contains(&3));
     other.row.entity_index = 100;
     assert!(!other.step(1150).contains(&3), "and nowhere else");
+}
+
+#[test]
+fn who_looks_from_an_entity_without_a_position_looks_from_where_that_was() {
+    let mut watch = Watch::new(numbers(31, 100));
+    while watch.tick() < 32 {
+        watch.step(1150);
+    }
+    // A front-end that its session has come to since knows that too.
+    let mut other = Watch::of(watch.bench, watch.zone, numbers(31, 100));
+    other.row.entity_index = 3;
+    let has = other.step(1150);
+    assert!(has.contains(&3) && has.contains(&9) && !has.contains(&10), "of all within 31 m of where it was, at 15 m: {has:?}");
+}
+
+#[test]
+fn a_position_that_is_no_place_counts_as_none() {
+    let mut bench = Bench::<Astray>::new(4, 64);
+    let zone = bench.start();
+    let mut watch = Watch::of(bench, zone, numbers(31, 100));
+    assert_eq!(watch.step(1150), [0, 1, 2, 3, 4], "those around it, and those that were never anywhere");
+    while watch.tick() < 5 {
+        watch.step(1150);
+    }
+    assert_eq!(watch.step(1150), [0, 1, 2, 3, 4, 5], "who is nowhere is no further away than anybody");
+}
+
+#[test]
+fn the_least_snapshot_has_room_for_the_widest_entity() {
+    let mut bench = Bench::<Broad>::new(4, 64);
+    let zone = bench.start();
+    let mut watch = Watch::of(bench, zone, crate::config::Interest::default());
+    let least = watch.view.least_bytes;
+    assert!(least < 1150);
+    let has = (0..9).map(|_| watch.step(least)).last().unwrap();
+    assert_eq!(has, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let narrow = Description::of::<Skirmish>(ZoneLimits::of::<Skirmish>(1000)).unwrap().least_snapshot_bytes();
+    assert!(narrow <= SNAPSHOT_BYTES_MIN as usize, "an operator's least is enough for skirmish: {narrow}");
 }
 
 #[test]

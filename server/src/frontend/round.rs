@@ -15,6 +15,9 @@ use crate::limits::{AT_ONCE_CLIENTS, SPREAD_SHARE, SPREAD_SLOTS, SPREAD_US_MAX};
 pub struct Round {
     /// The session slot to go on at.
     next: u32,
+    /// Where this turn began, and whether it has passed the last slot since: it does not go past its beginning.
+    first: u32,
+    is_around: bool,
     /// How many are to be told, and how many of them are left.
     all: usize,
     left: usize,
@@ -27,6 +30,7 @@ impl Round {
     /// So many are to be told of a new commit of a zone whose ticks are so far apart.
     pub fn begin(&mut self, sessions: usize, now_us: u64, period_us: u32) {
         (self.all, self.left, self.begun_us) = (sessions, sessions, now_us);
+        (self.first, self.is_around) = (self.next, false);
         let spread = (u64::from(period_us) / SPREAD_SHARE).min(SPREAD_US_MAX);
         self.spread_us = if sessions <= AT_ONCE_CLIENTS { 0 } else { spread };
     }
@@ -52,13 +56,19 @@ impl Round {
         self.begun_us + self.spread_us * (told * SPREAD_SLOTS / self.all.max(1) as u64) / SPREAD_SLOTS
     }
 
-    /// The next one, if it is time.
+    /// The next one, if it is time. However many leave meanwhile, nobody is told of a commit twice: its records would be taken for ones of
+    /// the snapshot that the client has, and acknowledged with it.
     pub fn take(&mut self, now_us: u64, sessions: &BTreeMap<u32, ConnId>) -> Option<(u32, ConnId)> {
         if self.is_over() || self.due_us() > now_us {
             return None;
         }
         self.left -= 1;
-        let Some((slot, id)) = sessions.range(self.next..).next().or_else(|| sessions.iter().next()) else {
+        let mut found = if self.is_around { None } else { sessions.range(self.next..).next() };
+        if found.is_none() {
+            let from = if std::mem::replace(&mut self.is_around, true) { self.next } else { 0 };
+            found = sessions.range(from..self.first).next();
+        }
+        let Some((slot, id)) = found else {
             self.left = 0;
             return None;
         };
@@ -96,7 +106,12 @@ mod tests {
         let mut round = Round::default();
         round.begin(4, 0, 100_000);
         assert_eq!(take(&mut round, &sessions(&[1, 2, 3, 4]), 2), [1, 2]);
-        assert_eq!(take(&mut round, &sessions(&[1, 4]), 9), [4, 1]);
+        assert_eq!(take(&mut round, &sessions(&[1, 4]), 9), [4], "the first one was told of this commit");
+        assert!(round.is_over());
+        round.begin(2, 0, 100_000);
+        assert_eq!(take(&mut round, &sessions(&[1, 4]), 1), [1]);
+        round.begin(2, 0, 100_000);
+        assert_eq!(take(&mut round, &sessions(&[1, 2]), 9), [2, 1]);
         round.begin(2, 0, 100_000);
         assert_eq!(take(&mut round, &sessions(&[]), 9), [0u32; 0]);
         assert!(round.is_over(), "nobody is there");

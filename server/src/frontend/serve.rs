@@ -109,14 +109,14 @@ impl Clients {
         }
     }
 
-    /// Begins to tell of a new commit: everybody, or as large a part of them as this front-end can keep up with.
-    fn begin_round(&mut self, link: &mut ZoneLink, published_us: u64) {
+    /// Begins to tell of a new commit: everybody, or as large a part of them as this front-end can keep up with. The last one is for all.
+    fn begin_round(&mut self, link: &mut ZoneLink, head: &RootHead) {
         if !link.round.is_over() {
             self.served.push((link.published_us, link.period_us()));
         }
-        link.published_us = published_us;
+        link.published_us = head.published_us;
         let all = link.sessions.len();
-        let part = self.shed.part(all);
+        let part = if head.flags & RootFlags::CLOSING != 0 { all } else { self.shed.part(all) };
         self.counts.add(count::SNAPSHOTS_SKIPPED, (all - part) as u64);
         link.round.begin(part, self.now_us, link.period_us());
     }
@@ -151,7 +151,7 @@ impl Clients {
             self.settle_sessions(driver, link, &head);
         }
         self.begin_queued(driver, link);
-        self.begin_round(link, head.published_us);
+        self.begin_round(link, &head);
         if head.flags & RootFlags::CLOSING != 0 {
             link.round.hurry();
             self.serve_piece(driver, link, &mut { usize::MAX });
@@ -189,8 +189,12 @@ impl Clients {
                 }
             }
         }
-        let gone: Vec<(u32, ConnId)> =
-            link.sessions.iter().filter(|(slot, _)| row_of(link, **slot).is_none()).map(|(slot, id)| (*slot, *id)).collect();
+        // A slot may have been taken by another session meanwhile, whose connection is lost as well.
+        let plays = |id: ConnId, row: SessionRow| {
+            driver.get(id).is_none_or(|conn| !matches!(&conn.app.stage, Stage::Live(live) if live.session != row.id))
+        };
+        let gone = link.sessions.iter().filter(|(slot, id)| !row_of(link, **slot).is_some_and(|row| plays(**id, row)));
+        let gone: Vec<(u32, ConnId)> = gone.map(|(slot, id)| (*slot, *id)).collect();
         for (slot, id) in gone {
             link.sessions.remove(&slot);
             self.tell_gone(driver, link, slot, id);
@@ -307,15 +311,17 @@ impl Clients {
         let table = link.view.description().engine.sessions;
         let Some(row) = link.view.mirror().get::<SessionRow>(&table, slot) else { return };
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
-        let mut budget = conn.max_datagram().min(self.snapshot_bytes);
+        let room = conn.max_datagram().min(MAX_SNAPSHOT_BYTES);
         let Stage::Live(live) = &mut conn.app.stage else { return };
-        let whole = budget.min(MAX_SNAPSHOT_BYTES);
-        budget = self.shed.cut(whole);
+        // However little there is to be, what the game's widest entity takes is not cut: it would never be sent.
+        let least = link.view.least_bytes.min(room);
+        let whole = self.snapshot_bytes.clamp(least, room);
+        let mut budget = self.shed.cut(whole).max(least);
         self.counts.add(count::SNAPSHOTS_CUT, u64::from(budget < whole));
         let filling = live.filling;
         if filling && self.filling_left < budget {
             self.counts.one(count::SNAPSHOTS_SHORTENED);
-            budget = budget.min(FILLING_SNAPSHOT_BYTES);
+            budget = budget.min(FILLING_SNAPSHOT_BYTES.max(least));
         } else if filling {
             live.filled += 1;
             live.filling = live.filled < FILLING_SNAPSHOTS_MAX;

@@ -112,7 +112,7 @@ pub struct Live {
     pub appended: AckBits,
     /// What the client has of the world.
     pub baselines: Baselines,
-    /// Where `near` is measured from: its entity's position, or the last one while it has none. Not-a-number until there was one, with
+    /// Where distances are measured from: its entity's position, or where that was when it lost it. Not-a-number until there was one, with
     /// which every comparison fails, so that nothing is near.
     pub viewpoint: Vec2,
     /// Events up to this number were looked at: told to the client, or not meant for it.

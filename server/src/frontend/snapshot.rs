@@ -12,6 +12,7 @@ use ringfort_shm_state::layout::{Audience, EventRow, RootHead, SessionInput, Ses
 use zerocopy::FromZeros;
 
 use super::counters::{self as count, Counters};
+use super::entity_view::EntityView;
 use super::interest::Chooser;
 use super::session::Live;
 use super::zone_view::ZoneView;
@@ -240,12 +241,13 @@ fn gone(candidates: &mut Vec<Candidate>, baselines: &Baselines, place: usize, bi
     bits
 }
 
-/// Moves the viewpoint along with the session's entity, for as long as that has a position.
+/// Moves the viewpoint along with the session's entity, to where it was when it lost its position: who is dead and comes back over another
+/// front-end looks from the same place. Without such an entity it stays.
 fn follow_entity(view: &ZoneView, live: &mut Live, row: &SessionRow) {
     let entity =
         view.entities().get(row.entity_index as usize).filter(|e| e.generation == row.entity_generation && e.generation != 0);
-    if let Some(entity) = entity.filter(|e| !e.has_left && e.x.is_finite() && e.y.is_finite()) {
-        live.viewpoint = Vec2 { x: entity.x, y: entity.y };
+    if let Some((x, y)) = entity.and_then(EntityView::whereabouts) {
+        live.viewpoint = Vec2 { x, y };
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use ringfort_protocol::layout::{WireColumn, WireLayout};
-use ringfort_protocol::limits::MAX_PREDICTED;
+use ringfort_protocol::limits::{MAX_PREDICTED, MAX_SNAPSHOT_BYTES};
 use ringfort_protocol::schema::{ColumnSchema, Schema, SchemaError, Sync, VariantSchema};
 use ringfort_protocol::{Input, Message, TimerPayload};
 use ringfort_shm_state::blobs::BlobsAt;
@@ -313,6 +313,12 @@ impl Description {
         self
     }
 
+    /// Bytes of a snapshot in which any entity has room beside the globals and the client's own: with less, a wide one would never be sent.
+    pub(crate) fn least_snapshot_bytes(&self) -> usize {
+        let room = 2 * width(&self.wire.columns) + width(&self.wire.globals);
+        (MAX_SNAPSHOT_BYTES - SNAPSHOT_ROOM_BYTES + room as usize).min(MAX_SNAPSHOT_BYTES)
+    }
+
     /// Milliseconds of the past that can be looked back to at a tick rate, where the game wants more.
     pub fn keeps_less(&self, hz: u32) -> Option<u32> {
         let window_ms = (WINDOW as u32 - 1) * 1000 / hz.max(1);
@@ -353,10 +359,14 @@ impl Description {
     }
 }
 
+/// Bytes that rows of all these take together: for each a bit in the mask, and one in front of it.
+fn width(rows: &[WireColumn]) -> u32 {
+    rows.iter().map(|row| row.bits + 2).sum::<u32>().div_ceil(8)
+}
+
 /// All of them must fit one snapshot: an entity that a client begins to see is sent whole.
 fn check_width(what: &'static str, rows: &[WireColumn]) -> Result<(), DescriptionError> {
-    // A bit for each in the mask, and one in front of it.
-    let bytes = rows.iter().map(|row| row.bits + 2).sum::<u32>().div_ceil(8);
+    let bytes = width(rows);
     if bytes as usize > SNAPSHOT_ROOM_BYTES { Err(DescriptionError::TooWide { what, bytes }) } else { Ok(()) }
 }
 

@@ -13,6 +13,7 @@ mod machine;
 mod network;
 mod once;
 mod oracle;
+mod packed;
 mod random;
 mod run;
 mod sight;
