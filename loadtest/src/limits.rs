@@ -44,6 +44,12 @@ pub(crate) const WORSE_BY: f64 = 0.1;
 /// Packets that an injected network holds back in one direction; further ones are lost.
 pub(crate) const PACKETS_DELAYED: usize = 1 << 20;
 
+/// How often the server's memory is looked at: the kernel walks all page tables for it.
+pub(crate) const MEMORY_EVERY: Duration = Duration::from_secs(5);
+
+/// Looks at the server's memory that are kept; later ones are not taken.
+pub(crate) const MEMORY_LOOKS_MAX: usize = 100_000;
+
 /// Columns of an entity that are compared with the committed world; further ones are not.
 pub(crate) const COLUMNS_COMPARED: usize = 4;
 
@@ -78,7 +84,7 @@ pub(crate) const LATE_MS_MAX: f64 = 10.0;
 /// Most inputs a second and client: the highest tick rate that a server can be configured to.
 pub(crate) const RATE_HZ_MAX: f64 = 240.0;
 
-/// Pairs of runs that two builds may be compared by.
+/// Pairs of runs that two builds, or few and many watchers, may be compared by.
 pub(crate) const PAIRS_MAX: u64 = 1_000;
 
 /// Times that a comparison's pairs are drawn again, to know how far its median may be off.

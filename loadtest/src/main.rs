@@ -7,6 +7,7 @@
 
 mod assertion;
 mod bandwidth;
+mod bootstrap;
 mod chaos;
 mod children;
 mod compare;
@@ -47,6 +48,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Compare the processor time of two builds of the server, in interleaved pairs
     CompareBuilds(peers::CompareArgs),
+    /// Compare what a sim's tick costs while few and while many watch the same battle, in interleaved pairs
+    Watchers(run::WatchersArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
     /// Kill processes of an instance while clients play, and tell whether anything was lost or applied twice
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Sweep(args) => exit(run::run_sweep(&args)),
+        Command::Watchers(args) => exit(run::run_watchers(&args)),
         Command::Compare(args) => exit(compare::run(&args)),
         Command::CompareBuilds(args) => exit(peers::run_compare(&args).map(|()| true)),
         Command::Peers(args) => exit(peers::run(args).map(|()| true)),

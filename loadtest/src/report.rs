@@ -73,6 +73,10 @@ fn plots(report: &Value) -> Vec<String> {
         lines(&Axes { title, x: "seconds", y: unit }, &curves)
     };
     let kb = Line { name: "received", points: series(report, "/bytes", 1e-3) };
+    let mib = 1.0 / f64::from(1 << 20);
+    let memory = [("shared pages once", "/server/pss_bytes"), ("all resident pages", "/server/rss_bytes")]
+        .map(|(name, path)| Line { name, points: series(report, path, mib) });
+    let watching = Line { name: "watching", points: series(report, "/watching", 1.0) };
     let clients = Line { name: "in a match", points: series(report, "/live", 1.0) };
     vec![
         over_time("Network latency", "ms", &[("p50", "/network_ms/p50"), ("p99", "/network_ms/p99"), ("max", "/network_ms/max")]),
@@ -108,7 +112,8 @@ fn plots(report: &Value) -> Vec<String> {
             "packets",
             &[("in", "/server/packets_per_datagram/in"), ("out", "/server/packets_per_datagram/out")],
         ),
-        lines(&Axes { title: "Clients", x: "seconds", y: "clients" }, &[clients]),
+        lines(&Axes { title: "Clients", x: "seconds", y: "clients" }, &[clients, watching]),
+        lines(&Axes { title: "Memory of the server", x: "seconds", y: "MiB" }, &memory),
     ]
 }
 

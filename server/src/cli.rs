@@ -141,6 +141,9 @@ pub struct UpArgs {
     /// An option for the game, for every match; repeatable
     #[arg(long = "game-option", value_name = "KEY=VALUE", value_parser = parse_game_option)]
     pub game_options: Vec<(String, OptionValue)>,
+    /// Room for so many spectators in every match that says nothing else
+    #[arg(long, value_name = "N")]
+    pub spectators: Option<u32>,
     /// Size of the world's memory in MiB
     #[arg(long, value_name = "MIB")]
     pub arena_mib: Option<u32>,
@@ -465,12 +468,12 @@ mod tests {
     fn up_takes_every_flag() {
         let cli = parse(
             "ringfort up --instance a --config f.toml --listen [::1]:0 --frontends 3 --sims 2 --matches 4 --tick-hz 60 \
-             --game-option capacity=32 --game-option map=hills --arena-mib 64 --fresh --check-determinism",
+             --game-option capacity=32 --game-option map=hills --spectators 9 --arena-mib 64 --fresh --check-determinism",
         )
         .unwrap();
         assert_eq!(cli.instance.as_deref(), Some("a"));
         let Command::Up(up) = cli.command else { panic!("not up") };
-        assert_eq!(up.frontends, Some(3));
+        assert_eq!((up.frontends, up.spectators), (Some(3), Some(9)));
         assert!(up.fresh && up.check_determinism);
         let options = collect_options(&up.game_options);
         assert_eq!(options["capacity"], OptionValue::Number(32));

@@ -342,6 +342,7 @@ impl Config {
         self.frontends = flags.frontends.unwrap_or(self.frontends);
         self.sims = flags.sims.unwrap_or(self.sims);
         self.tick_hz = flags.tick_hz.or(self.tick_hz);
+        self.spectators = flags.spectators.unwrap_or(self.spectators);
         self.arena_mib = flags.arena_mib.unwrap_or(self.arena_mib);
         self.hang_ms = flags.hang_ms.unwrap_or(self.hang_ms);
         self.check_determinism |= flags.check_determinism;

@@ -248,8 +248,8 @@ pub const LOG_FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Most players of one match.
 pub const CAPACITY_MAX: u32 = ringfort_protocol::limits::MAX_CAPACITY;
-/// Most spectators of one match; with the players they share the rows of a session table.
-pub const SPECTATORS_MAX: u32 = 1_000;
+/// Most spectators of one match: they share the rows of the session table with the players, of whom there is at least one.
+pub const SPECTATORS_MAX: u32 = shared::MAX_SESSIONS - 1;
 /// Longest time in minutes that a match may be configured to stay empty: a week.
 pub const IDLE_MINUTES_MAX: u32 = 7 * 24 * 60;
 /// Kicks that a match has not been told of; more are refused.

@@ -15,6 +15,7 @@ pub struct Body {                                                           // 1
 #[derive(Component, Clone, Copy, Debug, PartialEq)] #[repr(u8)] pub enum Phase { Play, Over }
 #[derive(Component, Clone, Copy)] pub struct Match { pub goal: u16, pub ends: TickNo, #[sync(none)] pub spawn: f32, pub phase: Phase }
 #[derive(Component, Clone, Copy, Debug)] pub struct Seat { pub avatar: Entity, pub respawn: TimerId } // cancelled on leave
+#[derive(Component, Clone, Copy, Debug)] pub struct Watch { pub star: Entity }                  // whom a spectator follows
 
 #[derive(State)]                                                            // the schema is this struct: nothing is registered
 pub struct Skirmish {
@@ -28,6 +29,7 @@ pub struct Skirmish {
     #[sync(all)] pub game: Global<Match>,
     #[index(body.pos, cell = 8.0)] #[keep(400)] pub grid: Grid,             // kept by the engine, of every tick in the window
     pub seats: Seats<Seat>,                                                 // no #[sync]: never leaves the server
+    pub watchers: Seats<Watch>,
     pub timers: Timers<Later>,
 }
 #[derive(Input, Clone, Copy, Debug, Default)]
@@ -63,7 +65,7 @@ impl Game for Skirmish {
     fn open(&mut self, t: &Tick<Self>) {
         let (minutes, players) = (t.option_or("minutes", 0.0), t.option_or("capacity", Self::CAPACITY as f32));
         let ends = if minutes > 0.0 { t.now() + t.secs(minutes * 60.0) } else { TickNo(0) };
-        let spawn = (players.sqrt() * 9.2).clamp(32.0, 980.0);              // about 60 others within sight, however many play
+        let spawn = (players.sqrt() * 8.8).clamp(32.0, 980.0);              // about 60 others within sight, however many play
         *self.game = Match { phase: Phase::Play, ends, goal: t.option_or("kills", 0), spawn };
         if ends.0 > 0 { self.timers.at(ends, Later::End); }
     }
@@ -74,7 +76,12 @@ impl Game for Skirmish {
         let _ = self.name.set(avatar, hello.name);                          // a name is never too long: 32 bytes fit
         self.respawn(t, avatar);
     }
+    fn spectate(&mut self, t: &Tick<Self>, who: SessionId, _hello: &Hello<'_>) {
+        self.watchers.insert(who, Watch { star: Entity::NONE });
+        self.watch(t, who);
+    }
     fn leave(&mut self, _t: &Tick<Self>, who: SessionId, _why: Why) {
+        self.watchers.remove(who);
         let Some(seat) = self.seats.remove(who) else { return };
         self.timers.cancel(seat.respawn);
         self.ents.despawn(seat.avatar);
@@ -108,6 +115,8 @@ impl Game for Skirmish {
                 if b.vel == Vec2::ZERO && h.hp < 100 { h.hp += 1 }
                 if g.ammo < 30 { g.ammo += 1 }
             }
+            let alone = self.watchers.iter().filter(|(_, watch)| !self.ents.alive(watch.star)).map(|(who, _)| who);
+            for who in alone.collect::<Vec<_>>() { self.watch(t, who) }
         }
     }
 }
@@ -120,6 +129,12 @@ impl Skirmish {
         self.body.insert(e, Body { pos, vel: Vec2::ZERO, aim: 0.0 });
         self.hp.insert(e, Health { hp: 100 });
         self.gun.insert(e, Gun { ammo: 30, ready: t.now() });
+    }
+    fn watch(&mut self, t: &Tick<Self>, who: SessionId) {                   // each who comes follows the next player, so they spread
+        let next = who.generation() as usize % self.score.len().max(1);
+        let Some((star, _)) = self.score.iter().nth(next) else { return };
+        self.watchers.insert(who, Watch { star });
+        t.follow(who, star);
     }
     fn hurt(&mut self, t: &Tick<Self>, by: Entity, victim: Entity, dmg: u8) {
         let Some(h) = self.hp.get_mut(victim) else { return };              // dead already, or gone

@@ -90,3 +90,33 @@ fn who_leaves_leaves_nothing() {
     world.step();
     assert_eq!((world.sessions(), world.state().ents.alive(me), world.state().timers.len()), (vec![bob], false, 0));
 }
+
+#[test]
+fn spectators_follow_players_one_each_and_another_when_theirs_has_left() {
+    let mut world = TestWorld::<Skirmish>::new().capacity(200).spectators(3);
+    let early = world.spectate("early");
+    let star = |world: &TestWorld<Skirmish>, who: SessionId| world.state().watchers[who].star;
+    world.step();
+    assert_eq!(star(&world, early), Entity::NONE, "nobody plays yet");
+    let players: Vec<SessionId> = (0..40).map(|n| world.join(&format!("player-{n}"))).collect();
+    world.steps(21);
+    let watchers = [early, world.spectate("late"), world.spectate("later")];
+    world.steps(2);
+    let stars = watchers.map(|who| star(&world, who));
+    assert!(stars[1] != stars[2] && stars.iter().all(|star| world.state().body.get(*star).is_some()));
+    for (who, star) in watchers.into_iter().zip(stars) {
+        let from = world.state().body[star].pos;
+        for (other, body) in world.state().body.iter() {
+            let away = (body.pos - from).length();
+            assert!(world.sees(who, other) == (away < 80.0) || (80.0..88.0).contains(&away), "{away}");
+        }
+    }
+    let left = players.into_iter().find(|player| avatar(&world, *player) == stars[1]).expect("it is a player's");
+    world.leave(left);
+    world.steps(21);
+    assert!(star(&world, watchers[1]) != stars[1] && world.sees(watchers[1], star(&world, watchers[1])));
+    assert_eq!([0, 2].map(|n| star(&world, watchers[n])), [stars[0], stars[2]], "theirs play on");
+    world.leave(watchers[2]);
+    world.step();
+    assert!(world.state().watchers.get(watchers[2]).is_none());
+}

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use ringfort_tests::instance::counter;
 use ringfort_tests::{Instance, programs};
 use serde_json::Value;
 
@@ -45,6 +46,8 @@ const FIGURES: &[&str] = &[
     "/server/cpu_percent/supervisor",
     "/server/cpu_percent/total",
     "/server/tick_us/p99",
+    "/server/tick_cpu_us",
+    "/server/memory/seconds/0/pss_bytes",
     "/server/tick_late_us/max",
     "/server/packets_per_datagram/in",
     "/server/packets_per_datagram/out",
@@ -99,6 +102,65 @@ fn a_run_reports_what_its_clients_saw() {
     assert!(figure(&report, "/snapshots/bytes_mean") <= figure(&report, "/snapshots/bytes_max"));
     instance.wait_for("its clients have left", |status| status["sessions"] == 0);
     instance.check_memory();
+}
+
+#[test]
+fn spectators_are_told_of_the_battle_send_nothing_and_are_counted_apart() {
+    let instance = Instance::start(&["--game-option", "capacity=200", "--spectators", "6"]);
+    let battle = ["--scenario", "battle", "--clients", "8", "--spectators"];
+    let report = run(&instance, &[&battle[..], &["6", "--duration", "2", "--processes", "2", "--verify"]].concat());
+    let is = |path: &str, value: f64| assert_eq!(figure(&report, path), value, "{path}: {report:#}");
+    is("/clients/connected", 8.0);
+    is("/clients/matches/match-1", 14.0);
+    is("/clients/spectators/requested", 6.0);
+    is("/clients/spectators/connected", 6.0);
+    is("/clients/spectators/failed", 0.0);
+    is("/clients/spectators/latency_ms/connect/count", 6.0);
+    is("/clients/spectators/latency_ms/gap/count", 6.0);
+    is("/latency_ms/gap/count", 8.0);
+    is("/inputs/acknowledged", figure(&report, "/inputs/sent"));
+    // Each follows a player, so that it has entities near that one, and what it has is right.
+    is("/verify/mismatches", 0.0);
+    let spectator_bytes = figure(&report, "/clients/spectators/snapshots/bytes_mean");
+    assert!(figure(&report, "/clients/spectators/snapshots/received") > 0.0 && spectator_bytes > 20.0, "{report:#}");
+    assert_eq!(counter(&instance.status(), "fe_spectators_refused") + counter(&instance.status(), "sim_spectators_refused"), 0);
+    instance.wait_for("its clients have left", |status| status["sessions"] == 0);
+
+    let mut command = Command::new(programs::loadtest());
+    command.args(["run", "--server", &instance.address().to_string(), "--instance", instance.name(), "--json", "-"]);
+    let output = command.args(battle).args(["7", "--duration", "1"]).output().expect("the load generator can be started");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("its output is JSON");
+    assert_eq!((output.status.code(), figure(&report, "/clients/spectators/failed")), (Some(1), 1.0), "{report:#}");
+    let reasons = report["clients"]["reasons"].as_object().expect("reasons");
+    let one = reasons.iter().next().expect("there is one");
+    assert!(reasons.len() == 1 && one.0.contains("MatchFull") && one.1 == 1, "{reasons:?}");
+    instance.wait_for("its clients have left", |status| status["sessions"] == 0);
+    instance.check_memory();
+}
+
+#[test]
+fn more_spectators_than_a_match_can_have_are_refused_in_one_sentence() {
+    let output = Command::new(programs::server()).args(["up", "--spectators", "10240"]).output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("`spectators` is 10240; it must be from 0 to 10239"), "{said}");
+    let output = Command::new(programs::server())
+        .args(["up", "--instance", "never-up", "--spectators", "10000", "--game-option", "capacity=241"])
+        .output()
+        .expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let sentence = "a match of 241 players and 10000 spectators is not possible: at most 10240 together";
+    assert!(!output.status.success() && said.contains(sentence), "{said}");
+}
+
+#[test]
+fn two_numbers_of_watchers_are_compared_by_what_a_tick_costs_the_sim() {
+    let mut command = Command::new(programs::loadtest());
+    command.args(["watchers", "--entities", "6", "--few", "1", "--many", "3", "--pairs", "1", "--seconds", "1", "--json", "-"]);
+    let output = command.arg("--server").arg(programs::server()).output().expect("the load generator can be started");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((figure(&report, "/pairs"), figure(&report, "/few"), figure(&report, "/many")), (1.0, 1.0, 3.0));
+    assert!(figure(&report, "/ratio/median") > 0.0 && figure(&report, "/many_us") > 0.0, "{report:#}");
 }
 
 #[test]
@@ -202,7 +264,7 @@ fn phases_of_a_file_are_run_asserted_and_plotted() {
         report["phases"].as_array().into_iter().flatten().map(|one| (&one["phase"], &one["run"]["scenario"])).collect();
     assert_eq!(names, [(&"one".into(), &"matches".into()), (&"2".into(), &"idle".into())]);
     let plots = std::fs::read_to_string(&page).expect("a page");
-    assert_eq!(plots.matches("<svg").count(), 16);
+    assert_eq!(plots.matches("<svg").count(), 18);
     let (code, _, errors) = loadtest(&["--assert", "clients.failed>0"]);
     assert!(code == Some(1) && errors.contains("not so: clients.failed>0; it was 0"), "{code:?} {errors}");
     let (code, _, errors) = loadtest(&["--assert", "clients.lost==0"]);

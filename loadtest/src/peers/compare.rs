@@ -1,8 +1,7 @@
 //! `compare`: whether a build of the server costs more than another, by pairs of runs in random order.
 //!
 //! All processes of the instance count: front-ends, sims, those that stand by, the supervisor. A machine's speed drifts by more than
-//! what is looked for, so only the ratio within a pair counts; the median of the ratios is told with its 95 % interval, which is drawn from
-//! the pairs themselves (the percentile bootstrap: Efron 1979).
+//! what is looked for, so only the ratio within a pair counts; the median of the ratios is told with its 95 % interval.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use super::PeersError;
 use super::plan::Plan;
 use super::ringfort::{self, Build};
 use super::sample::Sample;
-use crate::limits::{PAIRS_MAX, RESAMPLES};
+use crate::bootstrap::{interval, median};
+use crate::limits::PAIRS_MAX;
 use crate::random::Random;
 
 /// What is compared, and how long.
@@ -150,42 +150,5 @@ impl CompareArgs {
     fn build(&self, before: bool) -> Build {
         let program = if before { &self.before } else { &self.after };
         Build { server: Some(program.clone()), generator: self.before_generator.clone().filter(|_| before), battle: false }
-    }
-}
-
-/// The middle, or between the middle two.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-    (at(sorted.len().saturating_sub(1) / 2) + at(sorted.len() / 2)) / 2.0
-}
-
-/// Within which the median of as many values, drawn from these with replacement, lies in 95 of 100 cases.
-fn interval(values: &[f64], random: &mut Random) -> (f64, f64) {
-    let mut draw = || median(&values.iter().map(|_| values[random.below(values.len())]).collect::<Vec<f64>>());
-    let mut medians: Vec<f64> = (0..RESAMPLES).map(|_| draw()).collect();
-    medians.sort_by(f64::total_cmp);
-    (medians[RESAMPLES / 40], medians[RESAMPLES - 1 - RESAMPLES / 40])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_interval_holds_the_median_and_narrows_with_the_values() {
-        let of = |count: usize| -> Vec<f64> { (0..count).map(|at| 1.0 + (at % 11) as f64 / 100.0).collect() };
-        let mut random = Random::new(1, 0);
-        let widths = [11, 1100].map(|count| {
-            let values = of(count);
-            let (low, high) = interval(&values, &mut random);
-            let median = median(&values);
-            assert_eq!(median, 1.05);
-            assert!(low <= median && median <= high, "{low} .. {high}");
-            high - low
-        });
-        assert!(widths[0] > 0.03 && widths[1] < 0.02, "{widths:?}");
-        assert_eq!(interval(&[1.5], &mut random), (1.5, 1.5));
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 fn report() -> Value {
     let second = |t: i32| {
         json!({
-            "t": t, "live": 100 + t, "bytes": 50_000,
+            "t": t, "live": 100 + t, "watching": 7, "bytes": 50_000,
             "network_ms": { "p50": 2.0, "p99": 9.0 + f64::from(t), "max": 30.0 },
             "input_to_snapshot_ms": { "p50": 50.0, "p99": 99.0, "max": 120.0 },
             "generator_cpu_percent": 30.0,
@@ -16,6 +16,7 @@ fn report() -> Value {
                 "cpu_percent": { "frontend": 20.0, "sim": 3.0, "supervisor": 0.1, "total": 23.1 },
                 "tick_us": { "p50": 300, "p99": 500, "max": 700 }, "tick_late_us": { "max": 90 },
                 "packets_per_datagram": { "in": 1.02, "out": 1.01 },
+                "pss_bytes": 90 << 20, "rss_bytes": 300 << 20,
             },
         })
     };
@@ -55,6 +56,7 @@ fn a_page_has_all_plots_with_axes_and_series_and_needs_nothing_else() {
         "Snapshots",
         "Packets a datagram",
         "Clients",
+        "Memory of the server",
     ];
     assert_eq!(titles, all);
     for (plot, title) in &plots {
@@ -69,6 +71,7 @@ fn a_page_has_all_plots_with_axes_and_series_and_needs_nothing_else() {
         |at: usize| of_class(plots[at].0, "line").iter().filter_map(|line| line.attribute("data-name")).collect::<Vec<_>>();
     assert_eq!(names(0), ["p50", "p99", "max"]);
     assert_eq!(names(4), ["front-ends", "sims", "supervisor", "generator"]);
+    assert_eq!(names(8), ["shared pages once", "all resident pages"]);
     assert_eq!(of_class(plots[2].0, "bar").len(), 2);
     assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("<script"));
     assert!(page.contains("a &amp; b: battle, 100 clients x 10 Hz, 5 s"));
@@ -84,7 +87,7 @@ fn what_could_not_be_measured_leaves_a_plot_empty() {
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     let document = Document::parse_with_options(&page, options).expect("well-formed");
     let plots = plots_of(&document);
-    assert_eq!(plots.len(), 16);
+    assert_eq!(plots.len(), 18);
     let ticks = of_class(plots[3].0, "line");
     assert!(ticks.iter().all(|line| line.attribute("d") == Some("")));
     assert!(!page.contains("NaN") || page.contains("NaN clients"), "no picture has a place that is no number");

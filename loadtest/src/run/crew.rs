@@ -37,6 +37,8 @@ struct Share<'a> {
     args: &'a RunArgs,
     first: usize,
     clients: usize,
+    first_spectator: usize,
+    spectators: usize,
     storms: bool,
     /// Whether the server's memory can be looked at.
     is_local: bool,
@@ -64,9 +66,9 @@ pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
     let players = if storms { args.playing } else { args.clients };
     let mut server = Observed::new(args);
     let is_local = server.watch.is_ok();
-    let mut crew = Crew::spawn(args, 0, players, false, is_local)?;
+    let mut crew = Crew::spawn(args, (0, players), args.spectators, is_local)?;
     let (mut storm, mut begun) = (Crew::default(), None);
-    let ramp = args.ramp_of(players);
+    let ramp = args.ramp_of(players + args.spectators);
     let deadline = Instant::now() + Duration::from_secs_f64(ramp + args.patience + args.duration) + limits::WORKER_PATIENCE;
     let mut ticker = Ticker::new();
     while !crew.is_done() || !storm.is_done() {
@@ -87,7 +89,7 @@ pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
         server.look();
         let since = begun.map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
         if storms && storm.workers.is_empty() && since >= STORM_AFTER.min(Duration::from_secs_f64(args.duration / 4.0)) {
-            storm = Crew::spawn(args, players, args.clients, true, is_local)?;
+            storm = Crew::spawn_storm(args, players, is_local)?;
             storm.go()?;
         }
     }
@@ -116,8 +118,9 @@ impl Observed {
 
     /// Only the first call counts: processes that have played leave, and the rest is no measured time.
     fn ends(&mut self) {
-        if let (Ok(watch), Some(from), None) = (&self.watch, &self.from, &self.figures) {
-            self.figures = Some(watch.figures(from, &watch.sample()));
+        if let (Ok(watch), Some(from), None) = (&mut self.watch, &self.from, &self.figures) {
+            let now = watch.sample();
+            self.figures = Some(watch.figures(from, &now));
         }
     }
 
@@ -143,12 +146,37 @@ fn unix_second() -> u64 {
 }
 
 impl Crew {
-    fn spawn(args: &RunArgs, first: usize, clients: usize, storms: bool, is_local: bool) -> Result<Crew, RunError> {
+    /// Those that come first, with the spectators shared out among them.
+    fn spawn(args: &RunArgs, players: (usize, usize), spectators: usize, is_local: bool) -> Result<Crew, RunError> {
+        Crew::spawn_all(args, players, spectators, false, is_local)
+    }
+
+    /// Those that come at once.
+    fn spawn_storm(args: &RunArgs, first: usize, is_local: bool) -> Result<Crew, RunError> {
+        Crew::spawn_all(args, (first, args.clients), 0, true, is_local)
+    }
+
+    fn spawn_all(
+        args: &RunArgs,
+        (first, clients): (usize, usize),
+        spectators: usize,
+        storms: bool,
+        is_local: bool,
+    ) -> Result<Crew, RunError> {
         let processes = args.processes.min(clients);
         let worker = |index: usize| {
             let from = clients * index / processes;
-            let share = Share { args, first: first + from, clients: clients * (index + 1) / processes - from, storms, is_local };
-            let child = Child::spawn(share.command(clients)?).map_err(RunError::Io)?;
+            let first_spectator = spectators * index / processes;
+            let share = Share {
+                args,
+                first: first + from,
+                clients: clients * (index + 1) / processes - from,
+                first_spectator,
+                spectators: spectators * (index + 1) / processes - first_spectator,
+                storms,
+                is_local,
+            };
+            let child = Child::spawn(share.command(clients, clients + spectators)?).map_err(RunError::Io)?;
             let number = index + if storms { args.processes } else { 0 };
             Ok(Worker { child, number, heard: Instant::now(), connected: false, played: false, reported: false })
         };
@@ -188,9 +216,9 @@ impl Crew {
 }
 
 impl Share<'_> {
-    /// The command of its process; the whole crew has `all` clients.
-    fn command(&self, all: usize) -> Result<Command, RunError> {
-        let Share { args, first, clients, storms, .. } = self;
+    /// The command of its process; the whole crew has so many players, and so many clients with the spectators.
+    fn command(&self, players: usize, all: usize) -> Result<Command, RunError> {
+        let Share { args, first, clients, first_spectator, spectators, storms, .. } = self;
         let mut command = Command::new(std::env::current_exe().map_err(RunError::Io)?);
         let mut flag = |name: &str, value: &str| {
             command.args([name, value]);
@@ -201,6 +229,10 @@ impl Share<'_> {
         flag("--match", &args.match_name);
         flag("--clients", &clients.to_string());
         flag("--first", &first.to_string());
+        if *spectators > 0 {
+            flag("--spectators", &spectators.to_string());
+            flag("--first-spectator", &first_spectator.to_string());
+        }
         flag("--seed", &args.seed.to_string());
         flag("--rate", &args.scenario.rate(args.rate).to_string());
         flag("--trigger-every", &args.scenario.trigger_every().to_string());
@@ -217,7 +249,7 @@ impl Share<'_> {
         }
         flag("--duration", &args.duration.to_string());
         if args.scenario == Scenario::Churn {
-            flag("--churn", &(args.churn_rate * *clients as f64 / all as f64).to_string());
+            flag("--churn", &(args.churn_rate * *clients as f64 / players as f64).to_string());
         }
         // One process looks for all: it follows the committed world, which costs something.
         let freshness = if *first == 0 && !*storms { args.freshness } else { 0 };

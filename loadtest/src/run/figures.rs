@@ -22,6 +22,8 @@ pub(super) struct Figures {
     /// The seconds, also of the time that does not count.
     pub(super) clerk: Clerk,
     flights: Vec<Flight>,
+    /// Clients that play; those of higher numbers only watch.
+    players: usize,
     /// Which client has the session of each key.
     clients: Vec<usize>,
     pub(super) comparison: Comparison,
@@ -72,8 +74,8 @@ struct Input {
 }
 
 impl Figures {
-    /// For `clients` clients.
-    pub(super) fn new(clients: usize) -> Figures {
+    /// For clients of which the first `players` play and the others watch.
+    pub(super) fn new(players: usize, watchers: usize) -> Figures {
         let now = Instant::now();
         let nothing = Input { sequence: 0, due: now, sent: now, acknowledged: true, counts: false };
         let flight = || Flight {
@@ -91,10 +93,42 @@ impl Figures {
             partial: Partial::default(),
             measuring: false,
             clerk: Clerk::new(now),
-            flights: std::iter::repeat_with(flight).take(clients).collect(),
+            flights: std::iter::repeat_with(flight).take(players + watchers).collect(),
+            players,
             clients: Vec::new(),
             comparison: Comparison::default(),
         }
+    }
+
+    /// Whether a client only watches.
+    fn watches(&self, client: usize) -> bool {
+        client >= self.players
+    }
+
+    /// A client has got a place after so long, its first or one more.
+    pub(super) fn came(&mut self, client: usize, took: Duration, first: bool) {
+        let watches = self.watches(client);
+        let Partial { connected, connect, watchers, .. } = &mut self.partial;
+        let (connected, connect) = if watches { (&mut watchers.connected, &mut watchers.connect) } else { (connected, connect) };
+        *connected += usize::from(first);
+        connect.record(took);
+        self.clerk.second().joined += 1;
+    }
+
+    /// A client gets no place.
+    pub(super) fn failed(&mut self, client: usize, reason: String) {
+        let watches = self.watches(client);
+        let Partial { failed, watchers, .. } = &mut self.partial;
+        *(if watches { &mut watchers.failed } else { failed }) += 1;
+        self.partial.count_reason(reason);
+    }
+
+    /// A client has lost its place for good.
+    pub(super) fn lost(&mut self, client: usize, reason: String) {
+        let watches = self.watches(client);
+        let Partial { disconnected, watchers, .. } = &mut self.partial;
+        *(if watches { &mut watchers.disconnected } else { disconnected }) += 1;
+        self.partial.count_reason(reason);
     }
 
     /// A client has a session from now on.
@@ -127,7 +161,9 @@ impl Figures {
 
     /// A client's match is over and it asks for another.
     pub(super) fn match_over(&mut self, client: usize) {
-        self.partial.rejoined += 1;
+        let watches = self.watches(client);
+        let Partial { rejoined, watchers, .. } = &mut self.partial;
+        *(if watches { &mut watchers.rejoined } else { rejoined }) += 1;
         self.out_of_match(client);
     }
 
@@ -149,9 +185,12 @@ impl Figures {
 
     /// The measured time is over for a client that plays: tells its longest silence, the one that it is in included.
     pub(super) fn play_over(&mut self, client: usize, now: Instant) {
+        let watches = self.watches(client);
         let flight = &mut self.flights[client];
+        let Partial { gap, watchers, .. } = &mut self.partial;
         if let Some(heard) = flight.heard.take() {
-            self.partial.gap.record(flight.gap.max(now.saturating_duration_since(heard)));
+            let gap = if watches { &mut watchers.gap } else { gap };
+            gap.record(flight.gap.max(now.saturating_duration_since(heard)));
         }
     }
 
@@ -212,10 +251,12 @@ impl Figures {
 
     /// A snapshot has arrived, after so many times that the session came back in this match: the first one since the last time ends a silence.
     fn resumed(&mut self, client: usize, resumes: u32, arrived: Instant) {
+        let watches = self.watches(client);
         let flight = &mut self.flights[client];
         let times = resumes.saturating_sub(std::mem::replace(&mut flight.resumes, resumes));
-        self.partial.resumed += u64::from(times);
-        if let Some(heard) = flight.heard.filter(|_| times > 0) {
+        let Partial { resumed, watchers, .. } = &mut self.partial;
+        *(if watches { &mut watchers.resumed } else { resumed }) += u64::from(times);
+        if let Some(heard) = flight.heard.filter(|_| times > 0 && !watches) {
             self.partial.resume_gap.record(arrived.saturating_duration_since(heard));
         }
     }
@@ -226,9 +267,16 @@ impl Figures {
         second.snapshots += 1;
         second.bytes += snapshot.bytes as u64;
         if self.measuring {
-            self.partial.snapshots += 1;
-            self.partial.snapshot_bytes += snapshot.bytes as u64;
-            self.partial.snapshot_bytes_max = self.partial.snapshot_bytes_max.max(snapshot.bytes as u64);
+            let watches = client >= self.players;
+            let Partial { snapshots, snapshot_bytes, snapshot_bytes_max, watchers, .. } = &mut self.partial;
+            let (count, bytes, max) = if watches {
+                (&mut watchers.snapshots, &mut watchers.snapshot_bytes, &mut watchers.snapshot_bytes_max)
+            } else {
+                (snapshots, snapshot_bytes, snapshot_bytes_max)
+            };
+            *count += 1;
+            *bytes += snapshot.bytes as u64;
+            *max = (*max).max(snapshot.bytes as u64);
         }
         let flight = &mut self.flights[client];
         let highest = snapshot.inputs.highest.min(flight.newest);
@@ -280,7 +328,7 @@ mod tests {
             inputs: AckBits { highest, bits },
             waited: Some(Duration::from_millis(10)),
         };
-        let mut figures = Figures::new(1);
+        let mut figures = Figures::new(1, 0);
         figures.measuring = true;
         for sequence in 1..=3 {
             let due = at(u64::from(sequence) * 100);
@@ -303,7 +351,7 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let gap = |arrivals: &[u64], over_after: Option<u64>, end: u64| {
-            let mut figures = Figures::new(1);
+            let mut figures = Figures::new(1, 0);
             for &ms in arrivals {
                 let inputs = AckBits { highest: 0, bits: 0 };
                 figures.received(0, &Snapshot { tick: TickNo(1), arrived: at(ms), bytes: 1, inputs, waited: None });
@@ -318,7 +366,7 @@ mod tests {
         assert_eq!(gap(&[50, 100], None, 300), 200.0);
         assert_eq!(gap(&[50, 100, 900, 950], Some(100), 960), 50.0);
         assert_eq!(gap(&[], None, 300), 0.0);
-        let mut figures = Figures::new(1);
+        let mut figures = Figures::new(1, 0);
         for ms in [0, 900, 950, 1010] {
             let inputs = AckBits::NONE;
             figures.received(0, &Snapshot { tick: TickNo(1), arrived: at(ms), bytes: 1, inputs, waited: None });
@@ -333,7 +381,7 @@ mod tests {
     #[test]
     fn the_silence_of_a_session_that_came_back_ends_with_its_first_snapshot() {
         let start = Instant::now();
-        let mut figures = Figures::new(1);
+        let mut figures = Figures::new(1, 0);
         let received = |figures: &mut Figures, ms, resumes| {
             let arrived = start + Duration::from_millis(ms);
             figures.resumed(0, resumes, arrived);
@@ -351,7 +399,7 @@ mod tests {
     #[test]
     fn what_was_given_up_is_counted_once_and_is_neither_lost_nor_abandoned() {
         let now = Instant::now();
-        let mut figures = Figures::new(1);
+        let mut figures = Figures::new(1, 0);
         figures.measuring = true;
         (1..=3).for_each(|sequence| figures.sent(0, sequence, now, now));
         figures.rejected(0, AckBits { highest: 2, bits: 0 });
@@ -365,7 +413,7 @@ mod tests {
     #[test]
     fn what_a_match_left_behind_is_not_lost() {
         let now = Instant::now();
-        let mut figures = Figures::new(1);
+        let mut figures = Figures::new(1, 0);
         figures.measuring = true;
         figures.sent(0, 1, now, now);
         figures.match_over(0);

@@ -4,9 +4,11 @@
 //! begins, shows their progress, adds up what they report, and tells.
 
 mod bot;
+mod compare_watchers;
 mod crew;
 mod error;
 mod figures;
+mod footprint;
 mod freshness;
 mod net;
 mod partial;
@@ -20,12 +22,14 @@ mod sweep;
 mod ticker;
 mod truth;
 mod verify;
+mod watchers;
 mod worker;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use compare_watchers::{WatchersArgs, run as run_watchers};
 pub(crate) use error::RunError;
 pub(crate) use partial::{Latency, Partial};
 pub(crate) use sweep::{SweepArgs, run as run_sweep};
@@ -58,6 +62,9 @@ pub(crate) struct RunArgs {
     /// How many clients; of a storm, how many come at once
     #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "100")]
     clients: usize,
+    /// Clients beside them that only watch
+    #[arg(long, value_name = "N", value_parser = parse_watchers, default_value = "0")]
+    spectators: usize,
     /// Clients that play already when the storm comes
     #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "100")]
     playing: usize,
@@ -195,6 +202,10 @@ pub(crate) enum FlagError {
 
 fn parse_clients(text: &str) -> Result<usize, FlagError> {
     parse_count(text, limits::CLIENTS_MAX)
+}
+
+fn parse_watchers(text: &str) -> Result<usize, FlagError> {
+    if text == "0" { Ok(0) } else { parse_clients(text) }
 }
 
 fn parse_processes(text: &str) -> Result<usize, FlagError> {

@@ -61,25 +61,30 @@ impl Net {
         })
     }
 
-    /// Starts a session that asks for a place.
+    /// Starts a session that asks for a place: to play, or to watch.
     pub(super) fn connect(
         &mut self,
         now: Instant,
         server: SocketAddr,
         name: &str,
         target: JoinTarget,
+        watches: bool,
     ) -> Result<SessionKey, Error> {
         let credential = Credential::Name(name.to_owned());
         let key = self.sessions.connect(now, self.config.clone(), server, "localhost", credential)?;
-        self.join(key, target);
+        self.join(key, target, watches);
         Ok(key)
     }
 
     /// Asks for a place.
-    pub(super) fn join(&mut self, key: SessionKey, target: JoinTarget) {
+    pub(super) fn join(&mut self, key: SessionKey, target: JoinTarget, watches: bool) {
         let mut nonce = [0; 16];
         nonce.chunks_exact_mut(8).for_each(|half| half.copy_from_slice(&self.random.next().to_le_bytes()));
-        self.sessions.join(key, target, nonce);
+        if watches {
+            self.sessions.spectate(key, target, nonce);
+        } else {
+            self.sessions.join(key, target, nonce);
+        }
     }
 
     /// A session, to look at.

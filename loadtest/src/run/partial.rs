@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::freshness::Freshness;
 use super::series::Series;
 use super::verify::Verified;
+use super::watchers::Watchers;
 use crate::limits;
 
 /// Steps of a told histogram to a doubling.
@@ -61,6 +63,17 @@ impl Latency {
         self.0.len()
     }
 
+    /// Its quantiles in milliseconds.
+    pub(super) fn quantiles(&self) -> Value {
+        json!({
+            "count": self.count(),
+            "p50": self.ms_at(0.5),
+            "p99": self.ms_at(0.99),
+            "p999": self.ms_at(0.999),
+            "max": self.ms_max(),
+        })
+    }
+
     /// Adds another process's counts.
     pub(crate) fn merge(&mut self, other: &Latency) {
         for value in other.0.iter_recorded() {
@@ -107,6 +120,8 @@ pub(crate) struct Partial {
     pub(crate) disconnected: usize,
     /// Times that a session came back over another connection.
     pub(crate) resumed: u64,
+    /// Those that only watch; they are in no other figure but `reasons`, `matches`, `events`, `verified` and `series`.
+    pub(crate) watchers: Watchers,
     /// Why clients failed or were disconnected.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Inputs sent.
@@ -184,6 +199,7 @@ impl Partial {
         self.failed += other.failed;
         self.disconnected += other.disconnected;
         self.resumed += other.resumed;
+        self.watchers.merge(&other.watchers);
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }

@@ -1,4 +1,4 @@
-//! One client of a generator process: where it is between its first packet and the end.
+//! One client of a generator process, which plays or watches: where it is between its first packet and the end.
 
 use std::time::Instant;
 
@@ -10,7 +10,8 @@ use super::net::Net;
 
 /// A client.
 pub(super) struct Player {
-    pub(super) bot: Bot,
+    /// Its mind; nothing for one that only watches.
+    pub(super) bot: Option<Bot>,
     pub(super) key: SessionKey,
     /// When its newest connection began.
     pub(super) started: Instant,
@@ -35,6 +36,11 @@ pub(super) enum Stage {
 }
 
 impl Player {
+    /// Whether it only watches.
+    pub(super) fn watches(&self) -> bool {
+        self.bot.is_none()
+    }
+
     /// Whether it has a place, or had one until its match was over.
     pub(super) fn is_in(&self) -> bool {
         matches!(self.stage, Stage::Playing | Stage::Rejoining)
@@ -53,43 +59,41 @@ impl Player {
                     figures.in_match(client, &match_name);
                     *figures.partial.matches.entry(match_name).or_default() += 1;
                 }
-                Status::Refused { code, reason } => self.fails(figures, format!("the join was refused ({code}): {reason}")),
-                Status::Ended(ended) => self.fails(figures, ended.to_string()),
+                Status::Refused { code, reason } => {
+                    self.fails(figures, client, format!("the join was refused ({code}): {reason}"))
+                }
+                Status::Ended(ended) => self.fails(figures, client, ended.to_string()),
                 Status::Connecting | Status::Live | Status::Rejected { .. } | Status::MatchOver => {}
                 Status::Resuming { .. } | Status::Resumed { .. } => {}
             }
         }
         if self.stage == Stage::Playing {
-            figures.partial.connected += usize::from(!self.was_in);
-            figures.partial.connect.record(self.started.elapsed());
-            figures.clerk.second().joined += 1;
+            figures.came(client, self.started.elapsed(), !self.was_in);
             self.was_in = true;
         }
         self.stage != Stage::Coming
     }
 
     /// It gets no place.
-    pub(super) fn fails(&mut self, figures: &mut Figures, reason: String) {
+    pub(super) fn fails(&mut self, figures: &mut Figures, client: usize, reason: String) {
         if self.stage != Stage::Gone {
             self.stage = Stage::Gone;
-            figures.partial.failed += 1;
-            figures.partial.count_reason(reason);
+            figures.failed(client, reason);
         }
     }
 
     /// Counts it as disconnected if its session has ended since it was last looked at.
-    pub(super) fn note_disconnect(&mut self, net: &Net, figures: &mut Figures) {
+    pub(super) fn note_disconnect(&mut self, net: &Net, client: usize, figures: &mut Figures) {
         if self.is_in()
             && let Some(ended) = net.session(self.key).ended()
         {
-            self.is_lost(figures, ended.to_string());
+            self.is_lost(figures, client, ended.to_string());
         }
     }
 
-    fn is_lost(&mut self, figures: &mut Figures, reason: String) {
+    fn is_lost(&mut self, figures: &mut Figures, client: usize, reason: String) {
         self.stage = Stage::Gone;
-        figures.partial.disconnected += 1;
-        figures.partial.count_reason(reason);
+        figures.lost(client, reason);
     }
 
     /// Its match is over: it asks for another once, and counts as disconnected when it is refused.
@@ -103,11 +107,11 @@ impl Player {
             }
         }
         if let Some(reason) = refused {
-            self.is_lost(figures, reason);
+            self.is_lost(figures, client, reason);
         } else if self.stage != Stage::Rejoining {
             self.stage = Stage::Rejoining;
             figures.match_over(client);
-            net.join(self.key, target);
+            net.join(self.key, target, self.watches());
         }
     }
 }

@@ -15,8 +15,10 @@ pub(crate) type Series = BTreeMap<u64, Second>;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Second {
-    /// Clients in a match at its end.
+    /// Clients that play in a match at its end.
     pub(crate) live: usize,
+    /// Clients that watch one.
+    pub(crate) watching: usize,
     /// Clients that got a place in it.
     pub(crate) joined: u64,
     /// Inputs sent.
@@ -39,6 +41,7 @@ impl Second {
     /// Adds the same second of another process.
     pub(crate) fn merge(&mut self, other: &Second) {
         self.live += other.live;
+        self.watching += other.watching;
         self.joined += other.joined;
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
@@ -131,11 +134,11 @@ impl Clerk {
     }
 
     /// Puts the second away that is over, and begins the one that it is now.
-    pub(super) fn close(&mut self, now: Instant, live: usize, cpu_percent: f64, series: &mut Series) {
+    pub(super) fn close(&mut self, now: Instant, (live, watching): (usize, usize), cpu_percent: f64, series: &mut Series) {
         let mut second = std::mem::take(&mut self.now);
         second.input_to_snapshot = Counts::of(&self.input_to_snapshot);
         second.network = Counts::of(&self.network);
-        (second.live, second.cpu_percent) = (live, cpu_percent);
+        (second.live, second.watching, second.cpu_percent) = (live, watching, cpu_percent);
         series.insert(self.number, second);
         self.input_to_snapshot.reset();
         self.network.reset();
@@ -167,14 +170,14 @@ mod tests {
         clerk.acknowledged(Duration::from_millis(5));
         assert!(clerk.is_over(later) && !clerk.is_over(start));
         let first = clerk.number;
-        clerk.close(later, 9, 50.0, &mut series);
-        clerk.close(later + Duration::from_secs(1), 9, 50.0, &mut series);
+        clerk.close(later, (9, 4), 50.0, &mut series);
+        clerk.close(later + Duration::from_secs(1), (9, 4), 50.0, &mut series);
         let numbers: Vec<u64> = series.keys().copied().collect();
         assert_eq!(numbers, [first, first + 3]);
         let told = &series[&first];
         assert_eq!(
-            (told.sent, told.acknowledged, told.live, told.input_to_snapshot.ms_at(1.0).map(f64::round)),
-            (7, 1, 9, Some(5.0))
+            (told.sent, told.acknowledged, told.live, told.watching, told.input_to_snapshot.ms_at(1.0).map(f64::round)),
+            (7, 1, 9, 4, Some(5.0))
         );
         assert_eq!(series[&(first + 3)].sent, 0);
     }

@@ -1,7 +1,6 @@
 //! What the server's processes do meanwhile, read from its shared memory and from the kernel: only on the machine that it runs on.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use ringfort::shm_state::process::ProcessId;
 use ringfort::shm_state::worker::{Quantiles, TickHistogram, Times, WorkerPage};
 use serde_json::{Value, json};
 
+use super::footprint::Footprint;
 use crate::cpu;
 
 /// The roles that processor time is told for; the rest, such as the hook process and those that stand by, are in the total.
@@ -26,6 +26,7 @@ pub(super) struct Watch {
     last: Sample,
     /// What each second was like, by its number in the Unix epoch.
     pub(super) seconds: BTreeMap<u64, Value>,
+    footprint: Footprint,
 }
 
 /// The instance's sums at one moment.
@@ -34,16 +35,11 @@ pub(super) struct Sample {
     at: Instant,
     /// Processor time by process: its role and its pid.
     cpu: BTreeMap<(&'static str, u32), Duration>,
+    /// Processor time of the sims that have matches, as the scheduler counts it; nothing where it does not.
+    stepping: Option<Duration>,
     counters: [u64; COUNTERS.len()],
     took: Times,
     late: Times,
-}
-
-/// Memory of all processes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Memory {
-    rss_bytes: u64,
-    pss_bytes: u64,
 }
 
 impl Watch {
@@ -58,7 +54,7 @@ impl Watch {
             ));
         }
         let last = Sample::of(&attached);
-        Ok(Watch { attached, last, seconds: BTreeMap::new() })
+        Ok(Watch { attached, last, seconds: BTreeMap::new(), footprint: Footprint::default() })
     }
 
     /// The sums as they are now.
@@ -69,14 +65,20 @@ impl Watch {
     /// Notes what the second that has just passed was like.
     pub(super) fn second_is_over(&mut self, number: u64) {
         let now = self.sample();
-        self.seconds.insert(number, now.since(&self.last));
+        let mut second = now.since(&self.last);
+        if let Some(memory) = self.footprint.look(now.at, &now.pids()) {
+            second["rss_bytes"] = json!(memory.rss_bytes);
+            second["pss_bytes"] = json!(memory.pss_bytes);
+        }
+        self.seconds.insert(number, second);
         self.last = now;
     }
 
     /// The figures of the time between two samples.
-    pub(super) fn figures(&self, from: &Sample, to: &Sample) -> Value {
+    pub(super) fn figures(&mut self, from: &Sample, to: &Sample) -> Value {
         let mut figures = to.since(from);
-        let memory = memory(&to.cpu.keys().map(|(_, pid)| *pid).collect::<Vec<_>>());
+        let memory = self.footprint.look_now(to.at, &to.pids());
+        figures["memory"] = self.footprint.json(from.at);
         figures["rss_bytes"] = json!(memory.rss_bytes);
         figures["pss_bytes"] = json!(memory.pss_bytes);
         figures["instance"] = json!(self.attached.name);
@@ -87,8 +89,15 @@ impl Watch {
 impl Sample {
     fn of(attached: &Attached) -> Sample {
         let directory = Directory::new(&attached.directory);
-        let mut sample =
-            Sample { at: Instant::now(), cpu: BTreeMap::new(), counters: [0; _], took: Times::default(), late: Times::default() };
+        let mut sample = Sample {
+            at: Instant::now(),
+            cpu: BTreeMap::new(),
+            stepping: None,
+            counters: [0; _],
+            took: Times::default(),
+            late: Times::default(),
+        };
+        let mut sims = BTreeSet::new();
         for entry in directory.workers() {
             let Some(role) = Role::from_u32(entry.role) else { continue };
             let lives = ProcessId { pid: entry.pid, start_time: entry.start_time }.is_alive();
@@ -106,6 +115,7 @@ impl Sample {
         }
         for (slot, zone) in directory.zones() {
             let Some(segment) = attached.worker(Role::Sim, zone.owner_sim) else { continue };
+            sims.insert(zone.owner_sim);
             let page = WorkerPage::new(&segment);
             for (sum, which) in [(&mut sample.took, TickHistogram::Took), (&mut sample.late, TickHistogram::Late)] {
                 if let Some(times) = page.times(slot, zone.incarnation, which) {
@@ -113,7 +123,13 @@ impl Sample {
                 }
             }
         }
+        let at_work = directory.workers().filter(|entry| entry.role == Role::Sim as u32 && sims.contains(&entry.slot));
+        sample.stepping = at_work.map(|entry| cpu::used_exactly(entry.pid).ok()).sum();
         sample
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.cpu.keys().map(|(_, pid)| *pid).collect()
     }
 
     /// What happened since an earlier sample.
@@ -129,9 +145,13 @@ impl Sample {
         let counted: Vec<f64> =
             self.counters.iter().zip(earlier.counters).map(|(now, before)| now.saturating_sub(before) as f64).collect();
         let ratio = |packets: f64, datagrams: f64| if datagrams > 0.0 { Some(packets / datagrams) } else { None };
+        let took = self.took.since(&earlier.took).quantiles();
+        let stepping = self.stepping.zip(earlier.stepping).filter(|_| took.count > 0);
+        let tick_cpu_us = stepping.map(|(now, before)| now.saturating_sub(before).as_nanos() as f64 / 1e3 / took.count as f64);
         json!({
             "cpu_percent": cpu_percent,
-            "tick_us": quantiles(&self.took.since(&earlier.took).quantiles()),
+            "tick_cpu_us": tick_cpu_us,
+            "tick_us": quantiles(&took),
             "tick_late_us": quantiles(&self.late.since(&earlier.late).quantiles()),
             "packets_per_datagram": { "in": ratio(counted[0], counted[2]), "out": ratio(counted[1], counted[3]) },
             "packets": { "in": counted[0], "out": counted[1] },
@@ -144,39 +164,9 @@ fn quantiles(times: &Quantiles) -> Value {
     json!({ "count": times.count, "p50": times.p50, "p99": times.p99, "max": times.max })
 }
 
-/// The memory of these processes: resident, and with every shared page counted once over all who map it.
-fn memory(pids: &[u32]) -> Memory {
-    let mut sum = Memory::default();
-    for pid in pids {
-        // A process that has ended meanwhile has none.
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let of = in_rollup(&text);
-        sum.rss_bytes += of.rss_bytes;
-        sum.pss_bytes += of.pss_bytes;
-    }
-    sum
-}
-
-fn in_rollup(text: &str) -> Memory {
-    let kib = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
-    };
-    Memory { rss_bytes: kib("Rss:"), pss_bytes: kib("Pss:") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_from_the_kernels_table() {
-        let table =
-            "55d0-7ffe ---p 00000000 00:00 0    [rollup]\nRss:            2048 kB\nPss:             512 kB\nPss_Dirty:  4 kB\n";
-        assert_eq!(in_rollup(table), Memory { rss_bytes: 2048 * 1024, pss_bytes: 512 * 1024 });
-        assert_eq!(in_rollup(""), Memory::default());
-        assert!(memory(&[std::process::id()]).pss_bytes > 0);
-    }
 
     #[test]
     fn figures_are_those_of_the_time_between_two_samples() {
@@ -184,6 +174,7 @@ mod tests {
         let sample = |seconds, ms, counters| Sample {
             at: at + Duration::from_secs(seconds),
             cpu: [(("frontend", 7), Duration::from_millis(ms)), (("standby", 9), Duration::from_millis(ms))].into(),
+            stepping: None,
             counters,
             took: Times::default(),
             late: Times::default(),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::RunArgs;
 use super::crew::Found;
+use super::footprint;
 use super::partial::{Latency, Partial, Process};
 use super::scenario::Scenario;
 use super::series::Second;
@@ -28,7 +29,11 @@ impl<'a> Summary<'a> {
     /// Whether every client joined and stayed to the end, all in one match if they were to be.
     pub(crate) fn all_well(&self) -> bool {
         let well = |part: &Partial| part.failed == 0 && part.disconnected == 0 && part.connected == part.requested;
-        well(self.total) && self.found.storm.iter().all(well) && !self.is_scattered() && self.is_right()
+        well(self.total)
+            && self.total.watchers.are_well()
+            && self.found.storm.iter().all(well)
+            && !self.is_scattered()
+            && self.is_right()
     }
 
     /// Whether what clients had was what was committed, if that was to be compared.
@@ -56,6 +61,7 @@ impl<'a> Summary<'a> {
         json!({
             "t": t,
             "live": second.live,
+            "watching": second.watching,
             "joined": second.joined,
             "sent": second.sent,
             "acknowledged": second.acknowledged,
@@ -81,14 +87,14 @@ impl<'a> Summary<'a> {
             "disconnected": storm.disconnected,
             "reasons": storm.reasons,
             "all_in_s": storm.all_in_s,
-            "latency_ms": { "connect": quantiles(&storm.connect), "network": quantiles(&storm.network) },
+            "latency_ms": { "connect": storm.connect.quantiles(), "network": storm.network.quantiles() },
         }))
     }
 
     /// The figures, under names that stay.
     pub(crate) fn json(&self) -> Value {
         let total = self.total;
-        let mut network = quantiles(&total.network);
+        let mut network = total.network.quantiles();
         network["histogram"] = json!(total.network.histogram_ms());
         json!({
             "clients": {
@@ -102,6 +108,7 @@ impl<'a> Summary<'a> {
                 "resumed": total.resumed,
                 "reasons": total.reasons,
                 "rejoined": total.rejoined,
+                "spectators": total.watchers.json(total.seconds),
             },
             "inputs": {
                 "sent": total.sent,
@@ -118,11 +125,11 @@ impl<'a> Summary<'a> {
             },
             "events": { "received": total.events },
             "latency_ms": {
-                "connect": quantiles(&total.connect),
-                "input_to_snapshot": quantiles(&total.input_to_snapshot),
+                "connect": total.connect.quantiles(),
+                "input_to_snapshot": total.input_to_snapshot.quantiles(),
                 "network": network,
-                "gap": quantiles(&total.gap),
-                "resume_gap": quantiles(&total.resume_gap),
+                "gap": total.gap.quantiles(),
+                "resume_gap": total.resume_gap.quantiles(),
             },
             "generator": {
                 "processes": self.args.processes,
@@ -227,16 +234,6 @@ impl Summary<'_> {
     }
 }
 
-fn quantiles(latency: &Latency) -> Value {
-    json!({
-        "count": latency.count(),
-        "p50": latency.ms_at(0.5),
-        "p99": latency.ms_at(0.99),
-        "p999": latency.ms_at(0.999),
-        "max": latency.ms_max(),
-    })
-}
-
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { args, total, found } = self;
@@ -246,6 +243,7 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "{:?}: {clients} clients x {rate} Hz for {:.1} s against {}", args.scenario, total.seconds, args.server)?;
         let Partial { connected, failed, disconnected, all_in_s, .. } = total;
         writeln!(f, "clients    {connected} connected within {all_in_s:.1} s, {failed} failed, {disconnected} disconnected")?;
+        total.watchers.write(f, total.seconds)?;
         if args.scenario == Scenario::Churn {
             writeln!(f, "           {} times one left and came again", total.churned)?;
         }
@@ -278,6 +276,10 @@ impl fmt::Display for Summary<'_> {
         write_row(f, "input to snapshot", &total.input_to_snapshot)?;
         write_row(f, "network", &total.network)?;
         write_row(f, "gap", &total.gap)?;
+        if total.watchers.gap.count() > 0 {
+            write_row(f, "spectators connect", &total.watchers.connect)?;
+            write_row(f, "spectators gap", &total.watchers.gap)?;
+        }
         if total.resumed > 0 {
             write_row(f, "resume gap", &total.resume_gap)?;
         }
@@ -333,6 +335,7 @@ fn write_server(f: &mut fmt::Formatter<'_>, server: &Value) -> fmt::Result {
         of("supervisor"),
         number("/pss_bytes") / f64::from(1 << 20)
     )?;
+    footprint::write(f, &server["memory"])?;
     for (what, name) in [("tick", "tick_us"), ("late", "tick_late_us")] {
         let at = |quantile: &str| number(&format!("/{name}/{quantile}"));
         writeln!(f, "  {what:<5} us            p50 {:>7} p99 {:>7} max {:>7}", at("p50"), at("p99"), at("max"))?;

@@ -21,6 +21,8 @@ use crate::{children, cpu, limits};
 
 /// How often the loop turns at most while nothing arrives: inputs due within a millisecond leave together.
 const GRAIN: Duration = Duration::from_millis(1);
+/// How often a client that sends nothing is looked after: far below the time in which its events are too many for its session.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One process's share of a run.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,9 +33,15 @@ pub(crate) struct WorkerArgs {
     /// How many clients.
     #[arg(long)]
     clients: usize,
-    /// Number of the first of them, for names and seeds.
+    /// How many clients beside them only watch.
+    #[arg(long, default_value_t = 0)]
+    spectators: usize,
+    /// Number of the first of those that play, for names and seeds.
     #[arg(long, default_value_t = 0)]
     first: usize,
+    /// Number of the first of those that watch, for names.
+    #[arg(long, default_value_t = 0)]
+    first_spectator: usize,
     /// Inputs a second and client.
     #[arg(long)]
     rate: f64,
@@ -104,10 +112,13 @@ pub(crate) fn run(args: &WorkerArgs) -> Result<(), RunError> {
 struct Worker<'a> {
     args: &'a WorkerArgs,
     net: Net,
+    /// Those that play, and behind them those that watch.
     players: Vec<Player>,
     figures: Figures,
-    /// When each client's inputs are due, from the beginning to the end.
+    /// When each player's inputs are due, from the beginning to the end.
     inputs: Schedule,
+    /// When each spectator is looked after.
+    looks: Schedule,
     /// Clients that come, or that leave to come again.
     unsettled: Vec<usize>,
     began: Instant,
@@ -122,8 +133,8 @@ impl<'a> Worker<'a> {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let now = Instant::now();
-        let mut figures = Figures::new(args.clients);
-        figures.partial.requested = args.clients;
+        let mut figures = Figures::new(args.clients, args.spectators);
+        (figures.partial.requested, figures.partial.watchers.requested) = (args.clients, args.spectators);
         figures.partial.freshness.clients = args.freshness.min(args.clients);
         figures.comparison.instance.clone_from(&args.instance);
         (figures.comparison.fresh_clients, figures.comparison.verify) = (args.freshness, args.verify);
@@ -131,9 +142,10 @@ impl<'a> Worker<'a> {
         Ok(Worker {
             args,
             net: Net::bind(local, args.network, args.seed ^ args.first as u64)?,
-            players: Vec::with_capacity(args.clients),
+            players: Vec::with_capacity(args.clients + args.spectators),
             figures,
             inputs: Schedule::new(now, period, args.clients),
+            looks: Schedule::new(now, LOOK_EVERY, args.spectators),
             unsettled: Vec::new(),
             began: now,
             cpu: (cpu::used_by_self().map_err(RunError::Io)?, now),
@@ -142,23 +154,26 @@ impl<'a> Worker<'a> {
 
     /// Starts every client at its time on the ramp and plays until each has a place or has failed.
     fn come(&mut self) -> Result<(), RunError> {
-        let ramp = self.args.ramp.unwrap_or(self.args.clients as f64 / limits::CONNECTS_PER_SECOND);
+        let all = self.args.clients + self.args.spectators;
+        let ramp = self.args.ramp.unwrap_or(all as f64 / limits::CONNECTS_PER_SECOND);
         let ramp = Duration::from_secs_f64(ramp);
-        let mut starts = Schedule::new(self.began, ramp, self.args.clients);
+        let mut starts = Schedule::new(self.began, ramp, all);
         let patience = self.args.patience.map_or(limits::CONNECT_PATIENCE, Duration::from_secs_f64);
         let patience = self.over_at(self.began + ramp + patience);
-        while (self.players.len() < self.args.clients || !self.unsettled.is_empty()) && Instant::now() < patience {
+        while (self.players.len() < all || !self.unsettled.is_empty()) && Instant::now() < patience {
             let now = Instant::now();
-            while self.players.len() < self.args.clients && starts.take_due(now).is_some() {
+            while self.players.len() < all && starts.take_due(now).is_some() {
                 self.start_client(now)?;
             }
-            let next = (self.players.len() < self.args.clients).then(|| starts.next_due());
+            let next = (self.players.len() < all).then(|| starts.next_due());
             self.play_on(next.unwrap_or(patience))?;
         }
         self.figures.partial.all_in_s = self.began.elapsed().as_secs_f64();
-        self.figures.partial.failed += self.args.clients - self.players.len();
+        for client in self.players.len()..all {
+            self.figures.failed(client, "there was no time to connect it".to_owned());
+        }
         for client in std::mem::take(&mut self.unsettled) {
-            self.players[client].fails(&mut self.figures, "no place in a match in time".to_owned());
+            self.players[client].fails(&mut self.figures, client, "no place in a match in time".to_owned());
         }
         Ok(())
     }
@@ -171,10 +186,11 @@ impl<'a> Worker<'a> {
 
     fn start_client(&mut self, now: Instant) -> Result<(), RunError> {
         let client = self.players.len();
-        let number = self.args.first + client;
-        let key = self.net.connect(now, self.args.server, &format!("bot-{number}"), target(self.args))?;
+        let args = self.args;
+        let plays = client < args.clients;
+        let key = self.net.connect(now, args.server, &args.name_of(client), target(args), !plays)?;
         self.figures.client_has(client, key);
-        let bot = Bot::new(self.args.seed, number, self.args.home, self.args.trigger_every);
+        let bot = plays.then(|| Bot::new(args.seed, args.first + client, args.home, args.trigger_every));
         self.players.push(Player { bot, key, started: now, stage: Stage::Coming, was_in: false });
         self.unsettled.push(client);
         Ok(())
@@ -226,25 +242,40 @@ impl<'a> Worker<'a> {
         while let Some((client, due)) = self.inputs.take_due(now) {
             self.send_input(client, due, now);
         }
+        self.looks.skip_to(now.checked_sub(LOOK_EVERY).unwrap_or(now));
+        while let Some((watcher, _)) = self.looks.take_due(now) {
+            self.look_after(self.args.clients + watcher);
+        }
         self.net.flush(now);
         self.turn(self.inputs.next_due().max(now + GRAIN).min(until))?;
         self.settle()
     }
 
-    fn send_input(&mut self, client: usize, due: Instant, now: Instant) {
+    /// Takes what a client has been told, and brings one whose match is over into another; false when it is in none now.
+    fn look_after(&mut self, client: usize) -> bool {
         let Worker { args, net, players, figures, .. } = self;
-        let Some(player) = players.get_mut(client) else { return };
-        player.note_disconnect(net, figures);
+        let Some(player) = players.get_mut(client) else { return false };
+        player.note_disconnect(net, client, figures);
         if !player.is_in() {
-            return;
+            return false;
         }
         if !net.session(player.key).is_joined() {
-            return player.rejoin(net, client, target(args), figures);
+            player.rejoin(net, client, target(args), figures);
+            return false;
         }
         player.stage = Stage::Playing;
         figures.partial.events += net.session_mut(player.key).events().count() as u64;
-        let input = player.bot.input(net.session(player.key).view());
-        if let Some(sequence) = net.send(now, player.key, input) {
+        true
+    }
+
+    fn send_input(&mut self, client: usize, due: Instant, now: Instant) {
+        if !self.look_after(client) {
+            return;
+        }
+        let Worker { net, players, figures, .. } = self;
+        let Player { bot: Some(bot), key, .. } = &mut players[client] else { return };
+        let (key, input) = (*key, bot.input(net.session(*key).view()));
+        if let Some(sequence) = net.send(now, key, input) {
             figures.sent(client, sequence, due, now);
         }
     }
@@ -262,7 +293,7 @@ impl<'a> Worker<'a> {
             if net.session(player.key).is_ended() {
                 net.forget(player.key);
                 let now = Instant::now();
-                match net.connect(now, args.server, &format!("bot-{}", args.first + client), target(args)) {
+                match net.connect(now, args.server, &args.name_of(client), target(args), player.watches()) {
                     Ok(key) => {
                         figures.client_has(client, key);
                         (player.key, player.started, player.stage) = (key, now, Stage::Coming);
@@ -278,11 +309,11 @@ impl<'a> Worker<'a> {
 
     /// The next of those who play leaves.
     fn leave_to_come_again(&mut self, next: &mut usize) {
-        for _ in 0..self.players.len() {
-            let client = *next % self.players.len();
+        for _ in 0..self.args.clients {
+            let client = *next % self.args.clients;
             *next += 1;
             let player = &mut self.players[client];
-            player.note_disconnect(&self.net, &mut self.figures);
+            player.note_disconnect(&self.net, client, &mut self.figures);
             if player.stage == Stage::Playing {
                 player.stage = Stage::Leaving;
                 self.net.session_mut(player.key).leave();
@@ -301,8 +332,8 @@ impl<'a> Worker<'a> {
             self.turn(patience)?;
             self.settle()?;
         }
-        for player in &mut self.players {
-            player.note_disconnect(&self.net, &mut self.figures);
+        for (client, player) in self.players.iter_mut().enumerate() {
+            player.note_disconnect(&self.net, client, &mut self.figures);
         }
         Ok(())
     }
@@ -338,23 +369,34 @@ impl<'a> Worker<'a> {
         let cpu = cpu::used_by_self().map_err(RunError::Io)?;
         let cpu_percent = 100.0 * (cpu - self.cpu.0).as_secs_f64() / (now - self.cpu.1).as_secs_f64();
         self.cpu = (cpu, now);
-        let live = self.players.iter().filter(|player| player.is_in()).count();
+        let in_match = |watches| self.players.iter().filter(|player| player.is_in() && player.watches() == watches).count();
+        let (live, watching) = (in_match(false), in_match(true));
         let Figures { partial, clerk, .. } = &mut self.figures;
-        clerk.close(now, live, cpu_percent, &mut partial.series);
+        clerk.close(now, (live, watching), cpu_percent, &mut partial.series);
         if !self.args.progress {
             return Ok(());
         }
         let progress = Progress {
-            live,
-            gone: partial.failed + partial.disconnected,
+            live: live + watching,
+            gone: partial.failed + partial.disconnected + partial.watchers.failed + partial.watchers.disconnected,
             sent: partial.sent,
-            snapshots: partial.snapshots,
+            snapshots: partial.snapshots + partial.watchers.snapshots,
             p50_ms: partial.input_to_snapshot.ms_at(0.5),
             p99_ms: partial.input_to_snapshot.ms_at(0.99),
             cpu_percent,
         };
         let text = serde_json::to_string(&progress).map_err(RunError::Report)?;
         tell(&format!("{PROGRESS}{text}"))
+    }
+}
+
+impl WorkerArgs {
+    /// What a client is called.
+    fn name_of(&self, client: usize) -> String {
+        match client.checked_sub(self.clients) {
+            None => format!("bot-{}", self.first + client),
+            Some(watcher) => format!("watcher-{}", self.first_spectator + watcher),
+        }
     }
 }
 

@@ -74,6 +74,11 @@ impl<T: Component> Seats<T> {
         self.table.get(who.slot()).filter(|row| row.session == who.0).map(|row| &row.value)
     }
 
+    /// All seats, in the order of the sessions' places.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &T)> {
+        self.table.iter().map(|(_, row)| (SessionId(row.session), &row.value))
+    }
+
     /// A session's seat, for writing.
     pub fn get_mut(&mut self, who: SessionId) -> Option<&mut T> {
         self.table.get_mut(who.slot()).filter(|row| row.session == who.0).map(|row| &mut row.value)

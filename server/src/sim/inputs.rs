@@ -102,7 +102,9 @@ impl Arrivals {
         let bytes = <G::Input as Input>::wire_bytes();
         let credit = self.ticks.max(1).saturating_mul(INPUT_CREDIT_PER_TICK);
         let (mut at, mut refused) = (0, 0);
-        for (slot, session) in sessions.iter() {
+        // Spectators come behind all players and have no inputs: however many watch, a tick looks at none of them.
+        let players_rows = inputs.at().rows;
+        for (slot, session) in sessions.iter().take_while(|(slot, _)| *slot < players_rows) {
             while self.list.get(at).is_some_and(|a| a.slot < slot) {
                 at += 1;
             }
