@@ -99,6 +99,7 @@ impl Attached {
             Role::Standby if slot == FRONTEND_STANDBY => SegmentKind::Frontend,
             Role::Sim | Role::Standby => SegmentKind::Sim,
             Role::Hook => SegmentKind::Hook,
+            Role::Admin => SegmentKind::Admin,
             Role::Supervisor => return None,
         };
         self.segment(SegmentSpec::worker(kind, slot)).ok()

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
 use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
 use crate::look::Reading;
+use crate::look::tail::TailArgs;
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -49,6 +50,8 @@ pub enum Command {
         #[command(subcommand)]
         action: MatchesAction,
     },
+    /// Follow what happens in all processes: joins, refusals, deaths, recoveries, commands; what is kept is there after their death, too
+    Tail(TailArgs),
     /// End sessions
     Sessions {
         /// What to do with them.
@@ -487,6 +490,7 @@ mod tests {
             "ringfort --instance a down",
             "ringfort status --json",
             "ringfort matches list --json",
+            "ringfort tail --match arena --kind join,commit --since 5 --commits --no-follow --json",
             "ringfort matches create arena --game-option capacity=8",
             "ringfort matches create arena --private --spectators 4 --idle-minutes 10 --json",
             "ringfort matches show arena --code --json",

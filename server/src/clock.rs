@@ -12,6 +12,11 @@ pub fn now_us() -> u64 {
     micros(ClockId::Monotonic)
 }
 
+/// Microseconds since 1970, for people.
+pub fn wall_us() -> u64 {
+    micros(ClockId::Realtime)
+}
+
 /// Microseconds of CLOCK_BOOTTIME, for uptimes.
 pub fn boot_us() -> u64 {
     micros(ClockId::Boottime)

@@ -28,6 +28,7 @@ mod counters;
 pub mod dead_letters;
 pub mod describe;
 pub mod descriptors;
+mod flight;
 pub mod frontend;
 pub mod fsck;
 pub mod game;

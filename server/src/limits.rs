@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ringfort_protocol::bucket::Rate;
 use ringfort_shm_state::limits as shared;
 
 pub use ringfort_protocol::limits::CONNECTION_ID_BYTES;
@@ -195,6 +196,14 @@ pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize + 1;
 pub const HOOK_PLACE: usize = SIM_PLACES + SIM_SLOTS_MAX as usize;
 const _: () = assert!(HOOK_PLACE < shared::MAX_WORKERS, "every process has a place");
 
+/// How often `tail` looks for new records: more often than a ring of roots turns over at the fastest tick rate.
+pub const TAIL_POLL_MS: u64 = 100;
+/// Lines of the past that `tail` begins with when it follows.
+pub const TAIL_LINES: usize = 20;
+/// Refused clients that a front-end's flight recorder tells of; of more it tells the number.
+pub const FLIGHT_REFUSALS: Rate = Rate { per_second: 8, burst: 64 };
+/// What a tick has done to sessions that the flight recorder tells of; a crowd that comes or goes in one tick is told in part.
+pub const FLIGHTS_PER_TICK: usize = 32;
 /// How often the hook process looks for new requests.
 pub const HOOK_POLL_MS: u64 = 20;
 /// How long the hook process waits for the supervisor to post answers.

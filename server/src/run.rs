@@ -114,6 +114,10 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Down(DownArgs { drain: true, timeout }) => drain_down(&named()?, timeout),
         Command::Down(_) => down::<G>(file, &named()?),
         Command::Status(reading) => look(&named()?, &reading, |attached| Ok(Status::look(attached))),
+        Command::Tail(args) => {
+            look::tail::tail(&named()?, &args)?;
+            Ok(EXIT_DONE)
+        }
         Command::Matches { action } => matches(&named()?, action),
         Command::Sessions { action } => sessions(&named()?, action),
         Command::DeadLetters { action } => dead_letters(file, cli.instance.as_deref(), action),

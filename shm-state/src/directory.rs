@@ -69,6 +69,11 @@ impl<'m> Directory<'m> {
         self.memory.load(at::GENERATION, Ordering::Acquire)
     }
 
+    /// Processes of other users that wanted to command the instance.
+    pub fn peers_refused(&self) -> u64 {
+        self.memory.load(at::PEERS_REFUSED, Ordering::Relaxed)
+    }
+
     /// The instance; `None` before the supervisor has published it.
     pub fn instance(&self) -> Option<InstanceEntry> {
         Cell::<InstanceEntry>::at(at::INSTANCE).read(self.memory)
@@ -177,6 +182,18 @@ impl<'m> DirectoryWriter<'m> {
         // SYNC POINT: directory-generation
         self.memory.store(at::GENERATION, generation, Ordering::Release);
         generation
+    }
+
+    /// Counts a process of another user that wanted to command the instance.
+    pub fn count_refused_peer(&self) {
+        self.memory.store(at::PEERS_REFUSED, self.reader().peers_refused().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Has the workers look at the instance again.
+    pub fn move_generation(&self) {
+        let generation = self.reader().generation().wrapping_add(1);
+        // SYNC POINT: directory-generation
+        self.memory.store(at::GENERATION, generation, Ordering::Release);
     }
 
     /// Posts an operator record. `consumed` is the mail cursor of the zone's last committed root.

@@ -5,6 +5,7 @@
 //! every segment is a hash of the same names and numbers, so a binary with another layout refuses to attach.
 
 pub use crate::layout_hash::layout_hash;
+pub use recorder::*;
 pub use rows::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -64,6 +65,7 @@ macro_rules! shared {
     };
 }
 
+mod recorder;
 mod rows;
 
 const _: () = assert!(cfg!(target_endian = "little"), "words are taken apart as little-endian");
@@ -122,6 +124,8 @@ pub enum SegmentKind {
     Sim = 6,
     /// The hook process's heartbeat and counters; it writes.
     Hook = 7,
+    /// The admin process's heartbeat and counters; it writes.
+    Admin = 8,
 }
 
 shared! {
@@ -158,12 +162,17 @@ pub enum Role {
     Standby = 4,
     /// Carries requests to the author's outside world, and answers back.
     Hook = 5,
+    /// Tells monitors how the instance is.
+    Admin = 6,
 }
 
 impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Supervisor, Self::Frontend, Self::Sim, Self::Standby, Self::Hook, Self::Admin];
+
     /// The role with a number from shared memory.
     pub fn from_u32(n: u32) -> Option<Self> {
-        [Self::Supervisor, Self::Frontend, Self::Sim, Self::Standby, Self::Hook].into_iter().find(|r| *r as u32 == n)
+        Self::ALL.into_iter().find(|r| *r as u32 == n)
     }
 
     /// Its name on the command line and in `status`.
@@ -174,6 +183,7 @@ impl Role {
             Self::Sim => "sim",
             Self::Standby => "standby",
             Self::Hook => "hook",
+            Self::Admin => "admin",
         }
     }
 }
@@ -213,6 +223,8 @@ shared! {
         pub map_bytes: u64,
         /// Hash of the schema as clients compute it.
         pub schema_hash: u64,
+        /// The level from which on a role's processes are to log, by the role's number, 1 error to 5 trace; 0 as they were configured.
+        pub log_levels: [u8; 8],
     }
 }
 
@@ -401,6 +413,8 @@ pub mod directory {
     use super::*;
     /// Word: grows with every change of a zone entry. Supervisor writes with Release, workers read with Acquire.
     pub const GENERATION: usize = HEADER_BYTES;
+    /// Word: processes of other users that wanted to command the instance. The supervisor counts them.
+    pub const PEERS_REFUSED: usize = HEADER_BYTES + 8;
     /// The instance's cell.
     pub const INSTANCE: usize = HEADER_BYTES + 64;
     /// The game's map, as JSON.
@@ -417,8 +431,10 @@ pub mod directory {
     pub const MAILBOXES: usize = ZONES + MAX_ZONES * ZONE_STRIDE;
     /// Bytes of a mailbox.
     pub const MAILBOX_STRIDE: usize = 64 + MAILBOX_RECORDS as usize * size_of::<MailRecord>();
+    /// The supervisor's flight recorder.
+    pub const FLIGHT: usize = (MAILBOXES + MAX_ZONES * MAILBOX_STRIDE).next_multiple_of(64);
     /// Bytes of the segment.
-    pub const BYTES: usize = (MAILBOXES + MAX_ZONES * MAILBOX_STRIDE).next_multiple_of(PAGE_BYTES);
+    pub const BYTES: usize = (FLIGHT + super::flight::BYTES).next_multiple_of(PAGE_BYTES);
 }
 
 /// The control block of an inbox. The mutex is pthread's; the words after it are written under it.
@@ -713,7 +729,7 @@ shared! {
     }
 }
 
-/// Byte offsets in a `frontend.N`, `sim.N` or `hook.N` segment. All words; the worker writes, relaxed unless said.
+/// Byte offsets in a `frontend.N`, `sim.N`, `hook.N` or `admin.N` segment. All words; the worker writes, relaxed unless said.
 pub mod worker {
     use super::*;
     /// [`WorkerSelf`].
@@ -727,16 +743,20 @@ pub mod worker {
     pub const STEPPING: usize = HEADER_BYTES + 80;
     /// In `sim.N`, word: 1 when the process has mapped and touched all that it takes a zone over with. Release.
     pub const READY: usize = HEADER_BYTES + 88;
+    /// Word: the level from which on the worker logs, 1 error to 5 trace; 0 before it says so.
+    pub const LOG_LEVEL: usize = HEADER_BYTES + 96;
     /// Words: counters, by their position in the role's list.
     pub const COUNTERS: usize = HEADER_BYTES + 128;
+    /// The worker's flight recorder, which goes on with its predecessor's.
+    pub const FLIGHT: usize = (COUNTERS + MAX_COUNTERS * 8).next_multiple_of(64);
     /// In `sim.N`: two histograms a zone slot, tick duration and tick lateness, in words of [`HISTOGRAM_BUCKETS`] and a
     /// maximum; the incarnation that they belong to stands before them.
-    pub const HISTOGRAMS: usize = COUNTERS + MAX_COUNTERS * 8;
+    pub const HISTOGRAMS: usize = FLIGHT + super::flight::BYTES;
     /// Bytes of one histogram: buckets, then the maximum.
     pub const HISTOGRAM_BYTES: usize = (HISTOGRAM_BUCKETS + 1) * 8;
     /// Bytes of a zone's pair.
     pub const HISTOGRAM_STRIDE: usize = 8 + 2 * HISTOGRAM_BYTES;
-    /// Bytes of `frontend.N` and `hook.N`.
+    /// Bytes of `frontend.N`, `hook.N` and `admin.N`.
     pub const FRONTEND_BYTES: usize = HISTOGRAMS.next_multiple_of(PAGE_BYTES);
     /// In `sim.N`: a word a zone slot, the incarnation of the match that the sim could not open or take over, 0 for none. Release:
     /// who sees it also sees what was given back of the match. All 0 when a process claims the segment.
@@ -759,6 +779,7 @@ pub const STRUCTS: &[StructDoc] = &[
     AttemptEntry::DOC,
     FaultEntry::DOC,
     WorkerSelf::DOC,
+    FlightRecord::DOC,
     ZoneMeta::DOC,
     ZoneLife::DOC,
     RefusalRow::DOC,

@@ -7,6 +7,7 @@ use crate::table::ROW_ALIGN;
 /// The offsets that are not struct fields.
 pub(crate) const OFFSETS: &[(&str, &str, usize)] = &[
     ("directory", "generation word", directory::GENERATION),
+    ("directory", "refused peers word", directory::PEERS_REFUSED),
     ("directory", "instance cell", directory::INSTANCE),
     ("directory", "map JSON", directory::MAP),
     ("directory", "process table", directory::WORKERS),
@@ -15,6 +16,7 @@ pub(crate) const OFFSETS: &[(&str, &str, usize)] = &[
     ("directory", "zone table stride", directory::ZONE_STRIDE),
     ("directory", "mailboxes", directory::MAILBOXES),
     ("directory", "mailbox stride", directory::MAILBOX_STRIDE),
+    ("directory", "flight recorder", directory::FLIGHT),
     ("directory", "bytes", directory::BYTES),
     ("inbox.*", "control blocks", inbox::CONTROLS),
     ("inbox.*", "control block stride", InboxControl::BYTES),
@@ -35,6 +37,10 @@ pub(crate) const OFFSETS: &[(&str, &str, usize)] = &[
     ("frontend.N, sim.N", "heartbeat word", worker::HEARTBEAT),
     ("frontend.N, sim.N", "seen generation word", worker::SEEN_GENERATION),
     ("frontend.N, sim.N", "counters", worker::COUNTERS),
+    ("frontend.N, sim.N", "log level word", worker::LOG_LEVEL),
+    ("frontend.N, sim.N", "flight recorder", worker::FLIGHT),
+    ("any", "in a flight recorder: written word", flight::WRITTEN),
+    ("any", "in a flight recorder: records", flight::RECORDS),
     ("sim.N", "histograms", worker::HISTOGRAMS),
     ("sim.N", "histogram stride", worker::HISTOGRAM_STRIDE),
     ("sim.N", "failed words", worker::FAILED),
@@ -70,7 +76,7 @@ pub fn layout_hash() -> u64 {
     let fields: Vec<_> =
         STRUCTS.iter().flat_map(|s| s.fields.iter().map(|f| (s.name, f.name, f.kind, f.offset, f.bytes))).collect();
     let limits = (PAGE_INDEX_BITS, SEQUENCE_BITS, WINDOW, ROOT_RING, MAX_TABLES, MAX_ZONES, EXTENT_PAGES, ROW_ALIGN);
-    let bounds = (MAX_RECORD_PAYLOAD, MAILBOX_RECORDS, MIN_BLOB_SLOT, MAX_BLOB_BYTES, HISTOGRAM_BUCKETS);
+    let bounds = (FLIGHT_RECORDS, MAX_RECORD_PAYLOAD, MAILBOX_RECORDS, MIN_BLOB_SLOT, MAX_BLOB_BYTES, HISTOGRAM_BUCKETS);
     // What a page of this content adds to the state hash: another hash function is another meaning of the roots.
     let page = crate::hash::page_hash(1, &[0x5249_4e47_464f_5254; PAGE_WORDS]);
     hash_bytes(format!("{fields:?}{OFFSETS:?}{NUMBERS:?}{limits:?}{bounds:?}{page}{flavour}{mutex}").as_bytes())

@@ -19,6 +19,7 @@ pub mod directory;
 pub mod document;
 mod ending;
 pub mod entities;
+pub mod flight;
 mod free_pages;
 pub mod fsck;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -81,6 +81,10 @@ pub const MAX_SESSIONS: u32 = 10_240;
 pub const MAX_ENTITIES: u32 = 1 << 20;
 /// Bytes of a panic's message and place that shared memory keeps.
 pub const FAULT_TEXT_BYTES: usize = 216;
+/// Records of a process's flight recorder: the newest so many are kept.
+pub const FLIGHT_RECORDS: u64 = 1024;
+/// Bytes of text in a flight record.
+pub const FLIGHT_TEXT_BYTES: usize = 64;
 /// Counters of a worker.
 pub const MAX_COUNTERS: usize = 128;
 /// How often a reader starts over with the newest root before it reports that it cannot keep up.

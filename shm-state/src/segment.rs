@@ -166,7 +166,7 @@ impl SegmentSpec {
             SegmentKind::Directory => directory::BYTES,
             SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA.saturating_add(self.parameter as usize),
             SegmentKind::World => world::bytes(self.parameter as usize),
-            SegmentKind::Frontend | SegmentKind::Hook => worker::FRONTEND_BYTES,
+            SegmentKind::Frontend | SegmentKind::Hook | SegmentKind::Admin => worker::FRONTEND_BYTES,
             SegmentKind::Sim => worker::SIM_BYTES,
         }
     }
@@ -181,6 +181,7 @@ impl SegmentSpec {
             SegmentKind::Frontend => format!("frontend.{}", self.slot),
             SegmentKind::Sim => format!("sim.{}", self.slot),
             SegmentKind::Hook => format!("hook.{}", self.slot),
+            SegmentKind::Admin => format!("admin.{}", self.slot),
         }
     }
 
@@ -439,7 +440,7 @@ pub fn leftovers(instance: &str) -> Vec<PathBuf> {
     let prefix = format!("ringfort.{instance}.");
     let Ok(entries) = std::fs::read_dir(SHM_DIR) else { return Vec::new() };
     let of_worker = |rest: &str| {
-        let slot = ["frontend.", "sim.", "hook."].into_iter().find_map(|role| rest.strip_prefix(role));
+        let slot = ["frontend.", "sim.", "hook.", "admin."].into_iter().find_map(|role| rest.strip_prefix(role));
         slot.is_some_and(|slot| slot.parse::<u32>().is_ok())
     };
     let ours = |name: &str| {

@@ -18,6 +18,10 @@ pub enum Fence {
     CellReuse,
     /// Reader of a cell: its words are copied before the version is looked at again.
     CellCheck,
+    /// Writer of a flight record: its sequence is cleared before its words are written again.
+    FlightReuse,
+    /// Reader of a flight record: its words are copied before the sequence is looked at again.
+    FlightCheck,
     /// Owner of a zone: the root is published before pages and descriptors that left the window are written again.
     PageReuse,
     /// Owner of a zone: a page that was free is written only after the extent was seen to be free.
@@ -30,8 +34,8 @@ impl Fence {
     /// The order that it needs.
     pub const fn order(self) -> Ordering {
         match self {
-            Self::CellReuse => Ordering::Release,
-            Self::CellCheck | Self::RootCheck => Ordering::Acquire,
+            Self::CellReuse | Self::FlightReuse => Ordering::Release,
+            Self::CellCheck | Self::FlightCheck | Self::RootCheck => Ordering::Acquire,
             Self::PageReuse | Self::ExtentTaken => Ordering::SeqCst,
         }
     }

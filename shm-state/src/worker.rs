@@ -105,6 +105,16 @@ impl<'m> WorkerPage<'m> {
         self.memory.load(at::READY, Ordering::Acquire) == 1
     }
 
+    /// Says from which level on the worker logs, 1 error to 5 trace.
+    pub fn set_log_level(&self, level: u8) {
+        self.memory.store(at::LOG_LEVEL, level.into(), Ordering::Relaxed);
+    }
+
+    /// The level from which on the worker logs; 0 when it has not said so.
+    pub fn log_level(&self) -> u8 {
+        u8::try_from(self.memory.load(at::LOG_LEVEL, Ordering::Relaxed)).unwrap_or(0)
+    }
+
     /// Sets a counter to its new value.
     pub fn set_counter(&self, counter: usize, value: u64) {
         assert!(counter < MAX_COUNTERS);

@@ -19,6 +19,7 @@ use super::meter::Metered;
 use super::session::{App, Joining, Resuming, Stage};
 use super::zones::ZoneLink;
 use crate::auth::{self, Pass, TokenError};
+use crate::flight;
 use crate::limits::{HELLO_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT_MS, WRONG_CODES_MAX};
 
 /// A match that a join may go to, with its slot, or why there is none.
@@ -309,6 +310,7 @@ impl Clients {
 
     fn refuse_join_saying(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code, reason: &str) {
         self.counts.one(count::JOINS_REFUSED);
+        flight::refuse(None, code.into(), reason);
         let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
         conn.app.stage = Stage::Welcomed { pass };
         conn.app.deadline = Some(conn.app.idle_deadline(self.now));

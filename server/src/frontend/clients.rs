@@ -14,7 +14,7 @@ use ringfort_protocol::limits::{MAX_SNAPSHOT_BYTES, PROTOCOL_VERSION};
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{RecordKind, Stopping, WorkerState, ZoneEntry};
+use ringfort_shm_state::layout::{FlightKind, RecordKind, Stopping, WorkerState, ZoneEntry};
 use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
 use ringfort_shm_state::segment::Segment;
 use ringfort_shm_state::worker::WorkerPage;
@@ -33,6 +33,7 @@ use super::zones::ZoneLink;
 use crate::auth::Auth;
 use crate::cli::Role;
 use crate::config::{Interest, Limits};
+use crate::flight::{self, Note};
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK, SNAPSHOT_BLOCK_BYTES};
 use crate::supervisor::place;
@@ -214,7 +215,9 @@ impl Clients {
         if self.shed.judge(self.now) {
             self.counts.add(count::SHEDS, u64::from(self.shed.level() > before));
             let words = shed::in_words(self.shed.level());
-            info!("clients are sent {}", words.as_deref().unwrap_or("every snapshot again"));
+            let words = words.as_deref().unwrap_or("every snapshot again");
+            info!("clients are sent {words}");
+            flight::note(FlightKind::Shed, Note { a: self.shed.level(), b: before, text: words, ..Note::default() });
         }
     }
 

@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 use ringfort_protocol::control::Code;
 use ringfort_protocol::driver::{Block, Driver};
 use ringfort_protocol::quic::{TlsError, server_config, server_endpoint};
+use ringfort_shm_state::flight::FlightRing;
 use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
@@ -53,6 +54,7 @@ use crate::cli::Role;
 use crate::clock::now_us;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
+use crate::flight;
 use crate::game::{Description, Game, ZoneLimits};
 use crate::limits::{
     FRONTEND_DRAIN_EVERY_MS, FRONTEND_STANDBY, GATHER_US, GOODBYE_MS, LOOP_SLEEP_MAX_MS, RECEIVE_BATCHES_PER_LOOP,
@@ -141,6 +143,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         }
         slot => (own, Post { slot, incarnation }),
     };
+    record(instance, slot, incarnation)?;
     let socket = &passed.sockets[slot as usize];
     let describe = |limits: ZoneLimits| Description::of::<G>(limits);
     let mut frontend = Frontend {
@@ -177,6 +180,11 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infall
         }
         frontend.turn(false)?;
     }
+}
+
+/// Notes in the slot's flight recorder what happens from here on.
+fn record(instance: &str, slot: u32, incarnation: u32) -> Result<(), SegmentError> {
+    flight::start(instance, SegmentSpec::worker(SegmentKind::Frontend, slot), FlightRing::WORKER, incarnation)
 }
 
 /// Leaves the place of who stands by, which its own successor may have taken already, for a slot and its log.

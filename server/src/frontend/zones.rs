@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use ringfort_protocol::driver::ConnId;
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{RecordHeader, RecordKind, ZoneEntry};
+use ringfort_shm_state::layout::{FlightKind, RecordHeader, RecordKind, ZoneEntry};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::world::World;
 use tracing::error;
@@ -13,6 +13,7 @@ use tracing::error;
 use super::counters::{self as count, Counters};
 use super::round::Round;
 use super::zone_view::ZoneView;
+use crate::flight::{self, Note};
 use crate::game::Why;
 use crate::limits::{JOINS_UNDER_WAY_MAX, ZONE_BACKLOG_BYTES};
 
@@ -146,7 +147,10 @@ impl ZoneLink {
             }
             return;
         };
-        match self.inbox.append(memory, &self.batch, consumed) {
+        let repairs = self.inbox.repairs(memory);
+        let appended = self.inbox.append(memory, &self.batch, consumed);
+        self.note_repair(memory, repairs);
+        match appended {
             Ok(Appended::All(tail)) => {
                 self.batch.consume(self.batch.len());
                 if self.joins.iter().any(|(_, at)| at.is_none()) {
@@ -168,6 +172,16 @@ impl ZoneLink {
                 }
                 counts.one(count::INBOX_BROKEN);
             }
+        }
+    }
+
+    /// An append that found the lock of a dead holder has repaired it.
+    fn note_repair(&self, memory: &Memory, before: u64) {
+        let repairs = self.inbox.repairs(memory);
+        if repairs != before {
+            let zone = Some((self.slot, self.entry.incarnation));
+            let text = "the lock of the match's inbox, whose holder had died";
+            flight::note(FlightKind::Repair, Note { zone, a: repairs, text, ..Note::default() });
         }
     }
 

@@ -17,6 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ringfort_shm_state::flight::FlightRing;
 use ringfort_shm_state::layout::SegmentKind;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::worker::WorkerPage;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 
 use crate::clock::now_us;
 use crate::config::Config;
+use crate::flight;
 use crate::game::{Description, Game, ZoneLimits};
 use crate::limits::{HOOK_IN_FLIGHT_PER_MATCH, HOOK_POLL_MS, HOOK_POST_MS, HOOK_POSTS_PER_TURN, HOOK_WEB_PER_MATCH};
 use crate::run_dir::{RunDir, RunDirError};
@@ -112,6 +114,7 @@ struct HookProcess {
 pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infallible, HookError> {
     let own = Segment::open(instance, SegmentSpec::worker(SegmentKind::Hook, slot), Access::ReadWrite)?;
     WorkerPage::new(&own).claim();
+    flight::start(instance, SegmentSpec::worker(SegmentKind::Hook, slot), FlightRing::WORKER, 0)?;
     let directory = Segment::open(instance, SegmentSpec::DIRECTORY, Access::ReadOnly)?;
     let world = World::new(Segment::open(instance, SegmentSpec::world(0), Access::ReadOnly)?);
     let hook = match &config.hooks.url {

@@ -3,9 +3,11 @@
 //! Each command is a function from [`Attached`](crate::attach::Attached) to something [`Shown`]; `reading.rs` opens the source, prints
 //! text or JSON, and repeats it. Whatever is read may be damaged, or change meanwhile: it is copied out, checked, then used.
 
+pub mod flights;
 mod of_match;
 mod paper;
 mod reading;
+pub mod tail;
 
 pub use of_match::OneMatch;
 pub use paper::{Paper, duration, printable, table};

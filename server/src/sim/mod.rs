@@ -26,8 +26,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::flight::FlightRing;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{SegmentKind, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{FlightKind, SegmentKind, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, unpadded};
 use ringfort_shm_state::worker::{TickHistogram, WorkerPage};
@@ -39,6 +40,7 @@ use crate::cli::Role;
 use crate::clock::now_us;
 use crate::config::{Config, Hooks};
 use crate::descriptors::Descriptors;
+use crate::flight::{self, Note};
 use crate::game::Game;
 use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, STAGGER_SLOTS};
 use crate::outlive::{OutliveError, outlive_supervisor};
@@ -120,6 +122,7 @@ pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<std::c
     let passed = Descriptors::take()?;
     let directory = open(SegmentSpec::DIRECTORY, Access::ReadOnly)?;
     let entry = outlive_supervisor(&RunDir::open(instance)?, &directory, place(Role::Sim, slot), passed)?;
+    flight::start(instance, SegmentSpec::worker(SegmentKind::Sim, slot), FlightRing::WORKER, entry.incarnation)?;
     kill_point::identify("sim", slot, entry.incarnation);
     let world = Rc::new(World::new(open(SegmentSpec::world(0), Access::ReadWrite)?));
     fault::install(&world).and_then(|()| fault::limit_memory(config.sim_memory_mib)).map_err(SimError::Faults)?;
@@ -258,6 +261,9 @@ impl<G: Game> Sim<G> {
                 page.set_failed(slot, 0);
                 page.add(if resumes { count::ZONES_ADOPTED } else { count::ZONES_OPENED }, 1);
                 info!(zone = slot, "match {name} is {}", if resumes { "taken over" } else { "open" });
+                let kind = if resumes { FlightKind::Takeover } else { FlightKind::Open };
+                let zone_id = Some((slot, entry.incarnation));
+                flight::note(kind, Note { zone: zone_id, a: entry.epoch.into(), text: &name, ..Note::default() });
                 let period_us = 1_000_000 / u64::from(entry.tick_hz.max(1));
                 // One that is taken over goes on in its own time; what it missed meanwhile is made up for as any late tick.
                 let next_us = zone.due_us().map(|due_us| due_us + period_us).filter(|due_us| *due_us <= now + period_us);
@@ -308,6 +314,7 @@ impl<G: Game> Sim<G> {
                     Outcome::Committed { frontends: bits } => {
                         frontends |= bits;
                         page.add(count::TICKS, 1);
+                        scheduled.zone.tell_flights();
                         page.record(*slot, TickHistogram::Took, scheduled.zone.took_us().into());
                         page.record(*slot, TickHistogram::Late, late);
                         page.add(count::TICKS_LATE, u64::from(late > scheduled.period_us));
@@ -319,6 +326,9 @@ impl<G: Game> Sim<G> {
                     Outcome::Ended { frontends: bits } => {
                         frontends |= bits;
                         page.add(count::ZONES_ENDED, 1);
+                        let entry = scheduled.zone.entry();
+                        let (zone, name) = (Some((*slot, entry.incarnation)), unpadded(&entry.name));
+                        flight::note(FlightKind::End, Note { zone, text: &name, ..Note::default() });
                         info!(zone = slot, "match {} has ended", unpadded(&scheduled.zone.entry().name));
                         gone.push(*slot);
                     }

@@ -4,6 +4,7 @@
 //! that is kept between ticks beside the pages (`Index`) is derived from them and rebuilt on takeover.
 
 mod attach;
+mod flights;
 mod index;
 mod life;
 mod outside;
@@ -34,6 +35,7 @@ use super::inputs::Arrivals;
 use crate::game::{AskRules, BadRow, Bound, Description, DescriptionError, Game, Hook, Outgoing, Tick, Why, ZoneLimits};
 use crate::limits::{LINGER_MS, RECORDS_PER_TICK, REFUSALS_PER_TICK};
 use attach::{NO_HASH, proves};
+use flights::Flights;
 use index::Index;
 use retry::Retry;
 
@@ -197,6 +199,8 @@ pub struct Zone<G: Game> {
     twice: bool,
     /// What the last tick that came out in two ways differed in, until somebody takes it.
     difference: Option<String>,
+    /// What the tick under way has done to sessions, for the flight recorder.
+    flights: Flights,
     /// Counted since the last look.
     pub counters: ZoneCounters,
 }
@@ -260,6 +264,7 @@ impl<G: Game> Zone<G> {
             retry,
             twice: false,
             difference: None,
+            flights: Flights::default(),
             counters: ZoneCounters::default(),
         };
         zone.rebuild_index();
@@ -381,6 +386,7 @@ impl<G: Game> Zone<G> {
     /// After the pages were rolled back: nothing is left of the tick.
     fn undo(&mut self, before: (u64, u64)) {
         (self.net_cursor, self.mail_cursor) = before;
+        self.flights.clear();
         self.tick.closed.set(self.bound.committed_closed());
         self.tick.outgoing.borrow_mut().clear();
         self.arrivals.clear();

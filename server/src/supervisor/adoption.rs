@@ -271,7 +271,7 @@ impl Adopted {
             InstanceEntry { stopping: Stopping::No as u32, frontends: config.frontends, sims: config.sims, ..orphans.instance };
         DirectoryWriter::new(&segments.directory).publish_instance(&instance, &rules.map_json)?;
         let before = supervisor_of(&segments.directory);
-        start::enter_supervisor(&segments, before.restarts + 1, before.incarnation + 1);
+        start::enter_supervisor(&config.instance, &segments, before.restarts + 1, before.incarnation + 1);
         kill_point!("adopt:entered");
         let zones = Zones::adopt(config, &segments, results);
         let mut workers = Workers::new(config, &segments, run_dir, wakes);

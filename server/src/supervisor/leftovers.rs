@@ -422,6 +422,7 @@ mod tests {
             sims: 1,
             map_bytes: 0,
             schema_hash: rules.schema_hash,
+            log_levels: [0; 8],
         };
         DirectoryWriter::new(&create(DIRECTORY)).publish_instance(&entry, &rules.map_json).unwrap();
         leftovers(instance)

@@ -26,7 +26,7 @@ mod zones;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
-use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerState};
+use ringfort_shm_state::layout::{FlightKind, InstanceEntry, Stopping, WorkerState};
 use ringfort_shm_state::lock::LockHolder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
@@ -37,6 +37,7 @@ pub use start::up;
 
 use crate::cli::Role;
 use crate::config::{Config, MatchConfig};
+use crate::flight::{self, Note};
 use crate::limits::{
     DOWN_DRAIN_S_MAX, FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, STANDBY_SIMS,
     SUPERVISOR_TURN_MS,
@@ -181,9 +182,10 @@ impl Supervisor {
         let hung = self.workers.take_pulses(&self.segments, limit_ms);
         for hung in hung {
             let Hung { role, slot, pid, silent_ms, cpu_ms } = hung;
+            let name = worker_name(role, slot);
+            flight::note(FlightKind::Hang, Note { a: pid.into(), b: silent_ms, text: &name, ..Note::default() });
             error!(
-                "{} (process {pid}) has given no sign of life for {silent_ms} ms and used the processor for {cpu_ms} ms of them; it is killed",
-                worker_name(role, slot)
+                "{name} (process {pid}) has given no sign of life for {silent_ms} ms and used the processor for {cpu_ms} ms of them; it is killed"
             );
             if role == Role::Sim {
                 self.zones.sim_hangs(&self.segments, &hung);
@@ -214,6 +216,8 @@ impl Supervisor {
         let log = self.run_dir.worker_log(death.role, death.slot);
         let (role, slot, ending) = (death.role, death.slot, death.ending);
         let name = worker_name(role, slot);
+        let text = format!("{name} {}", if death.planned { "gives way to a new one".to_owned() } else { ending.to_string() });
+        flight::note(FlightKind::Death, Note { a: death.pid.into(), b: slot.into(), text: &text, ..Note::default() });
         if death.planned {
             info!("{name} (process {}) gives way to a new one", death.pid);
         } else {

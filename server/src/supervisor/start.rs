@@ -6,11 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
+use ringfort_shm_state::flight::FlightRing;
 use ringfort_shm_state::kill_point;
 use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerEntry, WorkerState, ZoneState};
 use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
-use ringfort_shm_state::segment::unpadded;
+use ringfort_shm_state::segment::{SegmentSpec, unpadded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
@@ -35,6 +36,7 @@ use crate::certificate::Certificate;
 use crate::cli::Role;
 use crate::clock::boot_us;
 use crate::config::{AuthMode, Config};
+use crate::flight;
 use crate::game::Game;
 use crate::limits::{
     MATCH_OPEN_MS, OPEN_FILES_MIN, PORT_FREE_MS, PORT_LOOK_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS,
@@ -188,15 +190,16 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
         sims: config.sims,
         map_bytes: rules.map_json.len() as u64,
         schema_hash: rules.schema_hash,
+        log_levels: [0; 8],
     };
     let directory = DirectoryWriter::new(&segments.directory);
     directory.publish_instance(&instance, &rules.map_json)?;
-    enter_supervisor(segments, 0, 1);
+    enter_supervisor(&config.instance, segments, 0, 1);
     Ok(instance)
 }
 
-/// Enters this process into the directory as the supervisor.
-pub(super) fn enter_supervisor(segments: &Segments, restarts: u32, incarnation: u32) {
+/// Enters this process into the directory as the supervisor, and notes there from here on what happens.
+pub(super) fn enter_supervisor(instance: &str, segments: &Segments, restarts: u32, incarnation: u32) {
     let me = ProcessId::current();
     let entry = WorkerEntry {
         pid: me.pid,
@@ -208,6 +211,9 @@ pub(super) fn enter_supervisor(segments: &Segments, restarts: u32, incarnation: 
         incarnation,
     };
     DirectoryWriter::new(&segments.directory).publish_worker(SUPERVISOR_PLACE, &entry);
+    if let Err(error) = flight::start(instance, SegmentSpec::DIRECTORY, FlightRing::DIRECTORY, incarnation) {
+        warn!("`ringfort tail` will not tell what the supervisor does: {error}");
+    }
 }
 
 /// The configuration that a worker was started with, as JSON.

@@ -40,7 +40,7 @@ pub fn segment(data: &[u8]) {
         SegmentKind::Directory => directory::BYTES,
         SegmentKind::InboxNet | SegmentKind::InboxSys => inbox::DATA + MIN_INBOX_BYTES as usize,
         SegmentKind::World => world::bytes(2),
-        SegmentKind::Frontend | SegmentKind::Hook => worker::FRONTEND_BYTES,
+        SegmentKind::Frontend | SegmentKind::Hook | SegmentKind::Admin => worker::FRONTEND_BYTES,
         SegmentKind::Sim => worker::SIM_BYTES,
     } as u64;
     let file = file(&mut source, spec, whole);
@@ -116,7 +116,7 @@ fn read(segment: Segment, spec: SegmentSpec, source: &mut Source<'_>) {
                 assert_eq!(fsck::check(&world, &[]), fsck::Report::default());
             }
         }
-        SegmentKind::Frontend | SegmentKind::Sim | SegmentKind::Hook => {
+        SegmentKind::Frontend | SegmentKind::Sim | SegmentKind::Hook | SegmentKind::Admin => {
             assert_eq!(WorkerPage::new(&segment).claimed_by(), ProcessId { pid: 0, start_time: 0 });
         }
     }

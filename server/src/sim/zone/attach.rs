@@ -5,7 +5,7 @@
 
 use ringfort_protocol::SessionId;
 use ringfort_protocol::control::Code;
-use ringfort_shm_state::layout::{DETACHED, JoinRecord, RecordKind, ResumeRecord, SessionRow};
+use ringfort_shm_state::layout::{DETACHED, FlightKind, JoinRecord, RecordKind, ResumeRecord, SessionRow};
 use zerocopy::FromBytes;
 
 use super::Zone;
@@ -71,6 +71,7 @@ impl<G: Game> Zone<G> {
             return self.refuse(nonce, Code::ResumeRefused, Some(&Refusal::from(NOT_RESUMED)));
         }
         self.counters.sessions_resumed += 1;
+        self.flights.add(FlightKind::Resume, id, 0);
         let ResumeRecord { connection, frontend, incarnation, attempt, token_hash, .. } = resume;
         self.attach(slot, &Attachment { connection, frontend, incarnation, attempt, token_hash }, resume.shown_hash);
     }
@@ -108,6 +109,7 @@ impl<G: Game> Zone<G> {
         (row.connection, row.frontend, row.incarnation, row.detached) = (0, DETACHED, 0, now);
         let after = *row;
         self.counters.sessions_detached += 1;
+        self.flights.add(FlightKind::Detach, id, 0);
         self.touched_frontends |= bit(before.frontend);
         self.index.move_session(slot, &before, &after);
         self.bound.game.dropped(&self.tick, SessionId(id));

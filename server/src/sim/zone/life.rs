@@ -5,7 +5,7 @@
 
 use ringfort_protocol::SessionId;
 use ringfort_protocol::control::Code;
-use ringfort_shm_state::layout::{JoinRecord, KickedRow, RefusalRow, SessionFlags, SessionInput, SessionRow};
+use ringfort_shm_state::layout::{FlightKind, JoinRecord, KickedRow, RefusalRow, SessionFlags, SessionInput, SessionRow};
 use ringfort_shm_state::limits::PLAYER_NAME_BYTES;
 use ringfort_shm_state::segment::{padded, unpadded};
 use zerocopy::{FromBytes, FromZeros};
@@ -97,6 +97,7 @@ impl<G: Game> Zone<G> {
         };
         self.index.add(slot, &row);
         self.bound.sessions.insert(slot, row);
+        self.flights.add_named(FlightKind::Join, id.0, hello.name);
         if hello.spectator {
             self.bound.game.spectate(&self.tick, id, hello);
         } else {
@@ -144,6 +145,7 @@ impl<G: Game> Zone<G> {
         let rows = u64::from(self.bound.kicked.at().rows);
         self.bound.kicked.insert(((number - 1) % rows) as u32, KickedRow { nonce });
         self.counters.sessions_kicked += 1;
+        self.flights.add(FlightKind::Kick, id, 0);
         self.end_session(id, Why::Kicked);
     }
 
@@ -158,6 +160,7 @@ impl<G: Game> Zone<G> {
             self.bound.game.dropped(&self.tick, SessionId(id));
         }
         self.bound.game.leave(&self.tick, SessionId(id), why);
+        self.flights.add(FlightKind::Leave, id, why.to_u64());
         // While its row is there.
         self.name_asks();
         self.arrivals.forget(slot);

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, RootHead, ZoneEntry};
+use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FlightKind, RootHead, ZoneEntry};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::world::World;
 use tracing::warn;
 
 use super::{OpenError, Records, Zone};
+use crate::flight::{self, Note};
 use crate::game::Game;
 use crate::limits::ATTEMPTS_MAX;
 use crate::sim::{fault, judge};
@@ -51,6 +52,9 @@ impl Retry {
         if judged.exact() {
             let how = if judged.rejects() { "without its inputs and commands" } else { "once more, with the same records" };
             warn!(zone = slot, "match {}: tick {} is run {how}, as the game failed: {why}", unpadded(&entry.name), attempt.tick);
+            let (zone, a) = (Some((slot, entry.incarnation)), attempt.tick.into());
+            flight::note(FlightKind::Fault, Note { zone, a, b: u64::from(attempt.attempt) - 1, text: &why, ..Note::default() });
+            flight::note(FlightKind::Retry, Note { zone, a, b: attempt.attempt.into(), text: how, ..Note::default() });
         }
         Ok(Self { attempt, why, letters: None, written: None, rejected: (0, 0) })
     }

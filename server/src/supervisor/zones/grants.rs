@@ -3,7 +3,7 @@
 //! **Invariant**: a match is granted to a sim only when every earlier grantee was reaped, or has put the epoch into the published word that the new one waits
 //! for. Whoever is named by the word's epoch owns the match.
 
-use ringfort_shm_state::layout::{PauseReason, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{FlightKind, PauseReason, ZoneEntry, ZoneState};
 use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::worker::WorkerPage;
 use tracing::{error, info, warn};
@@ -12,6 +12,7 @@ use super::super::errors::MatchError;
 use super::super::segments::Segments;
 use super::super::workers::{Hung, Sims};
 use super::{Stage, Zone, Zones, epoch_after_next, next_epoch};
+use crate::flight::{self, Note};
 use crate::limits::{HANG_CPU_MS_MIN, HANG_TICKS_MIN, OPENING_DEATHS_MAX};
 use crate::sim::judge::{Judgement, judge};
 
@@ -246,8 +247,14 @@ impl Zone {
             (self.entry.owner_sim, self.entry.epoch) = (self.heir(), self.entry.next_epoch);
             (self.entry.next_sim, self.entry.next_epoch) = (0, 0);
             self.publish(slot, segments);
+            self.note(FlightKind::Move, slot, self.entry.owner_sim.into());
         }
         done
+    }
+
+    fn note(&self, kind: FlightKind, slot: usize, a: u64) {
+        let (zone, name) = (Some((slot, self.entry.incarnation)), unpadded(&self.entry.name));
+        flight::note(kind, Note { zone, a, text: &name, ..Note::default() });
     }
 
     /// What the next owner will find.
@@ -270,6 +277,7 @@ impl Zone {
             PauseReason::Deaths => "its sims die in one tick, and nobody knows of what",
         };
         let name = unpadded(&self.entry.name);
+        self.note(FlightKind::Pause, slot, reason as u64);
         error!(
             zone = slot,
             "match {name} is paused: {why}; mend the game or `ringfort matches end {name}`, or let it try again with `ringfort matches resume {name}`"

@@ -6,6 +6,7 @@
 mod cell;
 mod epoch;
 mod extent;
+mod flight;
 mod inbox;
 mod memory;
 mod pages;
