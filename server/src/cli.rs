@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
 use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
-use crate::look::Reading;
 use crate::look::tail::TailArgs;
+use crate::look::{Reading, WorldCommand};
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -97,6 +97,9 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Look into a match's world.
+    #[command(flatten)]
+    World(WorldCommand),
     /// Make keys and tokens for players
     Token {
         /// What to make.

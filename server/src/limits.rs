@@ -89,6 +89,17 @@ pub const OPEN_FILES_MIN: u64 = 1_024;
 /// How long a worker waits to be in the directory before it gives up.
 pub const ENTRY_MS: u64 = 5_000;
 
+/// Longest condition of `entities --where`.
+pub const FILTER_BYTES_MAX: usize = 4 << 10;
+/// Parentheses and `not` of such a condition within one another.
+pub const FILTER_DEPTH_MAX: usize = 64;
+/// How often `events --follow` and `set` look for a new commit.
+pub const FOLLOW_LOOK_MS: u64 = 10;
+/// How long `set` waits for the match to have taken what it was sent.
+pub const SET_COMMIT_MS: u64 = 2_000;
+/// Longest value of a field that can be set.
+pub const SET_BYTES_MAX: usize = 8;
+
 /// Connections to the control socket at one time.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 /// Longest request or response on the control socket, line end included.

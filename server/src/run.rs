@@ -135,6 +135,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             let binary = std::path::absolute(&binary).unwrap_or(binary);
             operate(&named()?, &Request::Upgrade { binary }, output)
         }
+        Command::World(command) => Ok(if look::carry_out(&named()?, &command)? { EXIT_FAILED } else { EXIT_DONE }),
         Command::Token { action } => token(file, cli.instance.as_deref(), action),
         Command::New { name, path } => {
             print(&crate::new::create(Path::new(""), &name, path.as_deref())?);

@@ -3,15 +3,33 @@
 //! Each command is a function from [`Attached`](crate::attach::Attached) to something [`Shown`]; `reading.rs` opens the source, prints
 //! text or JSON, and repeats it. Whatever is read may be damaged, or change meanwhile: it is copied out, checked, then used.
 
+mod ask;
+mod diff;
+mod entities;
+mod events;
+mod filter;
 pub mod flights;
+mod history;
+mod inspect;
+mod names;
 mod of_match;
 mod paper;
 mod reading;
+mod roots;
+mod schema;
 pub mod tail;
+mod value;
+mod world;
 
+pub use ask::{AskError, WorldCommand, carry_out};
+pub use entities::{EntitiesArgs, EntitiesShown, EntityShown, entities};
+pub use filter::{Filter, FilterError, Left, Op, Subject};
+pub use names::{Among, FieldAt, NameError, name_of};
 pub use of_match::OneMatch;
 pub use paper::{Paper, duration, printable, table};
 pub use reading::{Reading, Shown, print, print_json, read};
+pub use value::{Value, WrongValue, entity_text, parse_entity};
+pub use world::{Fields, Names, groups, lives, pages_of, pages_of_entity, window};
 
 use ringfort_shm_state::mirror::MirrorError;
 
@@ -28,6 +46,9 @@ pub enum LookError {
     /// The match, or its session, is not there.
     #[error(transparent)]
     Show(#[from] ShowError),
+    /// What was asked for makes no sense of this game or this match.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// The directory's map of the game is damaged.
     #[error(
         "the map of the game in the directory of instance \"{instance}\" cannot be read ({why}), so its worlds cannot be decoded"

@@ -72,6 +72,11 @@ impl OneMatch {
         if self.mirror.head().is_some_and(lives) { Ok(()) } else { Err(LookError::NoWorld { of: of() }) }
     }
 
+    /// The match's name.
+    pub fn name(&self) -> String {
+        unpadded(&self.entry.name)
+    }
+
     /// The root that is looked at.
     pub fn head(&self) -> &RootHead {
         self.mirror.head().expect("opened with a root")
