@@ -115,7 +115,7 @@ impl Attached {
 }
 
 /// The instances whose segments lie in shared memory, and whether a process of each lives, as a phrase.
-fn others() -> String {
+pub(crate) fn others() -> String {
     let found = instances();
     let more = found.len().saturating_sub(INSTANCES_LISTED);
     let listed: Vec<String> =

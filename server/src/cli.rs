@@ -12,6 +12,7 @@ use crate::config::{OptionValue, Options, check_instance, check_option_key};
 use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
 use crate::look::tail::TailArgs;
 use crate::look::{Reading, WorldCommand};
+use crate::saved::SaveArgs;
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -118,6 +119,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Check the shared memory of an instance for damage
     Fsck(Reading),
+    /// Save the shared memory of an instance to a file, while it runs or after it died, for every reading command's `--from`
+    Save(SaveArgs),
     /// Say what this binary is; only the supervisor of an instance that is to be upgraded asks.
     #[command(hide = true)]
     Describe(Output),

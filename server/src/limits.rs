@@ -494,3 +494,5 @@ pub const SAVED_EXPANDED_BYTES_MAX: u64 = 5 << 30;
 pub const SAVED_CHUNKS_HELD: usize = 4096;
 /// Instances that an error lists.
 pub const INSTANCES_LISTED: usize = 8;
+/// How often a save copies a match again that went on too fast, or the directory that changed meanwhile.
+pub const SAVE_ATTEMPTS: u32 = 8;

@@ -28,6 +28,7 @@ use crate::limits::{DOWN_LOCK_MS, DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
 use crate::logging::{self, LoggingError, Source};
 use crate::look::{self, LookError, Reading, Shown, print_json};
 use crate::run_dir::{LockError, RunDir, RunDirError};
+use crate::saved::{self, SaveArgs, SaveError};
 use crate::sim::{self, SimError};
 use crate::status::{self, ShowError, Status};
 use crate::supervisor::control::{self, ControlError, Request, Response};
@@ -82,6 +83,8 @@ enum RunError {
     Hook(#[from] HookError),
     #[error(transparent)]
     Frontend(#[from] FrontendError),
+    #[error(transparent)]
+    Save(#[from] SaveError),
 }
 
 /// The `main` of a game's server: `fn main() -> ExitCode { ringfort::main::<MyGame>() }`.
@@ -146,6 +149,15 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             Ok(EXIT_DONE)
         }
         Command::Fsck(reading) => look(&named()?, &reading, |attached| Ok(fsck::check(attached))),
+        Command::Save(SaveArgs { file, force, output }) => {
+            let saved = saved::save(&named()?, &file, force)?;
+            if output.json {
+                print_json(&saved)
+            } else {
+                print(&saved.to_text())
+            }
+            Ok(EXIT_DONE)
+        }
         Command::Describe(_) => {
             let sizes = describe::read_sizes(std::io::stdin().lock())?;
             print(&format!("{}\n", json!(describe::describe::<G>(&sizes))));

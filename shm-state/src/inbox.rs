@@ -184,6 +184,11 @@ impl Inbox {
         })
     }
 
+    /// Where it lies in its segment: its control block, which has the tail, then its data.
+    pub fn ranges(&self) -> [std::ops::Range<usize>; 2] {
+        [self.control..self.control + InboxControl::BYTES, self.data..self.data + self.bytes as usize]
+    }
+
     /// Bytes of the ring.
     pub fn capacity(&self) -> u64 {
         self.bytes

@@ -15,6 +15,7 @@ mod plain;
 pub mod process;
 
 pub use plain::{Gaps, Plain, clear_padding};
+pub mod copy;
 pub mod directory;
 pub mod document;
 mod ending;

@@ -367,6 +367,19 @@ pub fn check_header(memory: &impl Words, path: &Path, instance: &str, spec: Segm
     Ok(header)
 }
 
+/// Maps a segment read-only, whatever lies in it: for a copy of what is damaged.
+pub fn map_raw(path: &Path) -> Result<Memory, SegmentError> {
+    let io = |source| SegmentError::Io { path: path.to_owned(), source };
+    let file = open_private(path, OpenOptions::new().read(true))?;
+    let length = file.metadata().map_err(io)?.len();
+    if length < 8 {
+        return Memory::try_heap(8).map_err(io);
+    }
+    let mut options = MmapOptions::new();
+    options.len(usize::try_from(length).unwrap_or(usize::MAX));
+    Ok(Memory::mapped(options.map_raw_read_only(&file).map_err(io)?, false))
+}
+
 /// Opens a file of `/dev/shm` that must be a regular one and ours alone. Follows no link, and waits for nobody at a pipe's end.
 pub fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, SegmentError> {
     let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
+use crate::copy::LEFT;
 use crate::layout::{AttemptEntry, FaultEntry, RootFlags, RootHead, SegmentKind, hash_bytes, world as at};
 use crate::limits::*;
 use crate::memory::{Fence, Memory, Page, Words};
@@ -101,7 +102,7 @@ impl Published {
         Self { epoch: (word >> SEQUENCE_BITS) as u16, sequence: word & ((1 << SEQUENCE_BITS) - 1) }
     }
 
-    fn word(self) -> u64 {
+    pub(crate) fn word(self) -> u64 {
         u64::from(self.epoch) << SEQUENCE_BITS | self.sequence
     }
 }
@@ -155,7 +156,6 @@ impl<M: Words> World<M> {
     }
 
     /// The memory that it lies in. Not for others: storing there is safe, and rows that the owner has lent out lie there.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn memory(&self) -> &M {
         &self.memory
     }
@@ -212,7 +212,7 @@ impl<M: Words> World<M> {
         (0..self.extents).filter(move |e| self.owner(*e).is_some_and(|(owner, _)| owner == zone))
     }
 
-    fn control(zone: usize) -> usize {
+    pub(crate) fn control(zone: usize) -> usize {
         assert!(zone < MAX_ZONES, "zone slot within the table");
         at::CONTROLS + zone * at::CONTROL_STRIDE
     }
@@ -260,6 +260,9 @@ impl<M: Words> World<M> {
         self.memory.fence(Fence::RootCheck);
         let newest = self.published(zone).sequence;
         if newest.wrapping_sub(sequence) >= ROOT_RING - 1 {
+            return Err(RootError::Gone { zone, sequence });
+        }
+        if head.sequence == sequence | LEFT {
             return Err(RootError::Gone { zone, sequence });
         }
         let mut root = Root { head, tables: words.map(PageHandle) };

@@ -7,10 +7,13 @@
 mod file;
 mod memory;
 mod moment;
+mod save;
+mod write;
 
 pub use file::{SavedError, SavedFile};
 pub use memory::{LookMemory, SavedMemory};
 pub use moment::{Moment, SavedMoment, SeenProcess};
+pub use save::{SaveArgs, SaveError, Saved, save};
 
 use serde::{Deserialize, Serialize};
 
