@@ -189,6 +189,25 @@ fn a_poll_begins_few_handshakes_and_the_rest_is_due_at_once() {
 }
 
 #[test]
+fn handshakes_under_way_are_few_and_the_others_wait_for_one_to_end() {
+    const OTHERS: usize = 20;
+    let mut pair = limited(WIDE);
+    for _ in 0..limits::MAX_HANDSHAKES + OTHERS {
+        pair.connect();
+    }
+    // Nothing comes back but what asks for a proof of the address, so no handshake ends.
+    for _ in 0..400 {
+        pair.step();
+        pair.down.retain(|(_, packet)| packet[0] & 0xf0 == 0xf0);
+    }
+    assert_eq!((pair.server.stats().accepted, pair.server.newcomers()), (limits::MAX_HANDSHAKES as u64, OTHERS));
+    assert!(!pair.server.has_newcomers() && pair.server.next_timeout().is_some_and(|at| at > pair.now), "nothing is due");
+    pair.run(1_500);
+    assert_eq!((pair.server.newcomers(), pair.server.stats().handshakes_put_off), (0, 0));
+    assert!(pair.server.stats().accepted > limits::MAX_HANDSHAKES as u64);
+}
+
+#[test]
 fn more_newcomers_than_may_wait_come_again_and_all_get_in() {
     let mut pair = Pair::new(0);
     let all = limits::MAX_NEWCOMERS + 200;

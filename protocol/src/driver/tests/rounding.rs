@@ -87,6 +87,25 @@ fn what_is_reliable_arrives_soon_although_packets_are_lost() {
     }
 }
 
+/// After a gap QUIC wants to acknowledge at once, and sets no timer: it expects to be asked after each packet.
+#[test]
+fn what_has_no_timer_leaves_in_time_although_nobody_sends_a_datagram() {
+    let (mut pair, client, server) = Pair::connected(0);
+    pair.round(Some(server), Some(client));
+    pair.play(server, client, 20);
+    pair.run(500);
+    let before = pair.server.stats().udp_out;
+    pair.client.connection(client).unwrap().ping();
+    pair.step();
+    assert_eq!(pair.up.drain(..).count(), 1, "the ping that is lost");
+    pair.client.connection(client).unwrap().ping();
+    let slack = PERIOD_MS + crate::limits::ROUNDING_MARGIN.as_millis() as u32;
+    pair.run(slack / 2);
+    assert_eq!(pair.server.stats().udp_out, before, "it waits for a datagram to go with");
+    pair.run(slack / 2 + 5);
+    assert_eq!(pair.server.stats().udp_out, before + 1);
+}
+
 #[test]
 fn a_peer_that_falls_silent_is_asked_for_a_sign_of_life_and_timers_are_exact_again_after_the_match() {
     let (mut pair, client, server) = Pair::connected(0);
