@@ -37,6 +37,15 @@ pub(crate) enum CompareError {
         /// Why.
         source: serde_json::Error,
     },
+    /// JSON that tells of no run.
+    #[error("{path} is no report of `run --json`: it has neither `clients` nor `phases`")]
+    NoRun {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Reports of which no figure is in both, as of one run and of several phases.
+    #[error("the two reports have no figure in common: compare one run with one run, or phases with phases")]
+    NothingInCommon,
 }
 
 /// Parts of a report that tell of single moments or of what was asked for.
@@ -71,8 +80,15 @@ const BETTER_LARGE: [&str; 4] = ["connected", "acknowledged", "per_client_hz", "
 
 /// Compares and prints; always well, as what is worse is for the reader to judge.
 pub(crate) fn run(args: &CompareArgs) -> Result<bool, CompareError> {
-    print!("{}", table(&read(&args.before)?, &read(&args.after)?));
+    print!("{}", table(&read_run(&args.before)?, &read_run(&args.after)?)?);
     Ok(true)
+}
+
+/// The report of a run in a file.
+fn read_run(path: &Path) -> Result<Value, CompareError> {
+    let report = read(path)?;
+    let is_run = report["clients"].is_object() || report["phases"].is_array();
+    if is_run { Ok(report) } else { Err(CompareError::NoRun { path: path.into() }) }
 }
 
 /// The report in a file.
@@ -81,8 +97,11 @@ pub(crate) fn read(path: &Path) -> Result<Value, CompareError> {
     serde_json::from_str(&text).map_err(|source| CompareError::Report { path: path.into(), source })
 }
 
-fn table(before: &Value, after: &Value) -> String {
+fn table(before: &Value, after: &Value) -> Result<String, CompareError> {
     let (before, after) = (figures(before), figures(after));
+    if !before.keys().any(|name| after.contains_key(name)) {
+        return Err(CompareError::NothingInCommon);
+    }
     let width = before.keys().chain(after.keys()).map(String::len).max().unwrap_or(0);
     let mut text = format!("{:<width$} {:>14} {:>14} {:>8}\n", "", "before", "after", "ratio");
     let mut worse = 0;
@@ -99,7 +118,7 @@ fn table(before: &Value, after: &Value) -> String {
         let _ = writeln!(text, "{name:<width$} {:>14} {:>14} {ratio:>8}{mark}", shown(was), shown(is));
     }
     let _ = writeln!(text, "{worse} figures are worse by more than {:.0} %", WORSE_BY * 100.0);
-    text
+    Ok(text)
 }
 
 fn number(figure: f64) -> String {
@@ -121,23 +140,26 @@ fn is_worse(name: &str, was: f64, is: f64) -> bool {
     }
 }
 
-/// All numbers of a report by their paths.
+/// All numbers of a report by their paths; of several phases, of each.
 fn figures(report: &Value) -> BTreeMap<String, f64> {
     let mut figures = BTreeMap::new();
-    collect(report, String::new(), &mut figures);
+    match report["phases"].as_array() {
+        Some(phases) => {
+            phases.iter().enumerate().for_each(|(at, phase)| of_run(phase, &format!("phases.{at}."), &mut figures));
+        }
+        None => of_run(report, "", &mut figures),
+    }
     figures
+}
+
+fn of_run(report: &Value, prefix: &str, into: &mut BTreeMap<String, f64>) {
+    let parts = report.as_object().into_iter().flatten().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()));
+    parts.for_each(|(name, part)| collect(part, format!("{prefix}{name}"), into));
 }
 
 fn collect(value: &Value, path: String, into: &mut BTreeMap<String, f64>) {
     match value {
-        Value::Object(parts) => {
-            for (name, part) in parts {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                if !LEFT_OUT.contains(&path.as_str()) {
-                    collect(part, path, into);
-                }
-            }
-        }
+        Value::Object(parts) => parts.iter().for_each(|(name, part)| collect(part, format!("{path}.{name}"), into)),
         // Lists are seconds, ranks, processes and histograms: none of them is the same thing in another run.
         Value::Array(_) | Value::Null | Value::String(_) => {}
         Value::Bool(is) => drop(into.insert(path, f64::from(u8::from(*is)))),
@@ -165,7 +187,7 @@ mod tests {
             "snapshots": { "per_client_hz": 9.5 },
             "server": { "cpu_percent": { "total": 5.0 } },
         });
-        let table = table(&before, &after);
+        let table = table(&before, &after).expect("there is something in common");
         let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {table}"));
         for worse in ["clients.connected", "clients.disconnected", "latency_ms.network.p99"] {
             assert!(line(worse).ends_with("worse"), "{table}");
@@ -176,5 +198,32 @@ mod tests {
         }
         assert!(line("latency_ms.network.p99").contains("1.200") && !table.contains("series") && !table.contains("rate_hz"));
         assert!(table.ends_with("3 figures are worse by more than 10 %\n"), "{table}");
+    }
+
+    #[test]
+    fn phases_are_compared_one_by_one_and_what_has_nothing_in_common_is_not() {
+        let phases = |failed: [u64; 2]| json!({ "phases": failed.map(|failed| json!({ "clients": { "failed": failed }, "run": { "seed": 1 } })) });
+        let told = table(&phases([0, 0]), &phases([0, 3])).expect("there is something in common");
+        let line = |name: &str| told.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {told}"));
+        assert!(!line("phases.0.clients.failed").ends_with("worse") && line("phases.1.clients.failed").ends_with("worse"));
+        assert!(!told.contains("seed"), "{told}");
+        let one = json!({ "clients": { "failed": 0 } });
+        assert!(matches!(table(&one, &phases([0, 0])), Err(CompareError::NothingInCommon)));
+    }
+
+    #[test]
+    fn a_file_that_tells_of_no_run_is_refused() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("a.json");
+        for (text, is_run) in
+            [("{}", false), ("[]", false), ("3", false), ("{\"steps\": []}", false), ("{\"clients\": {}}", true)]
+        {
+            fs::write(&file, text).expect("a file");
+            let read = read_run(&file);
+            assert!(read.is_ok() == is_run && (is_run || matches!(read, Err(CompareError::NoRun { .. }))), "{text}");
+        }
+        fs::write(&file, "{").expect("a file");
+        assert!(matches!(read_run(&file), Err(CompareError::Report { .. })));
+        assert!(matches!(read_run(&directory.path().join("b")), Err(CompareError::Read { .. })));
     }
 }

@@ -71,6 +71,9 @@ pub(crate) const VERIFY_MARGIN_M: f32 = 4.0;
 /// Entities within sight above which a client is not asked whether it has all: a server tells of so many at most.
 pub(crate) const VERIFY_CROWD: usize = ringfort::limits::INTEREST_ENTITIES as usize * 3 / 4;
 
+/// Snapshots whose tick could not be had any more, in percent of those that were compared, above which a comparison says nothing.
+pub(crate) const VERIFY_UNKNOWN_MAX_PERCENT: f64 = 1.0;
+
 /// Highest latency that the histograms tell apart, in microseconds: one minute.
 pub(crate) const LATENCY_US_MAX: u64 = 60_000_000;
 
@@ -80,6 +83,15 @@ pub(crate) const SATURATED_CPU_PERCENT: f64 = 90.0;
 /// How late the generator's inputs may leave it, at the 99th percentile and in milliseconds, before it counts as the bottleneck;
 /// half an input's period where that is less.
 pub(crate) const LATE_MS_MAX: f64 = 10.0;
+
+/// Seconds, or milliseconds, that a flag may ask for: eleven days of a run.
+pub(crate) const SECONDS_MAX: f64 = 1e6;
+
+/// Least inputs, or clients that leave, a second: one in a quarter of an hour.
+pub(crate) const RATE_HZ_MIN: f64 = 1e-3;
+
+/// Most clients that leave and come again, a second.
+pub(crate) const CHURN_MAX: f64 = 1e4;
 
 /// Most inputs a second and client: the highest tick rate that a server can be configured to.
 pub(crate) const RATE_HZ_MAX: f64 = 240.0;

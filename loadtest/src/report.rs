@@ -32,17 +32,20 @@ pub(crate) fn html(report: &Value) -> String {
 
 /// One run: what it was, its figures, its plots.
 fn section(page: &mut String, report: &Value) {
-    let number = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let number = |path: &str, digits: usize| match report.pointer(path).and_then(Value::as_f64) {
+        Some(number) => format!("{number:.digits$}").trim_end_matches(".0").to_owned(),
+        None => "?".to_owned(),
+    };
     let name =
         report["phase"].as_str().filter(|name| !name.is_empty()).map_or(String::new(), |name| format!("{}: ", escaped(name)));
     // Writing to a text cannot fail.
     let _ = write!(
         page,
-        "<h2>{name}{}, {} clients x {} Hz, {:.0} s</h2>",
+        "<h2>{name}{}, {} clients x {} Hz, {} s</h2>",
         escaped(report["run"]["scenario"].as_str().unwrap_or("run")),
-        number("/clients/requested"),
-        number("/run/rate_hz"),
-        number("/run/duration_s")
+        number("/clients/requested", 0),
+        number("/run/rate_hz", 1),
+        number("/run/duration_s", 0)
     );
     latencies(page, report);
     page.push_str("<div class=\"plots\">");
@@ -57,9 +60,11 @@ fn latencies(page: &mut String, report: &Value) {
     for (name, latency) in report["latency_ms"].as_object().into_iter().flatten() {
         let _ = write!(page, "<tr><td>{}</td>", escaped(&name.replace('_', " ")));
         for quantile in ["count", "p50", "p99", "p999", "max"] {
-            let figure = latency[quantile].as_f64().unwrap_or(0.0);
             let digits = if quantile == "count" { 0 } else { 2 };
-            let _ = write!(page, "<td>{figure:.digits$}</td>");
+            let _ = match latency[quantile].as_f64() {
+                Some(figure) => write!(page, "<td>{figure:.digits$}</td>"),
+                None => write!(page, "<td>-</td>"),
+            };
         }
         page.push_str("</tr>");
     }
@@ -128,9 +133,11 @@ fn histogram(report: &Value) -> Vec<(f64, f64)> {
     buckets.filter_map(|bucket| Some((bucket[0].as_f64()?, bucket[1].as_f64()?))).collect()
 }
 
-/// Text as it may stand in the page.
+/// Text as it may stand in the page, in an attribute, too. Characters that XML does not have become a sign that there was one.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let is_none = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let text = text.replace(is_none, "\u{fffd}");
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]

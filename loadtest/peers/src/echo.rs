@@ -45,7 +45,8 @@ pub fn announce(args: EchoArgs, address: SocketAddr, certificate_hex: &str) -> R
     Ok(io::stdout().flush()?)
 }
 
-fn parse_bytes(text: &str) -> Result<usize, String> {
+/// Bytes of an answer that an echo can send.
+pub fn parse_bytes(text: &str) -> Result<usize, String> {
     let bytes = text.parse().ok().filter(|bytes| (ANSWER_BYTES_MIN..=1200).contains(bytes));
     bytes.ok_or_else(|| format!("a number of bytes from {ANSWER_BYTES_MIN} to 1200 is expected"))
 }

@@ -12,7 +12,7 @@ mod one_loop;
 mod timers;
 
 pub use certificate::{client, server};
-pub use echo::{ANSWER_BYTES_MIN, Answer, EchoArgs, LOOPBACK, Question, QuestionKept, announce, period};
+pub use echo::{ANSWER_BYTES_MIN, Answer, EchoArgs, LOOPBACK, Question, QuestionKept, announce, parse_bytes, period};
 pub use error::PeerError;
 pub use one_loop::{App, OneLoop, Packets};
 pub use timers::Timers;

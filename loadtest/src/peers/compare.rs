@@ -15,6 +15,7 @@ use super::sample::Sample;
 use crate::bootstrap::{interval, median};
 use crate::limits::PAIRS_MAX;
 use crate::random::Random;
+use crate::run::{parse_clients, parse_seconds};
 
 /// What is compared, and how long.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,19 +33,19 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=PAIRS_MAX))]
     pairs: u64,
     /// Clients
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "300")]
     clients: usize,
     /// Inputs a second and client
-    #[arg(long, value_name = "HZ", default_value_t = 20)]
+    #[arg(long, value_name = "HZ", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=240))]
     rate: u32,
     /// Ticks a second
-    #[arg(long, value_name = "HZ", default_value_t = 20)]
+    #[arg(long, value_name = "HZ", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=240))]
     tick_hz: u32,
     /// Seconds of each measured window
-    #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "6")]
     seconds: f64,
     /// Seconds between the last connect and the window
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "2")]
     settle: f64,
     /// Players in one match
     #[arg(long, value_name = "N", default_value_t = 50)]

@@ -33,6 +33,7 @@ pub(crate) use server::RingfortServer;
 
 use crate::children::Child;
 use crate::limits;
+use crate::run::{parse_clients, parse_seconds};
 use plan::Plan;
 use report::Report;
 use sample::Sample;
@@ -45,7 +46,7 @@ const DOWN_BYTES_DEFAULT: usize = 300;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PeersArgs {
     /// Clients
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "2000")]
     clients: usize,
     /// Inputs a second and client, and ticks of the server
     #[arg(long, value_name = "HZ", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=240))]
@@ -54,10 +55,10 @@ pub(crate) struct PeersArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=limits::PAIRS_MAX))]
     rounds: u64,
     /// Seconds of each measured window
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "10")]
     seconds: f64,
     /// Seconds between the last connect and the window
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "3")]
     settle: f64,
     /// Who is measured, with commas between
     #[arg(long, value_enum, value_delimiter = ',', default_values = Subject::DEFAULT.map(Subject::name))]
@@ -66,7 +67,7 @@ pub(crate) struct PeersArgs {
     #[arg(long, value_name = "N")]
     players: Option<usize>,
     /// Bytes that the echo peers send to a client, instead of Ringfort's measured mean
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = ringfort_peers::parse_bytes)]
     down_bytes: Option<usize>,
     /// The folder of Colyseus' server; its packages are fetched there at the first use
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/colyseus"), hide_default_value = true)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use ringfort::run_dir::RunDir;
 use ringfort_peers::LOOPBACK;
 
 use super::PeersError;
@@ -87,24 +88,32 @@ impl RingfortServer {
         Ok(pids)
     }
 
-    /// Asks the instance to end, waits for it and removes its log. After a failure the log stays.
+    /// Asks the instance to end, waits for it and removes its logs, keys and run directory. After a failure they stay.
     pub(crate) fn stop(mut self) {
-        self.end();
-        // A log that cannot be removed does no harm.
+        if !self.end() {
+            return;
+        }
+        // What cannot be removed does no harm.
         let _ = fs::remove_file(&self.log);
+        if let Ok(run_dir) = RunDir::open(&self.instance) {
+            let _ = fs::remove_dir_all(run_dir.path());
+        }
     }
 
-    fn end(&mut self) {
+    /// Ends it, if that was not done; whether it went as it should.
+    fn end(&mut self) -> bool {
         if !std::mem::take(&mut self.running) {
-            return;
+            return true;
         }
         // Whatever `down` says, the supervisor's end is what counts; the child's drop kills what stays.
         let _ = self.command("down").status();
-        if !self.supervisor.wait(limits::SERVER_STOP) {
+        let ended = self.supervisor.wait(limits::SERVER_STOP);
+        if !ended {
             self.supervisor.kill();
             // Its workers would outlive it.
             let _ = self.command("down").status();
         }
+        ended
     }
 
     fn wait_until_up(&self) -> Result<(), PeersError> {

@@ -35,7 +35,8 @@ pub(super) fn measure(
     let (before, start) = (sum()?, Instant::now());
     thread::sleep(plan.window());
     let (used, lasted) = (sum()? - before, start.elapsed());
-    let memory = pids.iter().map(|&pid| memory::of(pid)).sum::<std::io::Result<Memory>>().map_err(died)?;
+    pids.iter().try_for_each(|&pid| memory::of(pid).map(drop)).map_err(died)?;
+    let memory = memory::of_all(&pids, &[load.pid()]);
     Ok(Window { used, lasted, memory })
 }
 

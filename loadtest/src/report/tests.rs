@@ -90,5 +90,62 @@ fn what_could_not_be_measured_leaves_a_plot_empty() {
     assert_eq!(plots.len(), 18);
     let ticks = of_class(plots[3].0, "line");
     assert!(ticks.iter().all(|line| line.attribute("d") == Some("")));
-    assert!(!page.contains("NaN") || page.contains("NaN clients"), "no picture has a place that is no number");
+    assert!(!page.contains("NaN") && !page.contains("inf"), "no picture has a place that is no number");
+    assert!(page.contains("run, ? clients x ? Hz, ? s"), "what is not known is not made up");
+}
+
+#[test]
+fn a_latency_that_was_never_measured_is_none_and_not_the_best_there_is() {
+    let nothing = json!({ "count": 0, "p50": null, "p99": null, "p999": null, "max": null });
+    let page = html(&json!({ "latency_ms": { "resume_gap": nothing } }));
+    assert!(page.contains("<td>resume gap</td><td>0</td><td>-</td><td>-</td><td>-</td><td>-</td>"), "{page}");
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut hostile = report();
+    let name = "</h2><script>alert('1')</script><img src=\"//evil\" onerror='x'>&amp;\u{0}\u{1b}]]>\u{ffff}";
+    hostile["phase"] = name.into();
+    hostile["run"]["scenario"] = name.into();
+    hostile["latency_ms"][name] = hostile["latency_ms"]["network"].clone();
+    let page = html(&hostile);
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(&page, options).expect("well-formed");
+    let tags: std::collections::BTreeSet<&str> =
+        document.descendants().filter(Node::is_element).map(|node| node.tag_name().name()).collect();
+    assert!(!tags.contains("script") && !tags.contains("img"), "{tags:?}");
+    let is_name = |text: &str| text.contains("<script>alert('1')</script>") && text.contains("&amp;\u{fffd}\u{fffd}]]>\u{fffd}");
+    let texts = document.descendants().filter(|node| node.is_text() && node.text().is_some_and(is_name)).count();
+    assert_eq!(texts, 2, "the heading and the table's row tell it as it is");
+}
+
+#[test]
+fn a_page_asks_the_network_for_nothing() {
+    let page = html(&report());
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(&page, options).expect("well-formed");
+    const KNOWN: [&str; 18] = [
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "table", "tr", "th", "td", "div", "svg", "text", "line",
+        "path", "rect",
+    ];
+    for node in document.descendants().filter(Node::is_element) {
+        assert!(KNOWN.contains(&node.tag_name().name()), "{node:?}");
+        for attribute in node.attributes() {
+            let value = attribute.value();
+            let fetches = ["src", "href", "action", "data", "style", "background"].contains(&attribute.name());
+            assert!(
+                !fetches && !attribute.name().starts_with("on") && !value.contains("//") && !value.contains("url("),
+                "{node:?}"
+            );
+        }
+    }
+    let style = document.descendants().find(|node| node.has_tag_name("style")).and_then(|node| node.text()).expect("a style");
+    assert!(!style.contains("url(") && !style.contains("@import"));
+    let coordinates = ["x", "y", "x1", "x2", "y1", "y2", "width", "height"];
+    for node in document.descendants().filter(|node| node.ancestors().any(|above| above.has_tag_name("svg"))) {
+        for attribute in node.attributes().filter(|attribute| coordinates.contains(&attribute.name())) {
+            let at: f64 = attribute.value().parse().unwrap_or_else(|_| panic!("{node:?}"));
+            assert!((0.0..=560.0).contains(&at), "{node:?} lies outside of its picture");
+        }
+    }
 }

@@ -67,6 +67,7 @@ pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
     let mut server = Observed::new(args);
     let is_local = server.watch.is_ok();
     let mut crew = Crew::spawn(args, (0, players), args.spectators, is_local)?;
+    server.is_read_by(crew.pids().chain([std::process::id()]));
     let (mut storm, mut begun) = (Crew::default(), None);
     let ramp = args.ramp_of(players + args.spectators);
     let deadline = Instant::now() + Duration::from_secs_f64(ramp + args.patience + args.duration) + limits::WORKER_PATIENCE;
@@ -90,6 +91,7 @@ pub(super) fn conduct(args: &RunArgs) -> Result<Found, RunError> {
         let since = begun.map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
         if storms && storm.workers.is_empty() && since >= STORM_AFTER.min(Duration::from_secs_f64(args.duration / 4.0)) {
             storm = Crew::spawn_storm(args, players, is_local)?;
+            server.is_read_by(storm.pids());
             storm.go()?;
         }
     }
@@ -110,6 +112,13 @@ struct Observed {
 impl Observed {
     fn new(args: &RunArgs) -> Observed {
         Observed { watch: Watch::open(&args.instance, args.server), second: unix_second(), from: None, figures: None }
+    }
+
+    /// These processes of ours look at its memory.
+    fn is_read_by(&mut self, pids: impl IntoIterator<Item = u32>) {
+        if let Ok(watch) = &mut self.watch {
+            watch.readers.extend(pids);
+        }
     }
 
     fn begins(&mut self) {
@@ -181,6 +190,10 @@ impl Crew {
             Ok(Worker { child, number, heard: Instant::now(), connected: false, played: false, reported: false })
         };
         Ok(Crew { workers: (0..processes).map(worker).collect::<Result<_, RunError>>()?, total: Partial::default() })
+    }
+
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        self.workers.iter().map(|worker| worker.child.pid())
     }
 
     fn is_done(&self) -> bool {

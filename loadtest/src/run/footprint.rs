@@ -18,15 +18,15 @@ pub(super) struct Footprint {
 }
 
 impl Footprint {
-    /// Looks at these processes if it is time to.
-    pub(super) fn look(&mut self, now: Instant, pids: &[u32]) -> Option<Memory> {
+    /// Looks at these processes if it is time to; the others read their memory.
+    pub(super) fn look(&mut self, now: Instant, pids: &[u32], readers: &[u32]) -> Option<Memory> {
         let is_time = self.looks.last().is_none_or(|(last, _)| now.saturating_duration_since(*last) >= MEMORY_EVERY);
-        (is_time && self.looks.len() < MEMORY_LOOKS_MAX).then(|| self.look_now(now, pids))
+        (is_time && self.looks.len() < MEMORY_LOOKS_MAX).then(|| self.look_now(now, pids, readers))
     }
 
     /// Looks at these processes. One that has ended meanwhile has none.
-    pub(super) fn look_now(&mut self, now: Instant, pids: &[u32]) -> Memory {
-        let sum: Memory = pids.iter().filter_map(|pid| memory::of(*pid).ok()).sum();
+    pub(super) fn look_now(&mut self, now: Instant, pids: &[u32], readers: &[u32]) -> Memory {
+        let sum = memory::of_all(pids, readers);
         self.looks.push((now, sum));
         sum
     }
@@ -90,9 +90,9 @@ mod tests {
     fn memory_is_looked_at_now_and_then_and_told_from_the_measured_time_on() {
         let (start, own) = (Instant::now(), [std::process::id()]);
         let mut footprint = Footprint::default();
-        assert!(footprint.look(start, &own).is_some_and(|memory| memory.pss_bytes > 0));
-        assert!(footprint.look(start + MEMORY_EVERY / 2, &own).is_none());
-        assert!(footprint.look(start + MEMORY_EVERY, &[u32::MAX]).is_some_and(|memory| memory == Memory::default()));
+        assert!(footprint.look(start, &own, &[]).is_some_and(|memory| memory.pss_bytes > 0));
+        assert!(footprint.look(start + MEMORY_EVERY / 2, &own, &[]).is_none());
+        assert!(footprint.look(start + MEMORY_EVERY, &[u32::MAX], &[u32::MAX]).is_some_and(|memory| memory == Memory::default()));
         let told = footprint.json(start + Duration::from_secs(1));
         assert_eq!((told["seconds"].as_array().map(Vec::len), &told["pss_growth_percent"]), (Some(1), &Value::Null));
     }

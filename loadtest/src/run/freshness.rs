@@ -84,9 +84,10 @@ impl Ages {
     }
 
     fn json(&self, tick_hz: u32) -> Value {
-        let ages = [0.5, 0.99, 1.0].map(|quantile| self.ticks_at(quantile));
-        let ms = ages.map(|ticks| ticks as f64 * 1e3 / f64::from(tick_hz.max(1)));
-        let quanta = [0.5, 0.99, 1.0].map(|quantile| self.error.value_at(quantile) as f64 / f64::from(MILLI));
+        let known = |quantile: f64| (self.had() > 0).then_some(quantile);
+        let ages = [0.5, 0.99, 1.0].map(|quantile| known(quantile).map(|quantile| self.ticks_at(quantile)));
+        let ms = ages.map(|ticks| Some(ticks? as f64 * 1e3 / f64::from(tick_hz.max(1))));
+        let quanta = [0.5, 0.99, 1.0].map(|quantile| Some(self.error.value_at(known(quantile)?) as f64 / f64::from(MILLI)));
         let wanted = self.had() + self.missing;
         json!({
             "count": wanted,
@@ -225,6 +226,12 @@ mod tests {
         assert_eq!(told["count"], json!(101));
         let quanta = &told["error_quanta"];
         assert_eq!((&quanta["p50"], quanta["max"].as_f64().map(f64::round)), (&json!(0.0), Some(10.0)));
+        let mut nothing = Ages::default();
+        nothing.count(None);
+        assert_eq!(
+            (&nothing.json(10)["age_ticks"]["p99"], &nothing.json(10)["error_quanta"]["max"]),
+            (&Value::Null, &Value::Null)
+        );
         assert!((told["missing_percent"].as_f64().expect("a number") - 0.99).abs() < 0.01);
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = parse_clients, default_value = "100")]
     playing: usize,
     /// Clients that leave and come again, a second, in the scenario churn
-    #[arg(long, value_name = "N", value_parser = parse_seconds, default_value = "10")]
+    #[arg(long, value_name = "N", value_parser = parse_churn, default_value = "10")]
     churn_rate: f64,
     /// Inputs a second and client
     #[arg(long, value_name = "HZ", value_parser = parse_rate, default_value = "10")]
@@ -130,7 +130,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, RunError> {
         Some(path) => phases::read(path, &phases::command_line())?,
         None => vec![Phase { name: String::new(), args: args.clone() }],
     };
-    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    // They stand on the command line or above all phases, so each phase has the same.
+    let (to_json, to_page) = phases.first().map_or((None, None), |first| (first.args.json.clone(), first.args.report.clone()));
+    let to_stdout = to_json.as_deref() == Some(Path::new("-"));
     let mut well = true;
     let mut reports = Vec::new();
     for Phase { name, args } in &phases {
@@ -151,10 +153,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, RunError> {
         [one] => one.clone(),
         several => serde_json::json!({ "phases": several }),
     };
-    if let Some(path) = &args.json {
+    if let Some(path) = &to_json {
         write_out(path, &format!("{all:#}\n"))?;
     }
-    if let Some(path) = &args.report {
+    if let Some(path) = &to_page {
         write_out(path, &report::html(&all))?;
     }
     for (phase, report) in phases.iter().zip(&reports) {
@@ -193,14 +195,23 @@ pub(crate) enum FlagError {
         max: usize,
     },
     /// Not a number, negative, or endless.
-    #[error("a number above 0 is expected")]
-    Positive,
-    /// Higher than any tick rate.
-    #[error("at most {} a second are possible", limits::RATE_HZ_MAX)]
-    Rate,
+    #[error("a number above 0 and up to {max} is expected")]
+    Positive {
+        /// The bound.
+        max: f64,
+    },
+    /// Not a whole number of ticks.
+    #[error("a whole number is expected: the server ticks at the same rate")]
+    Whole,
+    /// Higher than any tick rate, or next to nothing.
+    #[error("from {} to {max} a second are possible", limits::RATE_HZ_MIN)]
+    Rate {
+        /// The bound.
+        max: f64,
+    },
 }
 
-fn parse_clients(text: &str) -> Result<usize, FlagError> {
+pub(crate) fn parse_clients(text: &str) -> Result<usize, FlagError> {
     parse_count(text, limits::CLIENTS_MAX)
 }
 
@@ -217,10 +228,38 @@ fn parse_count(text: &str, max: usize) -> Result<usize, FlagError> {
 }
 
 pub(crate) fn parse_rate(text: &str) -> Result<f64, FlagError> {
-    let rate = parse_seconds(text)?;
-    if rate > limits::RATE_HZ_MAX { Err(FlagError::Rate) } else { Ok(rate) }
+    parse_a_second(text, limits::RATE_HZ_MAX)
 }
 
-fn parse_seconds(text: &str) -> Result<f64, FlagError> {
-    text.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0).ok_or(FlagError::Positive)
+fn parse_churn(text: &str) -> Result<f64, FlagError> {
+    parse_a_second(text, limits::CHURN_MAX)
+}
+
+fn parse_a_second(text: &str, max: f64) -> Result<f64, FlagError> {
+    text.parse().ok().filter(|rate| (limits::RATE_HZ_MIN..=max).contains(rate)).ok_or(FlagError::Rate { max })
+}
+
+/// Also of milliseconds.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, FlagError> {
+    let max = limits::SECONDS_MAX;
+    text.parse().ok().filter(|value| *value > 0.0 && *value <= max).ok_or(FlagError::Positive { max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_no_run_could_have_are_refused() {
+        for text in ["", "x", "nan", "inf", "-1", "0", "1e300"] {
+            assert!(parse_seconds(text).is_err() && parse_rate(text).is_err() && parse_churn(text).is_err(), "{text}");
+        }
+        // What is said each so often is turned into the time between two.
+        assert!(parse_rate("1e-300").is_err() && parse_rate("241").is_err() && parse_churn("1e-9").is_err());
+        assert_eq!(
+            (parse_rate("0.5").ok(), parse_churn("200").ok(), parse_seconds("0.05").ok()),
+            (Some(0.5), Some(200.0), Some(0.05))
+        );
+        assert!(parse_clients("0").is_err() && parse_processes("65").is_err() && parse_clients("7000").is_ok());
+    }
 }

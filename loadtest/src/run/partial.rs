@@ -40,6 +40,11 @@ impl Latency {
         self.0.value_at_quantile(quantile) as f64 / 1e3
     }
 
+    /// The value at a quantile of 0.0 to 1.0, in milliseconds; nothing when nothing was counted.
+    pub(crate) fn ms_known(&self, quantile: f64) -> Option<f64> {
+        (self.count() > 0).then(|| self.ms_at(quantile))
+    }
+
     /// Counts by the milliseconds that they are at most: four steps to a doubling.
     pub(crate) fn histogram_ms(&self) -> Vec<(f64, u64)> {
         let mut steps: BTreeMap<i32, u64> = BTreeMap::new();
@@ -67,10 +72,10 @@ impl Latency {
     pub(super) fn quantiles(&self) -> Value {
         json!({
             "count": self.count(),
-            "p50": self.ms_at(0.5),
-            "p99": self.ms_at(0.99),
-            "p999": self.ms_at(0.999),
-            "max": self.ms_max(),
+            "p50": self.ms_known(0.5),
+            "p99": self.ms_known(0.99),
+            "p999": self.ms_known(0.999),
+            "max": self.ms_known(1.0),
         })
     }
 

@@ -28,6 +28,9 @@ struct Flags {
     args: RunArgs,
 }
 
+/// Keys that a phase cannot have: a run has one of each, however many phases.
+const OF_ALL: [&str; 3] = ["json", "report", "file"];
+
 /// Why a file is no scenario file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
@@ -40,9 +43,18 @@ pub(crate) enum FileError {
     /// A value that no flag has.
     #[error("`{0}` is neither a number, a text, true, false, nor a list of numbers or texts")]
     Value(String),
-    /// What stands at `phase` is no list of tables.
+    /// What stands at `phase` is no list of tables, or an empty one.
     #[error("phases are written as [[phase]]")]
     Phases,
+    /// A name that is none.
+    #[error("the `name` of a phase is a text")]
+    Name,
+    /// What cannot be one phase's.
+    #[error("`{0}` cannot stand in a phase: it is for all of them, or for the command line")]
+    NotOfPhase(String),
+    /// A file that names another.
+    #[error("a scenario file takes no flags from another: `file` is for the command line")]
+    Nested,
     /// A flag that there is not, or a value that it does not take.
     #[error("phase \"{phase}\": {source}")]
     Flags {
@@ -76,18 +88,29 @@ fn parse(text: &str, command_line: &[OsString]) -> Result<Vec<Phase>, FileError>
     let mut common: Table = text.parse()?;
     let phases = match common.remove("phase") {
         None => vec![Table::new()],
-        Some(Value::Array(phases)) => {
+        Some(Value::Array(phases)) if !phases.is_empty() => {
             let table = |phase| if let Value::Table(table) = phase { Ok(table) } else { Err(FileError::Phases) };
             phases.into_iter().map(table).collect::<Result<_, _>>()?
         }
         Some(_) => return Err(FileError::Phases),
     };
+    if common.contains_key("file") {
+        return Err(FileError::Nested);
+    }
     let mut read = Vec::new();
     for (at, mut phase) in phases.into_iter().enumerate() {
-        let name = phase.remove("name").or_else(|| common.get("name").cloned());
-        let name = name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_else(|| (at + 1).to_string());
+        if let Some(key) = OF_ALL.into_iter().find(|key| phase.contains_key(*key)) {
+            return Err(FileError::NotOfPhase(key.to_owned()));
+        }
+        let name = match phase.remove("name").or_else(|| common.get("name").cloned()) {
+            Some(Value::String(name)) => name,
+            Some(_) => return Err(FileError::Name),
+            None => (at + 1).to_string(),
+        };
         let mut words = Vec::new();
-        for (key, value) in common.iter().filter(|(key, _)| *key != "name").chain(&phase) {
+        // Lists add up. Of the rest a phase's own counts, also where it takes back a flag that has no value.
+        let holds = |key: &str, value: &Value| key != "name" && (value.is_array() || !phase.contains_key(key));
+        for (key, value) in common.iter().filter(|(key, value)| holds(key, value)).chain(&phase) {
             flag(key, value, &mut words)?;
         }
         words.extend_from_slice(command_line);
@@ -179,6 +202,18 @@ reorder = false
     }
 
     #[test]
+    fn a_phase_takes_back_what_stands_above_it() {
+        let file = "verify = true\nreorder = true\nclients = 9\nassert = [\"a<1\"]\njson = \"a.json\"\n\
+            [[phase]]\nverify = false\nclients = 3\nassert = [\"b<1\"]\n[[phase]]\n";
+        let phases = parse(file, &[]).expect("a scenario file");
+        let told = |at: usize| {
+            let args = &phases[at].args;
+            (args.verify, args.network.reorder, args.clients, args.assertions.len(), args.json.is_some())
+        };
+        assert_eq!((told(0), told(1)), ((false, true, 3, 2, true), (true, true, 9, 1, true)));
+    }
+
+    #[test]
     fn what_is_no_flag_is_named() {
         let said = |text: &str| parse(text, &[]).expect_err("no scenario file").to_string();
         assert!(said("clinets = 3").contains("--clinets"));
@@ -186,5 +221,11 @@ reorder = false
         assert!(said("phase = 3").contains("[[phase]]"));
         assert!(said("clients = { a = 1 }").contains("`clients`"));
         assert!(said("[[phase]").contains("TOML"));
+        assert!(said("phase = []").contains("[[phase]]"), "nothing to run is not a run that went well");
+        assert!(said("[[phase]]\nname = 3").contains("`name`"));
+        assert!(said("[[phase]]\njson = \"a\"").contains("`json`"));
+        assert!(said("file = \"a\"").contains("`file`"));
+        assert!(said("assert = [\"p99<fast\"]").contains("p99<fast"));
+        assert!(said("loss = nan").contains("--loss") && said("verify = 3").contains("--verify"));
     }
 }

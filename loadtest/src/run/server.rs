@@ -26,6 +26,8 @@ pub(super) struct Watch {
     last: Sample,
     /// What each second was like, by its number in the Unix epoch.
     pub(super) seconds: BTreeMap<u64, Value>,
+    /// The generator's processes, which read its memory.
+    pub(super) readers: Vec<u32>,
     footprint: Footprint,
 }
 
@@ -54,7 +56,7 @@ impl Watch {
             ));
         }
         let last = Sample::of(&attached);
-        Ok(Watch { attached, last, seconds: BTreeMap::new(), footprint: Footprint::default() })
+        Ok(Watch { attached, last, seconds: BTreeMap::new(), readers: Vec::new(), footprint: Footprint::default() })
     }
 
     /// The sums as they are now.
@@ -66,7 +68,7 @@ impl Watch {
     pub(super) fn second_is_over(&mut self, number: u64) {
         let now = self.sample();
         let mut second = now.since(&self.last);
-        if let Some(memory) = self.footprint.look(now.at, &now.pids()) {
+        if let Some(memory) = self.footprint.look(now.at, &now.pids(), &self.readers) {
             second["rss_bytes"] = json!(memory.rss_bytes);
             second["pss_bytes"] = json!(memory.pss_bytes);
         }
@@ -77,7 +79,7 @@ impl Watch {
     /// The figures of the time between two samples.
     pub(super) fn figures(&mut self, from: &Sample, to: &Sample) -> Value {
         let mut figures = to.since(from);
-        let memory = self.footprint.look_now(to.at, &to.pids());
+        let memory = self.footprint.look_now(to.at, &to.pids(), &self.readers);
         figures["memory"] = self.footprint.json(from.at);
         figures["rss_bytes"] = json!(memory.rss_bytes);
         figures["pss_bytes"] = json!(memory.pss_bytes);

@@ -38,7 +38,19 @@ impl<'a> Summary<'a> {
 
     /// Whether what clients had was what was committed, if that was to be compared.
     fn is_right(&self) -> bool {
-        !self.args.verify || self.total.verified.is_right() && self.found.storm.iter().all(|storm| storm.verified.mismatches == 0)
+        let right = |part: &Partial| part.verified.is_right() && part.truth_unknown.is_none();
+        !self.args.verify || right(self.total) && self.found.storm.iter().all(right)
+    }
+
+    /// What all clients had, those of a storm included.
+    fn verified(&self) -> Verified {
+        let mut all = self.total.verified.clone();
+        self.found.storm.iter().for_each(|storm| all.merge(&storm.verified));
+        all
+    }
+
+    fn truth_unknown(&self) -> Option<&String> {
+        self.total.truth_unknown.as_ref().or_else(|| self.found.storm.as_ref()?.truth_unknown.as_ref())
     }
 
     /// Whether they are in several matches, though they were to be in one.
@@ -134,7 +146,7 @@ impl<'a> Summary<'a> {
             "generator": {
                 "processes": self.args.processes,
                 "cpu_percent": total.cpu_percent,
-                "late_ms_p99": total.late.ms_at(0.99),
+                "late_ms_p99": total.late.ms_known(0.99),
                 "saturated": self.saturated(),
                 "per_process": total.processes.iter().map(|process| self.process(process)).collect::<Vec<_>>(),
             },
@@ -142,8 +154,8 @@ impl<'a> Summary<'a> {
             "server_unknown": self.found.server.as_ref().err(),
             "storm": self.storm(),
             "freshness": total.freshness.json(),
-            "verify": self.args.verify.then_some(&total.verified),
-            "truth_unknown": total.truth_unknown,
+            "verify": self.args.verify.then(|| self.verified()),
+            "truth_unknown": self.truth_unknown(),
             "series": self.series(),
             "network": {
                 "loss_percent": self.args.network.loss,
@@ -200,7 +212,7 @@ impl Summary<'_> {
     /// How old what clients saw was, and whether it was right.
     fn write_truth(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total;
-        if let Some(reason) = &total.truth_unknown {
+        if let Some(reason) = self.truth_unknown() {
             writeln!(f, "           The committed world could not be looked at: {reason}")?;
         }
         if let Some(freshness) = total.freshness.json() {
@@ -223,7 +235,7 @@ impl Summary<'_> {
             }
         }
         if self.args.verify {
-            let Verified { snapshots, equal, entities, put_off, mismatches, missing, unknown, first, .. } = &total.verified;
+            let Verified { snapshots, equal, entities, put_off, mismatches, missing, unknown, first, .. } = &self.verified();
             writeln!(f, "verify     {snapshots} snapshots, {equal} equal by hash; {entities} entities, {put_off} put off")?;
             writeln!(f, "           {mismatches} mismatches, {missing} missing, {unknown} snapshots of unknown ticks")?;
             if let Some(first) = first {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::scenario::Scenario;
 use super::summary::Summary;
-use super::{RunError, crew, parse_clients, parse_processes, parse_rate, parse_seconds, phases, write_out};
+use super::{FlagError, RunError, crew, parse_clients, parse_processes, parse_rate, parse_seconds, phases, write_out};
 use crate::limits::{UNACKNOWLEDGED_MAX_PERCENT, WORKER_SILENCE};
 use crate::peers::{PeersError, RingfortServer};
 
@@ -18,7 +18,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "N,N,..", value_parser = parse_clients, value_delimiter = ',', default_value = "500,1000,2000")]
     clients: Vec<usize>,
     /// Inputs a second and client, which are the server's ticks a second
-    #[arg(long, value_name = "HZ,HZ,..", value_parser = parse_rate, value_delimiter = ',', default_value = "10")]
+    #[arg(long, value_name = "HZ,HZ,..", value_parser = parse_tick_rate, value_delimiter = ',', default_value = "10")]
     rates: Vec<f64>,
     /// Seconds of each step
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "20")]
@@ -72,6 +72,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<bool, SweepError> {
     };
     let (mut rates, clients) = (args.rates.clone(), sorted(args.clients.clone()));
     rates.sort_by(f64::total_cmp);
+    rates.dedup();
     let mut steps = Vec::new();
     for &rate in &rates {
         for &clients in &clients {
@@ -100,7 +101,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<bool, SweepError> {
 /// The report of one step, against a server that is started for it.
 fn step(args: &SweepArgs, rate: f64, clients: usize) -> Result<Value, SweepError> {
     let instance = format!("sweep-{}", std::process::id());
-    let hz = (rate.round() as u32).max(1).to_string();
+    let hz = rate.to_string();
     let mut flags: Vec<String> = ["--matches", "1", "--tick-hz", &hz, "--game-option"].map(str::to_owned).into();
     flags.push(format!("capacity={clients}"));
     flags.extend_from_slice(&args.up);
@@ -123,6 +124,12 @@ fn step(args: &SweepArgs, rate: f64, clients: usize) -> Result<Value, SweepError
     Ok(report)
 }
 
+/// A rate that a server can tick at, too.
+fn parse_tick_rate(text: &str) -> Result<f64, FlagError> {
+    let rate = parse_rate(text)?;
+    if rate.fract() == 0.0 { Ok(rate) } else { Err(FlagError::Whole) }
+}
+
 /// Why a step does not hold.
 fn broken(report: &Value, rate: f64, limit_ms: f64) -> Vec<String> {
     let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
@@ -137,13 +144,16 @@ fn broken(report: &Value, rate: f64, limit_ms: f64) -> Vec<String> {
     if unacknowledged > UNACKNOWLEDGED_MAX_PERCENT {
         reasons.push(format!("{unacknowledged:.2} % unacknowledged"));
     }
+    // What is not known holds nothing.
     match number("/latency_ms/network/p99") {
         Some(p99) if p99 > limit_ms => reasons.push(format!("p99 {p99:.0} ms")),
-        _ => {}
+        Some(_) => {}
+        None => reasons.push("p99 unknown".to_owned()),
     }
-    let late_ms = number("/server/tick_late_us/max").unwrap_or(0.0) / 1e3;
-    if late_ms > 1e3 / rate {
-        reasons.push(format!("tick {late_ms:.0} ms late"));
+    match number("/server/tick_late_us/max").map(|late_us| late_us / 1e3) {
+        Some(late_ms) if late_ms > 1e3 / rate => reasons.push(format!("tick {late_ms:.0} ms late")),
+        Some(_) => {}
+        None => reasons.push("lateness of ticks unknown".to_owned()),
     }
     reasons
 }
@@ -240,6 +250,17 @@ mod tests {
         gone["clients"] = json!({ "failed": 2, "disconnected": 1 });
         assert_eq!(broken(&gone, 10.0, 100.0), ["2 failed", "1 disconnected"]);
         assert_eq!(unacknowledged_percent(&json!({})), 100.0, "who sent nothing holds nothing");
+        let mut unknown = report(1.0, 10_000, 0);
+        (unknown["server"], unknown["latency_ms"]["network"]["p99"]) = (Value::Null, Value::Null);
+        assert_eq!(broken(&unknown, 10.0, 100.0), ["p99 unknown", "lateness of ticks unknown"]);
+    }
+
+    #[test]
+    fn a_server_ticks_at_whole_rates() {
+        assert_eq!(
+            ["10", "2.5", "0.5", "241", "nan"].map(|text| parse_tick_rate(text).ok()),
+            [Some(10.0), None, None, None, None]
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bot::Game;
 use super::truth::{Commit, Known, Truth};
-use crate::limits::{SNAPSHOT_FULL_BYTES, TICKS_REMEMBERED, VERIFY_CROWD, VERIFY_MARGIN_M};
+use crate::limits::{SNAPSHOT_FULL_BYTES, TICKS_REMEMBERED, VERIFY_CROWD, VERIFY_MARGIN_M, VERIFY_UNKNOWN_MAX_PERCENT};
 
 /// What was compared and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +53,10 @@ impl Verified {
         self.first = self.first.take().or_else(|| other.first.clone());
     }
 
-    /// Whether everything was compared and nothing was wrong.
+    /// Whether nearly everything was compared and nothing was wrong.
     pub(crate) fn is_right(&self) -> bool {
-        self.snapshots > 0 && self.mismatches == 0 && self.missing == 0
+        let unknown_max = self.snapshots as f64 * VERIFY_UNKNOWN_MAX_PERCENT / 100.0;
+        self.snapshots > 0 && self.unknown as f64 <= unknown_max && self.mismatches == 0 && self.missing == 0
     }
 
     /// Compares what a client has after a snapshot with the world of its tick. One that `fills` may still lack something.
@@ -163,5 +164,8 @@ mod tests {
         let mut all = right.clone();
         all.merge(&Verified { mismatches: 1, first: Some("x".into()), ..right });
         assert!(!all.is_right() && all.snapshots == 4 && all.first.as_deref() == Some("x"));
+        let mostly = |unknown| Verified { snapshots: 1_000, unknown, ..Verified::default() };
+        assert!(mostly(10).is_right() && !mostly(11).is_right(), "what could not be compared is not right for it");
+        assert!(!Verified { missing: 1, ..mostly(0) }.is_right());
     }
 }
