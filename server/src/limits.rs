@@ -398,6 +398,8 @@ pub const GATHER_US: u64 = 500;
 /// New joins of one match that a front-end has under way; others wait until the match has answered some, so that a storm of them costs no
 /// tick much more than any other.
 pub const JOINS_UNDER_WAY_MAX: usize = 128;
+/// New joins of one match that wait for that; one more is answered with `Busy`, and its client asks again.
+pub const JOINS_QUEUED_MAX: usize = ringfort_protocol::limits::MAX_CONNECTIONS;
 /// One part in so many of a front-end's time goes to newcomers' handshakes, whatever else there is to do.
 pub const GREETING_SHARE: u32 = 4;
 /// The same while it is so overloaded that new joins are put off: a client that wants its session back needs a handshake, too.

@@ -278,7 +278,13 @@ fn phases_of_a_file_are_run_asserted_and_plotted() {
 fn a_sweep_starts_its_own_servers_and_tells_where_they_break() {
     let mut command = Command::new(programs::loadtest());
     command.args(["sweep", "--clients", "8,4", "--rates", "10", "--duration", "1", "--limit", "60000", "--json", "-"]);
+    // Short, as sockets lie in there.
+    let directory = tempfile::tempdir_in("/tmp").expect("a temporary directory");
+    command.env("XDG_RUNTIME_DIR", directory.path()).env("TMPDIR", directory.path());
     let output = command.arg("--server").arg(programs::server()).output().expect("the load generator can be started");
+    let left = std::fs::read_dir(directory.path()).expect("a directory").flatten();
+    let left: Vec<_> = left.flat_map(|one| std::fs::read_dir(one.path()).into_iter().flatten().flatten().chain([one])).collect();
+    assert!(left.iter().all(|one| one.file_name() == "ringfort"), "servers that did well leave nothing: {left:?}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     let steps: Vec<&Value> = report["steps"].as_array().into_iter().flatten().collect();
     let clients: Vec<_> = steps.iter().filter_map(|step| step["clients"].as_u64()).collect();

@@ -263,12 +263,13 @@ impl Clients {
     pub(super) fn begin_join(&mut self, conn: &mut Conn<App>, joining: Joining, entry: ZoneEntry) {
         let (id, attempt) = (conn.id(), conn.app.attempt);
         let (frontend, incarnation) = (self.slot, self.incarnation);
-        let Some(link) = self.link(joining.zone, entry).filter(|l| !l.is_backed_up()) else {
+        let new = joining.resumes.is_none();
+        let Some(link) = self.link(joining.zone, entry).filter(|l| !(l.is_backed_up() || new && l.has_full_queue())) else {
             self.refuse_join(conn, joining.pass, Code::Busy);
             return;
         };
         // Who has played before comes first: only new ones wait.
-        let waits = joining.resumes.is_none() && !(link.queued.is_empty() && link.takes_join());
+        let waits = new && !(link.queued.is_empty() && link.takes_join());
         if waits {
             link.queued.push_back(id);
         } else {

@@ -110,6 +110,11 @@ mod simulated {
             self.clients.counts.0[count::RECORDS_PUT_OFF] + self.clients.counts.0[count::CUES_DROPPED]
         }
 
+        /// How much it does without because it cannot keep up.
+        pub(crate) fn shed_level(&self) -> u64 {
+            self.clients.shed.level()
+        }
+
         /// Whether records wait for an inbox that was full or locked.
         pub(crate) fn has_backlog(&self) -> bool {
             self.clients.has_backlog()

@@ -118,6 +118,33 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_told_twice_of_a_commit_whoever_leaves_meanwhile() {
+        let mut random = 1u64;
+        let mut draw = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        for _ in 0..500 {
+            let mut here: Vec<u32> = (0..2 + draw(20) as u32).collect();
+            let mut round = Round::default();
+            for commit in 0..4 {
+                let mut told = Vec::new();
+                round.begin(here.len(), 0, 100_000);
+                while let Some((slot, _)) = round.take(0, &sessions(&here)) {
+                    told.push(slot);
+                    if draw(4) == 0 && here.len() > 1 {
+                        here.remove(draw(here.len()));
+                    }
+                }
+                assert!(round.is_over());
+                assert!(here.iter().all(|slot| told.contains(slot)), "commit {commit}: {told:?} of {here:?}");
+                let once: std::collections::BTreeSet<u32> = told.iter().copied().collect();
+                assert_eq!(once.len(), told.len(), "commit {commit}: {told:?}");
+            }
+        }
+    }
+
+    #[test]
     fn thousands_are_told_slot_by_slot_and_a_few_at_once() {
         let slots: Vec<u32> = (0..1_000).collect();
         let all = sessions(&slots);

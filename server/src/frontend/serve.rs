@@ -99,12 +99,17 @@ impl Clients {
     }
 
     fn serve_piece(&mut self, driver: &mut Driver<App>, link: &mut ZoneLink, room: &mut usize) {
-        while *room > 0 {
-            let Some((slot, id)) = link.round.take(self.now_us, &link.sessions) else { return };
-            self.serve_client(driver, link, slot, id);
-            *room -= 1;
+        while *room > 0 && !link.round.is_over() {
+            let next = link.round.take(self.now_us, &link.sessions);
+            if let Some((slot, id)) = next {
+                self.serve_client(driver, link, slot, id);
+                *room -= 1;
+            }
+            // It is also over when those who were left have gone.
             if link.round.is_over() {
                 self.served.push((link.published_us + link.round.spread_us(), link.period_us()));
+            } else if next.is_none() {
+                return;
             }
         }
     }

@@ -15,7 +15,7 @@ use super::round::Round;
 use super::zone_view::ZoneView;
 use crate::flight::{self, Note};
 use crate::game::Why;
-use crate::limits::{JOINS_UNDER_WAY_MAX, ZONE_BACKLOG_BYTES};
+use crate::limits::{JOINS_QUEUED_MAX, JOINS_UNDER_WAY_MAX, ZONE_BACKLOG_BYTES};
 
 /// Roots after which no tick is left that began before a tail was seen: one that was under way, and one that began after it.
 const ROOTS_BEFORE_MENDING: u64 = 2;
@@ -88,6 +88,11 @@ impl ZoneLink {
     /// Whether another join may be told to the match before it has answered some.
     pub fn takes_join(&self) -> bool {
         self.joins.len() < JOINS_UNDER_WAY_MAX && !self.is_backed_up()
+    }
+
+    /// Whether no further join may wait: who has gone meanwhile stays in the queue until the match answers again.
+    pub fn has_full_queue(&self) -> bool {
+        self.queued.len() >= JOINS_QUEUED_MAX
     }
 
     /// Whether records wait.

@@ -35,6 +35,8 @@ pub(super) struct Office {
     pub(super) incarnation: u32,
     pub(super) due_us: u64,
     pub(super) woken: bool,
+    /// How much later than in fact it finds what it sends to have left.
+    pub(super) late_us: u64,
 }
 
 /// Everything that a server's processes share and are.
@@ -186,7 +188,7 @@ impl<G: Game> Machine<G> {
         let shared = (Rc::clone(&self.world), Rc::clone(&self.directory), Rc::clone(&self.inbox));
         let mut desk = Desk::simulated::<G>(driver, slot, incarnation, shared, own, now);
         desk.bound(self.interest, MAX_SNAPSHOT_BYTES);
-        Ok(Office { desk, incarnation, due_us: now_us, woken: false })
+        Ok(Office { desk, incarnation, due_us: now_us, woken: false, late_us: 0 })
     }
 
     /// Whether a front-end's snapshots ever lacked room.
@@ -210,6 +212,7 @@ impl Office {
     pub(super) fn turn(&mut self, base: Instant, now_us: u64, out: &mut impl FnMut(&Transmit, &[u8])) -> bool {
         let now = base + Duration::from_micros(now_us);
         let looked = self.desk.turn(now, now_us, std::mem::take(&mut self.woken), false, out);
+        self.desk.sent(now_us + self.late_us);
         self.desk.greet(now, out);
         let timer = self.desk.driver.next_timeout().map_or(u64::MAX, |at| at.saturating_duration_since(base).as_micros() as u64);
         let most = if self.desk.has_backlog() { 1_000 } else { LOOP_SLEEP_MAX_MS * 1_000 };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use ringfort_client::Session;
 use ringfort_protocol::AckBits;
 use ringfort_protocol::driver::plain;
 
@@ -163,6 +164,31 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
     /// All sessions that a player has had, the last one last.
     pub fn sessions_of(&self, who: usize) -> &[u64] {
         &self.hosts[who].stays
+    }
+
+    /// From now on the front-ends find what they send to leave so much too late.
+    pub fn overload(&mut self, late_us: u64) {
+        self.machine.offices.iter_mut().for_each(|office| office.late_us = late_us);
+    }
+
+    /// How much the front-ends do without: the level of the one that does without the most.
+    pub fn shed_level(&self) -> u64 {
+        self.machine.offices.iter().map(|office| office.desk.shed_level()).max().unwrap_or(0)
+    }
+
+    /// Snapshots that a player has applied so far.
+    pub fn snapshots_of(&self, who: usize) -> u64 {
+        self.hosts[who].snapshots
+    }
+
+    /// Whether a player is in the match.
+    pub fn plays(&self, who: usize) -> bool {
+        self.hosts[who].session().is_some_and(Session::is_live)
+    }
+
+    /// A player leaves; it comes again soon.
+    pub fn leave(&mut self, who: usize) {
+        self.hosts[who].leave(self.now_us);
     }
 
     /// Runs it to its end.

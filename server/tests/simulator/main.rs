@@ -7,6 +7,7 @@ mod forecasts;
 mod game;
 mod hits;
 mod options;
+mod overload;
 mod predicted;
 mod script;
 mod storm;

@@ -22,7 +22,7 @@ pub struct Options {
 }
 
 const HELP: &str = "flags: --sessions N --quic N --damaged N --seed S --loss PERCENT --ticks T --threads N \
-    --only canaries|prediction|forecasts|views|hits";
+    --only canaries|prediction|forecasts|views|hits|overload";
 
 impl Options {
     /// What is run when nothing is asked for.

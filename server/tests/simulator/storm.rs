@@ -208,12 +208,13 @@ pub fn main(options: &Options) -> ExitCode {
             }
         }
     }
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("canaries", crate::canary::check),
         ("prediction", crate::predicted::check),
         ("forecasts", crate::forecasts::check),
         ("views", crate::views::check),
         ("hits", crate::hits::check),
+        ("overload", crate::overload::check),
     ];
     let wanted = |what: &str| options.only.as_ref().map_or(options.sessions > 1, |only| only == what);
     for (what, check) in checks.into_iter().filter(|(what, _)| wanted(what)) {
