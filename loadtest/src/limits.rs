@@ -177,3 +177,12 @@ pub(crate) const COLYSEUS_JOIN_PATIENCE: Duration = Duration::from_secs(180);
 
 /// Open files of a load beside its clients' sockets.
 pub(crate) const DESCRIPTORS_SPARE: u64 = 64;
+
+/// How long those who look at a server are given to begin before what they cost is measured.
+pub(crate) const OBSERVE_SETTLE: Duration = Duration::from_millis(1500);
+
+/// How long the clients of `observe` may take to be in, and how much longer than its windows they stay.
+pub(crate) const OBSERVE_START: Duration = Duration::from_secs(30);
+
+/// How much longer than its windows a pair of `observe` may take: the clients play for as long.
+pub(crate) const OBSERVE_SLACK: Duration = Duration::from_secs(5);

@@ -16,6 +16,7 @@ mod hostile;
 mod limits;
 mod memory;
 mod netem;
+mod observe;
 mod peers;
 mod random;
 mod report;
@@ -50,6 +51,8 @@ enum Command {
     CompareBuilds(peers::CompareArgs),
     /// Compare what a sim's tick costs while few and while many watch the same battle, in interleaved pairs
     Watchers(run::WatchersArgs),
+    /// Compare what a server uses while `top` and `tail` look at it and while nobody does, in interleaved windows
+    Observe(observe::ObserveArgs),
     /// Bytes of an entity's update, beside bincode and beside packing by hand
     Bandwidth(bandwidth::BandwidthArgs),
     /// Kill processes of an instance while clients play, and tell whether anything was lost or applied twice
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         }
         Command::Sweep(args) => exit(run::run_sweep(&args)),
         Command::Watchers(args) => exit(run::run_watchers(&args)),
+        Command::Observe(args) => exit(observe::run(&args)),
         Command::Compare(args) => exit(compare::run(&args)),
         Command::CompareBuilds(args) => exit(peers::run_compare(&args).map(|()| true)),
         Command::Peers(args) => exit(peers::run(args).map(|()| true)),

@@ -82,7 +82,7 @@ impl RingfortServer {
     }
 
     /// All its processes: front-ends, sims, those that stand by, the supervisor.
-    pub(super) fn processes(&self) -> Result<Vec<u32>, PeersError> {
+    pub(crate) fn processes(&self) -> Result<Vec<u32>, PeersError> {
         let mut pids = self.workers()?;
         pids.push(self.supervisor.pid());
         Ok(pids)
@@ -134,7 +134,8 @@ impl RingfortServer {
         !matches.is_empty() && matches.iter().all(|one| one["tick"].as_u64() > Some(0))
     }
 
-    fn command(&self, what: &str) -> Command {
+    /// One of its commands, silent.
+    pub(crate) fn command(&self, what: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args([what, "--instance", &self.instance]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
