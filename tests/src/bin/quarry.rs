@@ -9,9 +9,11 @@ use ringfort::prelude::*;
 /// Trolls of a match.
 const TROLLS: i32 = 12;
 /// What a troll digs in a tick.
-const SPADE: u32 = 40;
+const SPADE: u32 = 400;
 /// The most that it carries in a tick, so that a bug makes a match slow and not a hang.
-const BACK: u32 = 40_000;
+const BACK: u32 = 60_000;
+/// Steps of its way for each.
+const STEPS: u32 = 100;
 
 /// Where a troll stands.
 #[derive(Component, Clone, Copy, Debug)]
@@ -82,8 +84,8 @@ impl Game for Quarry {
         for (_, mut dig, _) in (&mut self.dig, &self.body).join() {
             dig.depth += 1;
             dig.spoil += SPADE;
-            for load in 0..dig.spoil.min(BACK) {
-                black_box(load);
+            for step in 0..dig.spoil.min(BACK) * STEPS {
+                black_box(step);
             }
             if !dig.crooked {
                 dig.spoil = 0;
