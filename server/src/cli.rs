@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
 use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
+use crate::look::sessions::SessionArgs;
+use crate::look::state::StateCommand;
 use crate::look::tail::TailArgs;
 use crate::look::{Reading, WorldCommand};
 use crate::saved::SaveArgs;
@@ -46,18 +48,26 @@ pub enum Command {
     /// Show processes, matches and counters
     Status(Reading),
     /// List, create or end matches
+    #[command(args_conflicts_with_subcommands = true)]
     Matches {
-        /// What to do with them.
+        /// What to do with them; they are listed if nothing is said.
         #[command(subcommand)]
-        action: MatchesAction,
+        action: Option<MatchesAction>,
+        /// How to list.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Follow what happens in all processes: joins, refusals, deaths, recoveries, commands; what is kept is there after their death, too
     Tail(TailArgs),
-    /// End sessions
+    /// List, show or end sessions
+    #[command(args_conflicts_with_subcommands = true)]
     Sessions {
-        /// What to do with them.
+        /// What to do with them; they are listed if nothing is said.
         #[command(subcommand)]
-        action: SessionsAction,
+        action: Option<SessionsAction>,
+        /// How to list.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Show inputs and commands that were given up because the game failed on them
     DeadLetters {
@@ -117,8 +127,9 @@ pub enum Command {
     },
     /// Show the configuration's keys
     Config(ConfigArgs),
-    /// Check the shared memory of an instance for damage
-    Fsck(Reading),
+    /// How the instance is.
+    #[command(flatten)]
+    State(StateCommand),
     /// Save the shared memory of an instance to a file, while it runs or after it died, for every reading command's `--from`
     Save(SaveArgs),
     /// Say what this binary is; only the supervisor of an instance that is to be upgraded asks.
@@ -243,6 +254,10 @@ pub enum MatchesAction {
 /// What `sessions` does.
 #[derive(Debug, Clone, Subcommand)]
 pub enum SessionsAction {
+    /// List the sessions of all matches
+    List(Reading),
+    /// Show everything about a session
+    Show(SessionArgs),
     /// End a session; its client is told, and may not come back as the same one
     Kick {
         /// The match's name

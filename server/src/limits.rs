@@ -498,3 +498,19 @@ pub const SAVED_CHUNKS_HELD: usize = 4096;
 pub const INSTANCES_LISTED: usize = 8;
 /// How often a save copies a match again that went on too fast, or the directory that changed meanwhile.
 pub const SAVE_ATTEMPTS: u32 = 8;
+/// Milliseconds between the two looks at a lock that is held.
+pub const LOCK_LOOK_AGAIN_MS: u64 = 20;
+/// Characters of a line of the arena's map.
+pub const ARENA_MAP_COLUMNS: usize = 76;
+/// Lines of the arena's map.
+pub const ARENA_MAP_LINES: usize = 16;
+/// Age of a heartbeat, in milliseconds, from which `explain` says that a process hangs.
+pub const HEARTBEAT_OLD_MS: u64 = 1000;
+/// Periods without a commit from which `explain` says that a match is late.
+pub const LATE_PERIODS: u64 = 4;
+/// Milliseconds without a commit below which no match is late.
+pub const LATE_MS_MIN: u64 = 500;
+/// Percent of an inbox from which `explain` calls it full.
+pub const INBOX_FULL_PERCENT: u64 = 90;
+/// Percent of the arena's extents from which `explain` calls it full.
+pub const ARENA_FULL_PERCENT: usize = 90;

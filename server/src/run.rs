@@ -21,11 +21,11 @@ use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
 use crate::dead_letters::{self, DeadLettersError};
 use crate::describe;
 use crate::frontend::{self, FrontendError};
-use crate::fsck;
 use crate::game::Game;
 use crate::hook::{self, HookError};
 use crate::limits::{DOWN_LOCK_MS, DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
 use crate::logging::{self, LoggingError, Source};
+use crate::look::sessions::SessionArgs;
 use crate::look::{self, LookError, Reading, Shown, print_json};
 use crate::run_dir::{LockError, RunDir, RunDirError};
 use crate::saved::{self, SaveArgs, SaveError};
@@ -121,8 +121,8 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             look::tail::tail(&named()?, &args)?;
             Ok(EXIT_DONE)
         }
-        Command::Matches { action } => matches(&named()?, action),
-        Command::Sessions { action } => sessions(&named()?, action),
+        Command::Matches { action, reading } => matches(&named()?, action.unwrap_or(MatchesAction::List(reading))),
+        Command::Sessions { action, reading } => sessions(&named()?, action.unwrap_or(SessionsAction::List(reading))),
         Command::DeadLetters { action } => dead_letters(file, cli.instance.as_deref(), action),
         Command::Zones { action } => zones(&named()?, action),
         Command::Sims { action: SimsAction::Scale { sims, output } } => operate(&named()?, &Request::SimsScale { sims }, output),
@@ -148,7 +148,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             print(DEFAULTS_TOML);
             Ok(EXIT_DONE)
         }
-        Command::Fsck(reading) => look(&named()?, &reading, |attached| Ok(fsck::check(attached))),
+        Command::State(command) => Ok(if look::state::carry_out(&named()?, &command)? { EXIT_FAILED } else { EXIT_DONE }),
         Command::Save(SaveArgs { file, force, output }) => {
             let saved = saved::save(&named()?, &file, force)?;
             if output.json {
@@ -320,7 +320,13 @@ fn change_match(instance: &str, name: &str, request: &Request, output: Output) -
 }
 
 fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
-    let SessionsAction::Kick { of, who, id, output } = action;
+    let (of, who, id, output) = match action {
+        SessionsAction::List(reading) => return look(instance, &reading, |attached| Ok(look::sessions::sessions(attached))),
+        SessionsAction::Show(SessionArgs { who, reading }) => {
+            return look(instance, &reading, |attached| look::sessions::session(attached, &who));
+        }
+        SessionsAction::Kick { of, who, id, output } => (of, who, id, output),
+    };
     let session = status::find_session(&Attached::open(instance)?, &of, &who, id)?;
     let (sentence, id) = ask(instance, &Request::SessionsKick { name: of.clone(), session: session.session })?;
     if output.json {

@@ -221,6 +221,19 @@ impl Status {
         }
     }
 
+    /// The processes alone, each with its entry.
+    pub(crate) fn processes(attached: &Attached) -> Vec<(Role, WorkerEntry, ProcessStatus)> {
+        let entries =
+            Directory::new(&attached.directory).workers().filter_map(|entry| Some((Role::from_u32(entry.role)?, entry)));
+        let entries: Vec<(Role, WorkerEntry)> = entries.collect();
+        let own = |(role, entry): &(Role, WorkerEntry)| {
+            Some(((segment_of(*role, entry.slot), entry.slot), attached.worker(*role, entry.slot)?))
+        };
+        let pages: Pages = entries.iter().filter_map(own).collect();
+        let status = |(role, entry): (Role, WorkerEntry)| (role, entry, process_status(&attached.moment, role, &entry, &pages));
+        entries.into_iter().map(status).collect()
+    }
+
     /// The matches alone.
     pub fn into_matches(self) -> Matches {
         Matches { instance: self.instance, matches: self.matches }

@@ -132,7 +132,7 @@ pub struct Segment {
 }
 
 /// What is to be created.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentSpec {
     /// Which segment.
     pub kind: SegmentKind,

@@ -61,6 +61,13 @@ impl ZoneLimits {
         Self { capacity, max_entities, spectators }
     }
 
+    /// Whether a match may be of this size.
+    pub fn fit(&self) -> bool {
+        (1..=MAX_SESSIONS).contains(&self.capacity)
+            && self.sessions() <= MAX_SESSIONS
+            && (1..=MAX_ENTITIES).contains(&self.max_entities)
+    }
+
     /// Rows of the session table: players first, then spectators.
     pub fn sessions(&self) -> u32 {
         self.capacity.saturating_add(self.spectators)
@@ -97,6 +104,12 @@ pub struct EngineTables {
 }
 
 impl EngineTables {
+    /// The engine's tables of a match of the directory, which may be damaged; `None` when no match has such a size.
+    pub fn of_entry(entry: &ZoneEntry) -> Option<Self> {
+        let limits = ZoneLimits::of_entry(entry);
+        limits.fit().then(|| Self::of(&limits, &mut Tables::default()))
+    }
+
     /// Sets the engine's tables of a match aside. They are the same for every game, so that who does not know the game can read them.
     pub fn of(limits: &ZoneLimits, tables: &mut Tables) -> Self {
         let ZoneLimits { capacity, max_entities, .. } = *limits;

@@ -8,7 +8,7 @@ use ringfort_protocol::TimerPayload;
 use ringfort_protocol::schema::{ColumnSchema, Schema, VariantSchema};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{ZoneEntry, hash_bytes};
-use ringfort_shm_state::limits::{MAX_ENTITIES, MAX_LOGICAL_PAGES, MAX_SESSIONS};
+use ringfort_shm_state::limits::MAX_LOGICAL_PAGES;
 use ringfort_shm_state::table::{MAX_ROW_BYTES, TableAt, Tables};
 use serde::{Deserialize, Serialize};
 
@@ -140,9 +140,7 @@ impl GameMap {
     /// Where everything of a match of the directory lies. All of both may be damaged.
     pub fn lay_out(&self, entry: &ZoneEntry) -> Result<MatchMap, MapError> {
         let limits = ZoneLimits::of_entry(entry);
-        let fits = (1..=MAX_SESSIONS).contains(&limits.capacity)
-            && limits.sessions() <= MAX_SESSIONS
-            && (1..=MAX_ENTITIES).contains(&limits.max_entities)
+        let fits = limits.fit()
             && self.places.len() <= MAP_PLACES_MAX
             && self.places.iter().all(|place| (1..=MAX_ROW_BYTES as u32).contains(&place.row_bytes));
         if !fits {

@@ -3,20 +3,28 @@
 //! Each command is a function from [`Attached`](crate::attach::Attached) to something [`Shown`]; `reading.rs` opens the source, prints
 //! text or JSON, and repeats it. Whatever is read may be damaged, or change meanwhile: it is copied out, checked, then used.
 
+pub mod arena;
 mod ask;
+pub mod counters;
 mod diff;
 mod entities;
 mod events;
+pub mod explain;
 mod filter;
 pub mod flights;
 mod history;
 mod inspect;
+pub mod locks;
 mod names;
 mod of_match;
 mod paper;
+pub mod processes;
 mod reading;
+pub mod rings;
 mod roots;
 mod schema;
+pub mod sessions;
+pub mod state;
 pub mod tail;
 mod value;
 mod world;

@@ -9,13 +9,13 @@ use ringfort_shm_state::limits::JOIN_CODE_BYTES;
 use ringfort_shm_state::memory::Words;
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
-use ringfort_shm_state::table::{TableAt, Tables};
+use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::world::World;
 use serde::Serialize;
 
 use super::{MatchStatus, Status};
 use crate::attach::{AttachError, Attached};
-use crate::game::{EngineTables, ZoneLimits};
+use crate::game::EngineTables;
 
 /// Everything about a match.
 #[derive(Debug, Serialize)]
@@ -76,6 +76,22 @@ pub enum ShowError {
         of: String,
         /// What was asked for.
         who: String,
+    },
+    /// No session is called so.
+    #[error("no session of instance \"{instance}\" has that id or belongs to \"{who}\"; `ringfort sessions` lists them")]
+    NoSession {
+        /// What was asked for.
+        who: String,
+        /// Which instance.
+        instance: String,
+    },
+    /// Several sessions are called so.
+    #[error("\"{who}\" has several sessions: {places}; name one by its id")]
+    ManySessions {
+        /// What was asked for.
+        who: String,
+        /// Their ids and matches.
+        places: String,
     },
     /// More than one of that name is in it, or one is called what is another's id.
     #[error("\"{who}\" means {count} sessions of match \"{of}\"; name one by its id, with `--id`: {ids}")]
@@ -157,14 +173,14 @@ pub(super) fn is_private(entry: &ZoneEntry) -> bool {
 
 /// What the game has said of a match's life, in its newest commit.
 pub(super) fn life(world: &World<impl Words>, slot: usize, entry: &ZoneEntry) -> Option<ZoneLife> {
-    let at = EngineTables::of(&ZoneLimits::of_entry(entry), &mut Tables::default()).life;
+    let at = EngineTables::of_entry(entry)?.life;
     let mirror = mirror(world, slot, entry, &[at])?;
     Some(mirror.get(&at, 0).unwrap_or(zerocopy::FromZeros::new_zeroed()))
 }
 
 /// A match's newest commit, as far as its sessions and its life go, out of one root.
 fn look(world: &World<impl Words>, slot: usize, entry: &ZoneEntry) -> Option<(RootHead, ZoneLife, Vec<SessionRow>)> {
-    let engine = EngineTables::of(&ZoneLimits::of_entry(entry), &mut Tables::default());
+    let engine = EngineTables::of_entry(entry)?;
     let mirror = mirror(world, slot, entry, &[engine.sessions, engine.life])?;
     let life = mirror.get(&engine.life, 0).unwrap_or(zerocopy::FromZeros::new_zeroed());
     let rows = mirror.iter::<SessionRow>(engine.sessions).map(|(_, row)| row).collect();
