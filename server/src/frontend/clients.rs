@@ -74,6 +74,9 @@ pub(super) struct Clients {
     pub(super) interest: Interest,
     /// Bytes of the largest snapshot.
     pub(super) snapshot_bytes: usize,
+    /// Sessions that were told of a commit since the simulator asked last.
+    #[cfg(feature = "simulator")]
+    pub(super) told: Vec<u64>,
     pub(super) secrets: Secrets,
     pub(super) shed: Shed,
     /// Commits that everybody was told of, or was not before the next one: when each was published, or its snapshots were to have left, and
@@ -143,6 +146,8 @@ impl Clients {
             snapshot_bytes: MAX_SNAPSHOT_BYTES,
             secrets: Secrets::System(SystemRandom::new()),
             shed: Shed::new(now),
+            #[cfg(feature = "simulator")]
+            told: Vec::new(),
             served: Vec::new(),
             overdue_at: now,
             published_at: now,

@@ -115,6 +115,16 @@ mod simulated {
             self.clients.shed.level()
         }
 
+        /// The sessions that were told of a commit since the last call.
+        pub(crate) fn take_told(&mut self) -> Vec<u64> {
+            std::mem::take(&mut self.clients.told)
+        }
+
+        /// Does without so much from now on, as one that can't keep up.
+        pub(crate) fn shed_to(&mut self, level: usize) {
+            self.clients.shed.set(level);
+        }
+
         /// Whether records wait for an inbox that was full or locked.
         pub(crate) fn has_backlog(&self) -> bool {
             self.clients.has_backlog()

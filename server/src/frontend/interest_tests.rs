@@ -86,6 +86,13 @@ impl Game for Plain {
         match now {
             30 => drop(self.spot.remove(Entity { index: 3, generation: 1 })),
             40 => t.show(Entity { index: 2, generation: 1 }, Groups::only(5)),
+            // The sixth dies, and another takes its index and its place.
+            50 => drop(self.ents.despawn(Entity { index: 6, generation: 1 })),
+            52 => {
+                let e = self.ents.spawn();
+                self.spot.insert(e, Spot { pos: Vec2::new(6.0 * STRIDE, 0.0), beat: now });
+                self.mark.insert(e, Mark { n: 6 });
+            }
             _ => {}
         }
     }
@@ -263,6 +270,23 @@ fn of_too_many_the_nearest_are_told_and_its_own_beside_them() {
     // It looks from the sixth now, 4 and 8 are as far away, 3 and 9 too: what it had counts as nearer.
     watch.row.entity_index = 6;
     assert_eq!(watch.step(1150), [3, 4, 5, 6, 7, 8]);
+    // Of two that are as far away, the one with the lower index: 3 and 9 are new to this one.
+    let mut other = Watch::of(watch.bench, watch.zone, numbers(100, 5));
+    other.row.entity_index = 6;
+    assert_eq!(other.step(1150), [3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn who_takes_an_index_over_is_not_kept_for_the_one_before() {
+    let mut watch = Watch::new(numbers(31, 100));
+    while watch.tick() < 49 {
+        assert!(watch.step(1150).contains(&6), "34 m away at the odd ticks, and kept");
+    }
+    for _ in 50..53 {
+        watch.bench.step(&mut watch.zone);
+    }
+    assert!(!watch.step(1150).contains(&6), "another one, 34 m away as well, that comes within 31");
+    assert!(watch.tick() == 53 && watch.step(1150).contains(&6));
 }
 
 #[test]

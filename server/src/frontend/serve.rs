@@ -334,6 +334,8 @@ impl Clients {
         (live.inputs_since_snapshot, live.commands_since_snapshot) = (0, 0);
         let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);
         self.counts.one(count::SNAPSHOTS);
+        #[cfg(feature = "simulator")]
+        self.told.push(live.session);
         self.counts.add(count::SNAPSHOT_BYTES, snapshot.len() as u64);
         if filling {
             self.filling_left = self.filling_left.saturating_sub(snapshot.len());

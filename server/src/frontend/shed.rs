@@ -17,7 +17,7 @@ const STEPS: [(usize, usize, bool); 7] =
     [(1, 1, false), (2, 1, false), (3, 1, false), (4, 1, false), (4, 2, false), (4, 4, false), (4, 4, true)];
 
 /// The highest level.
-const LEVEL_MAX: usize = STEPS.len() - 1;
+pub(crate) const LEVEL_MAX: usize = STEPS.len() - 1;
 
 /// How overloaded a front-end is, by what it has seen of itself.
 #[derive(Debug)]
@@ -86,6 +86,12 @@ impl Shed {
         } else {
             (self.level, self.fell) = (self.level - 1, true);
         }
+    }
+
+    /// Does without so much, whatever was judged.
+    #[cfg(feature = "simulator")]
+    pub(crate) fn set(&mut self, level: usize) {
+        self.level = level.min(LEVEL_MAX);
     }
 
     /// How much is done without; 0 for nothing.

@@ -208,15 +208,14 @@ impl<G: Game> Machine<G> {
 }
 
 impl Office {
-    /// One turn of the loop. Returns whether it looked at the zone.
-    pub(super) fn turn(&mut self, base: Instant, now_us: u64, out: &mut impl FnMut(&Transmit, &[u8])) -> bool {
+    /// One turn of the loop.
+    pub(super) fn turn(&mut self, base: Instant, now_us: u64, out: &mut impl FnMut(&Transmit, &[u8])) {
         let now = base + Duration::from_micros(now_us);
-        let looked = self.desk.turn(now, now_us, std::mem::take(&mut self.woken), false, out);
+        self.desk.turn(now, now_us, std::mem::take(&mut self.woken), false, out);
         self.desk.sent(now_us + self.late_us);
         self.desk.greet(now, out);
         let timer = self.desk.driver.next_timeout().map_or(u64::MAX, |at| at.saturating_duration_since(base).as_micros() as u64);
         let most = if self.desk.has_backlog() { 1_000 } else { LOOP_SLEEP_MAX_MS * 1_000 };
         self.due_us = timer.max(now_us + 1).min(now_us + most);
-        looked
     }
 }

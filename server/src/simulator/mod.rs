@@ -87,6 +87,8 @@ pub struct Chaos {
     pub game_fails: f64,
     /// A front-end dies, and another takes its place.
     pub frontend_dies: f64,
+    /// A front-end can't keep up as it did: it does without more than before, or less.
+    pub overloads: f64,
     /// Of each player: leaves, and comes back later.
     pub leaves: f64,
     /// The call that tells front-ends of a commit is lost.

@@ -276,12 +276,12 @@ impl Oracle {
         Ok(())
     }
 
-    /// A front-end has told its clients of the newest commit: from where each of them sees it, and which reliable events it is to
-    /// hear next, is settled by that.
-    pub(super) fn served(&mut self, frontend: u32, incarnation: u32) {
+    /// A front-end has told these of its clients of the newest commit: from where each of them sees it, and which reliable events it is
+    /// to hear next, is settled by that.
+    pub(super) fn served(&mut self, frontend: u32, incarnation: u32, told: &[u64]) {
         let Some(newest) = self.history.back() else { return };
         let ours = |stay: &&Stay| stay.row.frontend == frontend && stay.row.incarnation == incarnation;
-        for Stay { row, .. } in newest.stays.values().filter(ours) {
+        for Stay { row, .. } in newest.stays.values().filter(ours).filter(|stay| told.contains(&stay.row.id)) {
             let watched =
                 self.watched.entry(row.id).or_insert_with(|| Watched { event_sent: row.event_cursor, ..Watched::default() });
             if std::mem::replace(&mut watched.attachment, row.attachment) != row.attachment {

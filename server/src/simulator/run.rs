@@ -14,6 +14,7 @@ use super::machine::{Machine, frontend_address};
 use super::network::{Network, Packet, Traffic, Weather};
 use super::oracle::Oracle;
 use super::{Failed, Newly, Plan, Random, Script};
+use crate::frontend::shed::LEVEL_MAX;
 use crate::game::Game;
 
 /// When a simulation begins, by its own clock.
@@ -314,6 +315,10 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
                 self.summary.failures += 1;
             }
         }
+        if chaos.overloads > 0.0 && self.random.chance(chaos.overloads) {
+            let slot = self.random.below(self.machine.offices.len() as u64) as usize;
+            self.machine.offices[slot].desk.shed_to(self.random.below(LEVEL_MAX as u64 + 1) as usize);
+        }
         if self.random.chance(chaos.frontend_dies) {
             let slot = self.random.below(self.machine.offices.len() as u64) as usize;
             self.machine.replace_frontend(slot, self.now_us)?;
@@ -366,11 +371,8 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
         let office = &mut self.machine.offices[slot];
         let mut out =
             |transmit: &quinn_proto::Transmit, bytes: &[u8]| send(network, now_us, transmit.destination, from, transmit, bytes);
-        let looked = office.turn(self.base, now_us, &mut out);
-        let incarnation = office.incarnation;
-        if looked {
-            self.oracle.served(slot as u32, incarnation);
-        }
+        office.turn(self.base, now_us, &mut out);
+        self.oracle.served(slot as u32, office.incarnation, &office.desk.take_told());
         self.complete &= !self.machine.put_off();
     }
 
@@ -454,6 +456,7 @@ impl<G: Game, S: Script<G>> Simulation<G, S> {
     /// From here on nothing is lost, doubled or damaged.
     fn heal(&mut self) -> Result<(), Failed> {
         self.phase = Phase::Healing;
+        self.machine.offices.iter_mut().for_each(|office| office.desk.shed_to(0));
         for host in &mut self.hosts {
             self.network.set_weather(host.address, Weather::FAIR);
             host.damaged = false;

@@ -217,6 +217,7 @@ fn search(seed: u64) -> Result<(usize, usize, usize), Failed> {
             sim_dies: 0.01,
             game_fails: 0.0,
             frontend_dies: 0.002,
+            overloads: 0.0,
             leaves: 0.003,
             call_lost: 0.01,
             stalls: 0.01,

@@ -52,6 +52,7 @@ pub fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
         sim_dies: chance(0.01),
         game_fails: chance(0.01),
         frontend_dies: chance(0.004),
+        overloads: 0.0,
         leaves: chance(0.002),
         call_lost: chance(0.02),
         stalls: chance(0.02),
@@ -76,6 +77,9 @@ pub fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
     if random.chance(0.5) {
         let (radius, entities) = (10 + random.below(80) as u32, 1 + random.below(25) as u32);
         plan.interest = Interest { radius: Some(radius), entities: Some(entities) };
+    }
+    if random.chance(0.25) {
+        plan.chaos.overloads = 0.02;
     }
     // The game moves for as long as the network heals, and rests after that.
     plan.options.insert("rest_at".to_owned(), (plan.ticks + plan.healing_ticks()).to_string());
