@@ -7,7 +7,7 @@ use ringfort_shm_state::blobs::{self, BlobId, BlobsAt};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::entities;
 use ringfort_shm_state::fsck::{self, Problem, Report};
-use ringfort_shm_state::layout::{RootFlags, SessionInput, SessionRow, ZoneEntry, ZoneMeta};
+use ringfort_shm_state::layout::{RootFlags, SessionInput, SessionRejected, SessionRow, ZoneEntry, ZoneMeta};
 use ringfort_shm_state::memory::Words;
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
@@ -102,7 +102,8 @@ fn check_match(zone: usize, entry: &ZoneEntry, (engine, columns, blobs_of): Tabl
     }
     for (row, input) in mirror.iter::<SessionInput>(engine.inputs) {
         let applied = AckBits { highest: input.highest, bits: input.bits };
-        let given_up = AckBits { highest: input.rejected, bits: input.rejected_bits };
+        let rejected: Option<SessionRejected> = mirror.get(&engine.rejected, row);
+        let given_up = rejected.map_or(AckBits::NONE, |rejected| AckBits { highest: rejected.input, bits: rejected.input_bits });
         if let Some(sequence) = given_up.iter().find(|sequence| applied.contains(*sequence)) {
             report.add(Problem::GivenUp { zone, row, sequence });
         }

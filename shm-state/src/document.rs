@@ -122,8 +122,10 @@ page L            L / {PAGE_WORDS}      L mod {PAGE_WORDS}
 Table and directory pages are {PAGE_WORDS} handles. A root has the handles of table pages if `logical_pages` is at most {small}, else of directory pages.
 
 **A row**: a zone's tables lie behind each other in its logical pages, each beginning with a page of its own. The engine's are, in this order: `ZoneMeta` (1 row), `EntityRow`
-(`max_entities` rows), `SessionRow` and `SessionInput` (`capacity` rows each), `EventRow` twice (the log and the cues, as many rows as the engine thinks right for the capacity). The game's columns, globals, seats and timers follow in the order of its state; the map in the directory has
-names, sizes and fields of all of them (`places`, `schema`, `unlisted`). A page holds as many rows N of B bytes as fit behind one presence bit for each:
+(`max_entities` rows), `SessionRow` (a row for each player and spectator), `SessionInput`, `SessionVerdict` and `SessionRejected` (`capacity` rows each), `EventRow` twice (the log and the cues, as many rows
+as the engine thinks right for the capacity), those of the outbox, `ZoneLife`, `RefusalRow` and `KickedRow`; then the bytes of the players' inputs (`capacity` rows, each two places as long as the game's input, rounded up to four bytes:
+the input applied last, and the one that waits). The game's columns, globals, seats and timers follow in the order of its state; the map in the directory has
+names, sizes and fields of all of them (`places`, `schema`, `unlisted`), and the bytes of an input's row (`input_row_bytes`). A page holds as many rows N of B bytes as fit behind one presence bit for each:
 
 ```text
 page       0 ┌───────────────────────────────┐

@@ -74,7 +74,7 @@ const _: () = assert!(cfg!(target_pointer_width = "64"), "words of 64 bits do no
 /// Written first in every segment: "RINGFORT" in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGFORT");
 /// Grows with every change of meaning that the layout hash cannot see.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Bytes before a segment's own content.
 pub const HEADER_BYTES: usize = PAGE_BYTES;
 
@@ -787,6 +787,8 @@ pub const STRUCTS: &[StructDoc] = &[
     EntityRow::DOC,
     SessionRow::DOC,
     SessionInput::DOC,
+    SessionVerdict::DOC,
+    SessionRejected::DOC,
     TimerRow::DOC,
     EventRow::DOC,
     BlobMeta::DOC,

@@ -5,6 +5,7 @@
 //! the other way. [`layout`] says where everything lies, [`limits`] how much there can be, [`soundness`] why it may be done so.
 
 pub mod blobs;
+pub mod byte_table;
 pub mod cell;
 pub mod layout;
 mod layout_hash;

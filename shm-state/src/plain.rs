@@ -94,6 +94,8 @@ engine_rows!(
     EntityRow,
     SessionRow,
     SessionInput,
+    SessionVerdict,
+    SessionRejected,
     TimerRow,
     EventRow,
     BlobMeta,

@@ -9,7 +9,9 @@ use ringfort_protocol::limits::MAX_SNAPSHOT_BYTES;
 use ringfort_protocol::{AckBits, ResumeToken, SessionId, TickNo};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionInput, SessionRow};
+use ringfort_shm_state::layout::{
+    RecordKind, RefusalRow, RootFlags, RootHead, SessionFlags, SessionInput, SessionRejected, SessionRow,
+};
 use ringfort_shm_state::mirror::Refreshed;
 use ringfort_shm_state::segment::unpadded;
 
@@ -419,12 +421,14 @@ impl Clients {
 
 /// The inputs that a session's committed row has: applied, given up, or waiting.
 fn inputs_of(link: &ZoneLink, row: &SessionRow) -> AckBits {
-    let table = link.view.description().engine.inputs;
-    let Some(inputs) = link.view.mirror().get::<SessionInput>(&table, row.id as u32) else { return AckBits::NONE };
+    let (engine, mirror, slot) = (&link.view.description().engine, link.view.mirror(), row.id as u32);
+    let Some(inputs) = mirror.get::<SessionInput>(&engine.inputs, slot) else { return AckBits::NONE };
     let mut all = AckBits { highest: inputs.highest, bits: inputs.bits };
-    AckBits { highest: inputs.rejected, bits: inputs.rejected_bits }.iter().for_each(|sequence| {
-        all.insert(sequence);
-    });
+    if let Some(rejected) = mirror.get::<SessionRejected>(&engine.rejected, slot) {
+        AckBits { highest: rejected.input, bits: rejected.input_bits }.iter().for_each(|sequence| {
+            all.insert(sequence);
+        });
+    }
     if inputs.queued != 0 {
         all.insert(inputs.queued);
     }

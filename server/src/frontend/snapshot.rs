@@ -5,10 +5,10 @@
 
 use ringfort_protocol::baseline::{Baselines, Need, Seen};
 use ringfort_protocol::bits::Row;
-use ringfort_protocol::limits::MAX_SNAPSHOT_BYTES;
+use ringfort_protocol::limits::{MAX_PREDICTED, MAX_SNAPSHOT_BYTES};
 use ringfort_protocol::snapshot::{Lapse, SnapshotHeader, SnapshotWriter};
 use ringfort_protocol::{AckBits, TickNo, Vec2};
-use ringfort_shm_state::layout::{Audience, EventRow, RootHead, SessionInput, SessionRow};
+use ringfort_shm_state::layout::{Audience, EventRow, RootHead, SessionInput, SessionRejected, SessionRow, SessionVerdict};
 use zerocopy::FromZeros;
 
 use super::counters::{self as count, Counters};
@@ -253,11 +253,16 @@ fn follow_entity(view: &ZoneView, live: &mut Live, row: &SessionRow) {
 
 /// What the view's commit says of the client's inputs, and how they came to it. What was given up is noted, to be told apart.
 fn header(view: &ZoneView, live: &mut Live, now_us: u64) -> SnapshotHeader {
-    let row: Option<SessionInput> = view.mirror().get(&view.description().engine.inputs, live.session as u32);
+    let (engine, slot) = (&view.description().engine, live.session as u32);
+    let row: Option<SessionInput> = view.mirror().get(&engine.inputs, slot);
     let row = row.unwrap_or_else(SessionInput::new_zeroed);
+    let rejected: Option<SessionRejected> = view.mirror().get(&engine.rejected, slot);
+    let verdict: Option<SessionVerdict> = view.mirror().get(&engine.verdicts, slot);
     let inputs = AckBits { highest: row.highest, bits: row.bits };
-    let commands = AckBits { highest: row.rejected_command, bits: row.rejected_command_bits };
-    live.rejected = [AckBits { highest: row.rejected, bits: row.rejected_bits }, commands];
+    live.rejected = rejected.map_or([AckBits::NONE; 2], |rejected| {
+        let commands = AckBits { highest: rejected.command, bits: rejected.command_bits };
+        [AckBits { highest: rejected.input, bits: rejected.input_bits }, commands]
+    });
     let received = live.receipt(inputs.highest);
     let since = |then_us: u64| received.map_or(Lapse::UNKNOWN, |at| Lapse::from_us(then_us.saturating_sub(at)));
     let began_us = |head: &RootHead| head.published_us.saturating_sub(u64::from(head.took_us));
@@ -268,7 +273,7 @@ fn header(view: &ZoneView, live: &mut Live, now_us: u64) -> SnapshotHeader {
         waited: since(now_us),
         early: view.head().map_or(Lapse::UNKNOWN, |head| since(began_us(head))),
         repeated: u8::try_from(row.repeated).unwrap_or(u8::MAX),
-        verdicts: row.verdicts,
+        verdicts: verdict.map_or([0; MAX_PREDICTED], |verdict| verdict.seen_from(inputs.highest)),
     }
 }
 

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ringfort_shm_state::Plain;
-use ringfort_shm_state::layout::{EventRow, KickedRow, RefusalRow, RootHead, SessionInput, SessionRow, ZoneLife, ZoneMeta};
+use ringfort_shm_state::layout::{
+    EventRow, KickedRow, RefusalRow, RootHead, SessionInput, SessionRejected, SessionRow, SessionVerdict, ZoneLife, ZoneMeta,
+};
 use ringfort_shm_state::pages::{AdoptError, CommitError, Differing, Draft, Pages};
 use ringfort_shm_state::past::PastPages;
 use ringfort_shm_state::sheet::Rows;
@@ -13,6 +15,7 @@ use ringfort_shm_state::world::World;
 use zerocopy::FromZeros;
 
 use super::BadRow;
+use super::input_bytes::InputBytes;
 use super::rewind::Pasts;
 use super::state::{Binder, BoundOn, ZoneShared};
 use super::{Description, Game, Hook, Outbox};
@@ -22,7 +25,7 @@ pub(crate) struct Bound<G: Game> {
     pub(crate) game: G,
     pub(crate) shared: Rc<ZoneShared>,
     pub(crate) sessions: Table<SessionRow>,
-    pub(crate) inputs: Table<SessionInput>,
+    pub(crate) inputs: SessionInputs,
     pub(crate) events: Table<EventRow>,
     pub(crate) cues: Table<EventRow>,
     /// Shared with the tick, through which the game asks.
@@ -34,6 +37,35 @@ pub(crate) struct Bound<G: Game> {
     pages: Rc<Pages>,
     /// Where the game's indices read the last commit.
     last: PastPages,
+}
+
+/// What a zone knows of its players' inputs, by session slot.
+pub(crate) struct SessionInputs {
+    pub(crate) rows: Table<SessionInput>,
+    pub(crate) verdicts: Table<SessionVerdict>,
+    pub(crate) rejected: Table<SessionRejected>,
+    pub(crate) bytes: InputBytes,
+}
+
+impl SessionInputs {
+    /// A player comes.
+    pub(crate) fn insert(&mut self, slot: u32, row: SessionInput) {
+        self.rows.insert(slot, row);
+        self.bytes.insert(slot);
+    }
+
+    /// A player goes, and all that was known of its inputs.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.rows.remove(slot);
+        self.verdicts.remove(slot);
+        self.rejected.remove(slot);
+        self.bytes.remove(slot);
+    }
+
+    /// What was given up of a session.
+    pub(crate) fn rejected(&self, slot: u32) -> SessionRejected {
+        self.rejected.get(slot).copied().unwrap_or(SessionRejected::new_zeroed())
+    }
 }
 
 impl<G: Game> Bound<G> {
@@ -71,7 +103,13 @@ impl<G: Game> Bound<G> {
             shared,
             last,
             sessions: engine_table(&pages, is.engine.sessions),
-            inputs: engine_table(&pages, is.engine.inputs),
+            inputs: SessionInputs {
+                rows: engine_table(&pages, is.engine.inputs),
+                verdicts: engine_table(&pages, is.engine.verdicts),
+                rejected: engine_table(&pages, is.engine.rejected),
+                // SAFETY: as in `engine_table`.
+                bytes: unsafe { InputBytes::bind(&pages, is.input_bytes) },
+            },
             events: engine_table(&pages, is.engine.events),
             cues: engine_table(&pages, is.engine.cues),
             // SAFETY: as in `engine_table`: bound here once for its zone, and written by the outbox alone.

@@ -11,7 +11,8 @@ use ringfort_protocol::schema::{ColumnSchema, Schema, SchemaError, Sync, Variant
 use ringfort_protocol::{Input, Message, TimerPayload};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{
-    EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRow, ZoneEntry, ZoneLife, ZoneMeta,
+    EntityRow, EventRow, KickedRow, RefusalRow, SessionInput, SessionRejected, SessionRow, SessionVerdict, ZoneEntry, ZoneLife,
+    ZoneMeta,
 };
 use ringfort_shm_state::limits::{
     MAX_ENTITIES, MAX_EVENT_BYTES, MAX_INPUT_BYTES, MAX_KICKED, MAX_PREDICTED_EVENTS, MAX_REFUSALS, MAX_SESSIONS, WINDOW,
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Game;
 use super::check::RowCheck;
+use super::input_bytes::InputBytes;
 use super::interest::Interest;
 use super::map::tables_hash;
 use super::outbox::OutboxAt;
@@ -89,6 +91,10 @@ pub struct EngineTables {
     pub sessions: TableAt,
     /// [`SessionInput`]s by session slot.
     pub inputs: TableAt,
+    /// [`SessionVerdict`]s by session slot.
+    pub verdicts: TableAt,
+    /// [`SessionRejected`]s by session slot.
+    pub rejected: TableAt,
     /// The log of reliable events: [`EventRow`]s by number modulo its length.
     pub events: TableAt,
     /// The unreliable events of the newest tick: the first rows.
@@ -118,6 +124,8 @@ impl EngineTables {
             entities: tables.add(max_entities, size_of::<EntityRow>()),
             sessions: tables.add(limits.sessions(), size_of::<SessionRow>()),
             inputs: tables.add(capacity, size_of::<SessionInput>()),
+            verdicts: tables.add(capacity, size_of::<SessionVerdict>()),
+            rejected: tables.add(capacity, size_of::<SessionRejected>()),
             events: tables.add((capacity * 4).clamp(EVENT_LOG_MIN, EVENT_LOG_MAX), size_of::<EventRow>()),
             cues: tables.add((capacity * 2).clamp(CUES_MIN, CUES_MAX), size_of::<EventRow>()),
             outbox: OutboxAt::declare(tables, capacity),
@@ -139,6 +147,8 @@ pub struct Description {
     pub wire: WireLayout,
     /// The engine's tables.
     pub engine: EngineTables,
+    /// The bytes of the sessions' inputs, by session slot: the one applied last, and the one that waits.
+    pub input_bytes: TableAt,
     /// Where each column of the schema lies.
     pub columns: Vec<TableAt>,
     /// Where each global of the schema lies.
@@ -271,6 +281,7 @@ impl Description {
         }
         let mut tables = Tables::default();
         let engine = EngineTables::of(&limits, &mut tables);
+        let input_bytes = tables.add(capacity, InputBytes::row_bytes(bytes));
         let mut declare = Declare::new(limits, tables);
         G::declare(&mut declare);
         declare.tables.check()?;
@@ -299,6 +310,7 @@ impl Description {
             limits,
             wire,
             engine,
+            input_bytes,
             columns: at(&declare.columns),
             globals: at(&declare.globals),
             blobs: declare.columns.iter().map(|d| d.blobs).collect(),
@@ -340,12 +352,15 @@ impl Description {
 
     /// Every table by its name, with its rows and the bytes of one: the engine's, then the game's, in the order in which they lie.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, u32, u32)> {
-        let EngineTables { meta, entities, sessions, inputs, events, cues, outbox, life, refusals, kicked } = self.engine;
+        let EngineTables { meta, entities, sessions, inputs, verdicts, rejected, events, cues, outbox, life, refusals, kicked } =
+            self.engine;
         let engine = [
             ("the engine's own row", meta),
             ("the engine's entities", entities),
             ("the engine's sessions", sessions),
             ("the engine's inputs", inputs),
+            ("the engine's verdicts", verdicts),
+            ("the engine's rejections", rejected),
             ("the engine's events", events),
             ("the engine's cues", cues),
             ("the engine's outbox", outbox.meta),
@@ -353,6 +368,7 @@ impl Description {
             ("the engine's life", life),
             ("the engine's refusals", refusals),
             ("the engine's kicked players", kicked),
+            ("the engine's bytes of inputs", self.input_bytes),
         ];
         let game = self.places.iter().filter_map(|place| Some((place.name, place.at?)));
         engine.into_iter().chain(game.collect::<Vec<_>>()).map(|(name, at)| (name, at.rows, at.row_bytes))

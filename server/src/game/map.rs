@@ -4,8 +4,8 @@
 //! instance answers. What it works out for a match is what the game's own binary works out ([`Description`]); the hash of the tables,
 //! which the directory has of every match, says so.
 
-use ringfort_protocol::TimerPayload;
 use ringfort_protocol::schema::{ColumnSchema, Schema, VariantSchema};
+use ringfort_protocol::{Input, TimerPayload};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{ZoneEntry, hash_bytes};
 use ringfort_shm_state::limits::MAX_LOGICAL_PAGES;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Game;
 use super::description::{Description, EngineTables, ZoneLimits};
+use super::input_bytes::InputBytes;
 use super::state::Declare;
 use crate::limits::MAP_PLACES_MAX;
 
@@ -23,6 +24,8 @@ use crate::limits::MAP_PLACES_MAX;
 pub struct GameMap {
     /// What clients see of it, and what its columns, globals and messages consist of.
     pub schema: Schema,
+    /// Bytes of a row of the players' inputs: two places as long as the game's input.
+    pub input_row_bytes: u32,
     /// The memory of the state's fields, in their order.
     pub places: Vec<PlaceRule>,
     /// The rows that never leave the server and are no columns: seats, and timers, in their order.
@@ -90,6 +93,8 @@ pub struct MatchMap {
     pub limits: ZoneLimits,
     /// The engine's tables.
     pub engine: EngineTables,
+    /// The bytes of the players' inputs, by session slot.
+    pub input_bytes: TableAt,
     /// The columns of the schema.
     pub columns: Vec<TableAt>,
     /// Where the bytes of each column of blobs lie.
@@ -131,6 +136,7 @@ impl GameMap {
         G::declare(&mut declare);
         Self {
             schema: Description::schema_of::<G>().clone(),
+            input_row_bytes: InputBytes::row_bytes(G::Input::wire_bytes()) as u32,
             places: declare.rules,
             unlisted: declare.unlisted,
             timers: G::Timer::variants(),
@@ -142,12 +148,18 @@ impl GameMap {
         let limits = ZoneLimits::of_entry(entry);
         let fits = limits.fit()
             && self.places.len() <= MAP_PLACES_MAX
-            && self.places.iter().all(|place| (1..=MAX_ROW_BYTES as u32).contains(&place.row_bytes));
+            && self
+                .places
+                .iter()
+                .map(|place| place.row_bytes)
+                .chain([self.input_row_bytes])
+                .all(|row| (1..=MAX_ROW_BYTES as u32).contains(&row));
         if !fits {
             return Err(MapError::Sizes);
         }
         let mut tables = Tables::default();
         let engine = EngineTables::of(&limits, &mut tables);
+        let input_bytes = tables.add(limits.capacity, self.input_row_bytes as usize);
         let (mut columns, mut blobs, mut globals, mut seats, mut unlisted) = (vec![], vec![], vec![], vec![], 0);
         for place in &self.places {
             let (at, bytes) = place.lay_out(&limits, &mut tables).ok_or(MapError::Sizes)?;
@@ -173,7 +185,7 @@ impl GameMap {
         if tables_hash != entry.tables_hash {
             return Err(MapError::Tables { found: entry.tables_hash, expected: tables_hash });
         }
-        Ok(MatchMap { limits, engine, columns, blobs, globals, seats, pages: tables.pages(), tables_hash })
+        Ok(MatchMap { limits, engine, input_bytes, columns, blobs, globals, seats, pages: tables.pages(), tables_hash })
     }
 }
 
@@ -219,6 +231,7 @@ mod tests {
             assert_eq!((found.columns, found.globals, found.pages), (is.columns, is.globals, is.pages));
             let bases = |blobs: &[Option<BlobsAt>]| blobs.iter().map(|b| b.map(|b| b.logical_pages())).collect::<Vec<_>>();
             assert_eq!((bases(&found.blobs), found.engine.kicked), (bases(&is.blobs), is.engine.kicked));
+            assert_eq!(found.input_bytes, is.input_bytes);
         }
     }
 
@@ -237,6 +250,8 @@ mod tests {
         let mut wide = map.clone();
         wide.places[1].row_bytes = u32::MAX;
         assert_eq!(wide.lay_out(&good).unwrap_err(), MapError::Sizes);
+        let endless = GameMap { input_row_bytes: 0, ..map.clone() };
+        assert_eq!(endless.lay_out(&good).unwrap_err(), MapError::Sizes);
         let mut long = map;
         long.places[1].kind = PlaceKind::Blobs { longest: u32::MAX };
         assert_eq!(long.lay_out(&good).unwrap_err(), MapError::Sizes);

@@ -13,6 +13,7 @@ mod description;
 mod entities;
 mod global;
 mod grid;
+mod input_bytes;
 mod interest;
 mod life;
 mod map;
@@ -30,7 +31,7 @@ mod timers;
 mod whereabouts;
 
 pub use blobs::{Blob, Blobs, SetError};
-pub(crate) use bound::Bound;
+pub(crate) use bound::{Bound, SessionInputs};
 pub use check::BadRow;
 pub use column::{Cols, Column, Join, Joined, Mut};
 pub(crate) use copy::{Copies, Version};

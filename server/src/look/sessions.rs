@@ -2,7 +2,9 @@
 
 use clap::Args;
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{DETACHED, RootFlags, SessionFlags, SessionInput, SessionRow, ZoneEntry, ZoneMeta};
+use ringfort_shm_state::layout::{
+    DETACHED, RootFlags, SessionFlags, SessionInput, SessionRejected, SessionRow, ZoneEntry, ZoneMeta,
+};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
 use serde::Serialize;
@@ -114,7 +116,7 @@ pub fn session(attached: &Attached, who: &str) -> Result<OneSession, LookError> 
 fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<SessionLook>, String> {
     let damaged = || "the directory's entry of the match has sizes that no match has".to_owned();
     let engine = EngineTables::of_entry(entry).ok_or_else(damaged)?;
-    let wanted = [&engine.meta, &engine.sessions, &engine.inputs].map(|at| at.logical_pages());
+    let wanted = [&engine.meta, &engine.sessions, &engine.inputs, &engine.rejected].map(|at| at.logical_pages());
     let mut mirror = Mirror::of_pages(slot, wanted.to_vec());
     mirror.refresh(&attached.world).map_err(|error| error.to_string())?;
     let lives = |head: &&_| {
@@ -127,6 +129,7 @@ fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<S
     let look = |(slot, row): (u32, SessionRow)| {
         let input: Option<SessionInput> = (slot < engine.inputs.rows).then(|| mirror.get(&engine.inputs, slot)).flatten();
         let input = input.unwrap_or(zerocopy::FromZeros::new_zeroed());
+        let rejected: Option<SessionRejected> = mirror.get(&engine.rejected, slot);
         let attached = row.detached == 0 && row.frontend != DETACHED;
         SessionLook {
             session: row.id,
@@ -142,7 +145,7 @@ fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<S
             input_waits: (input.queued != 0).then_some(input.queued),
             repeated: input.repeated,
             credit: f64::from(input.credit) / f64::from(INPUT_COST),
-            input_rejected: input.rejected,
+            input_rejected: rejected.map_or(0, |rejected| rejected.input),
             command: row.command,
             events_behind: next_event.saturating_sub(1).saturating_sub(row.event_cursor),
             entity: (row.entity_generation != 0).then(|| format!("{}.{}", row.entity_index, row.entity_generation)),

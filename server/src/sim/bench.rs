@@ -133,6 +133,18 @@ impl<G: Game> Bench<G> {
         mirror.get(&is.engine.inputs, row.id as u32).unwrap()
     }
 
+    pub(crate) fn verdicts(&self, row: &SessionRow) -> [u32; 4] {
+        let (mirror, is) = self.mirror();
+        let highest = self.inputs(row).highest;
+        let verdict = mirror.get::<ringfort_shm_state::layout::SessionVerdict>(&is.engine.verdicts, row.id as u32);
+        verdict.map_or([0; 4], |verdict| verdict.seen_from(highest))
+    }
+
+    pub(crate) fn given_up(&self, row: &SessionRow) -> ringfort_shm_state::layout::SessionRejected {
+        let (mirror, is) = self.mirror();
+        mirror.get(&is.engine.rejected, row.id as u32).unwrap_or_else(zerocopy::FromZeros::new_zeroed)
+    }
+
     pub(crate) fn check(&self) {
         let report = fsck::check(&self.world, &[(ZONE, self.entry)]);
         assert_eq!(report.problems, []);

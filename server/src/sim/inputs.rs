@@ -3,11 +3,12 @@
 use ringfort_protocol::ack::{AckBits, Inserted};
 use ringfort_protocol::view::{VIEW_BYTES, View};
 use ringfort_protocol::{Input, SessionId, TickNo};
-use ringfort_shm_state::layout::{SessionInput, SessionRow};
+use ringfort_shm_state::layout::{SessionInput, SessionRejected, SessionRow, SessionVerdict};
 use ringfort_shm_state::limits::MAX_INPUT_BYTES;
 use ringfort_shm_state::table::Table;
+use zerocopy::FromZeros;
 
-use crate::game::{self, Arrival, Game, ViewTime};
+use crate::game::{self, Arrival, Game, SessionInputs, ViewTime};
 use crate::limits::{INPUT_COST, INPUT_CREDIT_MAX, INPUT_CREDIT_PER_TICK, INPUTS_PER_TICK};
 
 /// Steps of a view's blend.
@@ -49,6 +50,15 @@ struct Given {
     view: u32,
 }
 
+impl Given {
+    /// What was kept of an input.
+    fn kept(kept: &[u8], view: u32) -> Self {
+        let mut bytes = [0; MAX_INPUT_BYTES];
+        bytes[..kept.len()].copy_from_slice(kept);
+        Self { bytes, view }
+    }
+}
+
 impl Arrivals {
     /// Takes an input and the view behind it from the inbox; `false` when it cannot be one.
     pub fn push(&mut self, slot: u32, sequence: u32, payload: &[u8]) -> bool {
@@ -75,11 +85,16 @@ impl Arrivals {
         self.applied.clear();
     }
 
-    /// Notes in a session's row that the tick has sent a predicted event of its own: a verdict on the inputs applied in it.
-    pub fn confirm(&self, slot: u32, event: usize, inputs: &mut Table<SessionInput>) {
+    /// Notes that the tick has sent a predicted event of a session's own: a verdict on the inputs applied in it.
+    pub fn confirm(&self, slot: u32, event: usize, inputs: &mut SessionInputs) {
         let Ok(at) = self.applied.binary_search_by_key(&slot, |applied| applied.slot) else { return };
-        if let Some(verdicts) = inputs.get_mut(slot).and_then(|row| row.verdicts.get_mut(event)) {
-            *verdicts |= self.applied[at].mask;
+        let Some(highest) = inputs.rows.get(slot).map(|row| row.highest) else { return };
+        let before = inputs.verdicts.get(slot).copied().unwrap_or(SessionVerdict::new_zeroed());
+        let mut now = SessionVerdict { highest, reserved: 0, verdicts: before.seen_from(highest) };
+        let Some(verdicts) = now.verdicts.get_mut(event) else { return };
+        *verdicts |= self.applied[at].mask;
+        if now != before {
+            inputs.verdicts.insert(slot, now);
         }
     }
 
@@ -91,7 +106,7 @@ impl Arrivals {
     pub fn distribute<G: Game>(
         &mut self,
         sessions: &Table<SessionRow>,
-        inputs: &mut Table<SessionInput>,
+        inputs: &mut SessionInputs,
         newest: TickNo,
         players: &mut Vec<game::Applied<G::Input>>,
     ) -> u64 {
@@ -103,7 +118,7 @@ impl Arrivals {
         let credit = self.ticks.max(1).saturating_mul(INPUT_CREDIT_PER_TICK);
         let (mut at, mut refused) = (0, 0);
         // Spectators come behind all players and have no inputs: however many watch, a tick looks at none of them.
-        let players_rows = inputs.at().rows;
+        let players_rows = inputs.rows.at().rows;
         for (slot, session) in sessions.iter().take_while(|(slot, _)| *slot < players_rows) {
             while self.list.get(at).is_some_and(|a| a.slot < slot) {
                 at += 1;
@@ -112,11 +127,13 @@ impl Arrivals {
             while self.list.get(at).is_some_and(|a| a.slot == slot) {
                 at += 1;
             }
-            let Some(row) = inputs.get(slot).copied() else { continue };
-            let detached = session.detached != 0;
+            let Some(row) = inputs.rows.get(slot).copied() else { continue };
             let mut apply = Apply::<G> {
                 who: SessionId(session.id),
-                detached,
+                detached: session.detached != 0,
+                rejected: inputs.rejected(slot),
+                last: Given::kept(inputs.bytes.last(slot), row.last_view),
+                waiting: (row.queued != 0).then(|| (row.queued, Given::kept(inputs.bytes.waiting(slot), row.waiting_view))),
                 row,
                 bytes,
                 newest,
@@ -131,10 +148,7 @@ impl Arrivals {
             if apply.applied != 0 {
                 self.applied.push(Applied { slot, mask: apply.applied });
             }
-            let row = apply.row;
-            if let Some(place) = inputs.get_mut(slot) {
-                *place = row;
-            }
+            apply.keep(slot, inputs);
         }
         self.list.clear();
         refused
@@ -142,32 +156,32 @@ impl Arrivals {
 }
 
 /// Whether an input was not given up. Of one far below the highest that was, nobody knows, and no honest client sends it.
-fn may_be_applied(row: &SessionInput, sequence: u32) -> bool {
-    AckBits { highest: row.rejected, bits: row.rejected_bits }.insert(sequence) == Inserted::New
+fn may_be_applied(rejected: &SessionRejected, sequence: u32) -> bool {
+    AckBits { highest: rejected.input, bits: rejected.input_bits }.insert(sequence) == Inserted::New
 }
 
 /// Notes an input as given up; `false` when it was applied before, or given up, or nobody knows.
-pub fn give_up(row: &mut SessionInput, sequence: u32) -> bool {
+pub fn give_up(row: &SessionInput, rejected: &mut SessionRejected, sequence: u32) -> bool {
     let is_new = sequence != 0 && AckBits { highest: row.highest, bits: row.bits }.insert(sequence) == Inserted::New;
-    let mut rejected = AckBits { highest: row.rejected, bits: row.rejected_bits };
-    let noted = is_new && rejected.insert(sequence) == Inserted::New;
-    (row.rejected, row.rejected_bits) = (rejected.highest, rejected.bits);
+    let mut given_up = AckBits { highest: rejected.input, bits: rejected.input_bits };
+    let noted = is_new && given_up.insert(sequence) == Inserted::New;
+    (rejected.input, rejected.input_bits) = (given_up.highest, given_up.bits);
     noted
 }
 
 /// Takes the input that waits, as its sequence.
 pub fn take_waiting(row: &mut SessionInput) -> Option<u32> {
     let waited = std::mem::take(&mut row.queued);
-    (row.waiting, row.waiting_view) = ([0; MAX_INPUT_BYTES], 0);
+    row.waiting_view = 0;
     (waited != 0).then_some(waited)
 }
 
 /// Notes a command as given up.
-pub fn give_up_command(row: &mut SessionInput, number: u32) {
-    let mut rejected = AckBits { highest: row.rejected_command, bits: row.rejected_command_bits };
+pub fn give_up_command(rejected: &mut SessionRejected, number: u32) {
+    let mut given_up = AckBits { highest: rejected.command, bits: rejected.command_bits };
     // Commands come in order: it is above all before it.
-    rejected.insert(number);
-    (row.rejected_command, row.rejected_command_bits) = (rejected.highest, rejected.bits);
+    given_up.insert(number);
+    (rejected.command, rejected.command_bits) = (given_up.highest, given_up.bits);
 }
 
 /// One session's turn.
@@ -176,6 +190,11 @@ struct Apply<'p, G: Game> {
     /// Nobody gives inputs: none is repeated.
     detached: bool,
     row: SessionInput,
+    rejected: SessionRejected,
+    /// The input that was applied last.
+    last: Given,
+    /// The input that waits, with its sequence.
+    waiting: Option<(u32, Given)>,
     bytes: usize,
     newest: TickNo,
     players: &'p mut Vec<game::Applied<G::Input>>,
@@ -191,18 +210,18 @@ impl<G: Game> Apply<'_, G> {
         let skip = arrived.len().saturating_sub(INPUTS_PER_TICK);
         self.refused += skip as u64;
         let mut pending = 0;
-        let queued = self.replace_waiting(0, Given { bytes: [0; MAX_INPUT_BYTES], view: 0 });
-        for (sequence, given) in queued.into_iter().chain(arrived[skip..].iter().map(|a| (a.sequence, a.given))) {
+        let queued = self.waiting.take();
+        for arrival in queued.into_iter().chain(arrived[skip..].iter().map(|a| (a.sequence, a.given))) {
             pending += 1;
             // The newest so far waits; the one that waited before it is applied.
-            if let Some((sequence, given)) = self.replace_waiting(sequence, given) {
+            if let Some((sequence, given)) = self.waiting.replace(arrival) {
                 self.apply(sequence, &given);
             }
         }
         match pending {
             0 => self.repeat(),
             1 => {
-                if let Some((sequence, given)) = self.replace_waiting(0, Given { bytes: [0; MAX_INPUT_BYTES], view: 0 }) {
+                if let Some((sequence, given)) = self.waiting.take() {
                     self.apply(sequence, &given);
                 }
             }
@@ -210,12 +229,17 @@ impl<G: Game> Apply<'_, G> {
         }
     }
 
-    /// Lets another input wait, or none with sequence 0. Returns the one that waited.
-    fn replace_waiting(&mut self, sequence: u32, given: Given) -> Option<(u32, Given)> {
-        let row = &mut self.row;
-        let before = (row.queued, Given { bytes: row.waiting, view: row.waiting_view });
-        (row.queued, row.waiting, row.waiting_view) = (sequence, given.bytes, given.view);
-        (before.0 != 0).then_some(before)
+    /// Puts what the tick has made of the session into its rows.
+    fn keep(mut self, slot: u32, inputs: &mut SessionInputs) {
+        self.row.last_view = self.last.view;
+        (self.row.queued, self.row.waiting_view) = self.waiting.map_or((0, 0), |(sequence, given)| (sequence, given.view));
+        inputs.bytes.set_last(slot, &self.last.bytes[..self.bytes]);
+        if let Some((_, given)) = self.waiting {
+            inputs.bytes.set_waiting(slot, &given.bytes[..self.bytes]);
+        }
+        if let Some(row) = inputs.rows.get_mut(slot) {
+            *row = self.row;
+        }
     }
 
     fn apply(&mut self, sequence: u32, given: &Given) {
@@ -225,23 +249,20 @@ impl<G: Game> Apply<'_, G> {
             self.over_credit += 1;
             return;
         };
-        let Given { bytes, view } = given;
         let mut acks = AckBits { highest: self.row.highest, bits: self.row.bits };
-        if !may_be_applied(&self.row, sequence) {
+        if !may_be_applied(&self.rejected, sequence) {
             self.refused += 1;
             return;
         }
-        let input = <G::Input as Input>::from_wire(&bytes[..self.bytes]);
+        let input = <G::Input as Input>::from_wire(&given.bytes[..self.bytes]);
         let (Ok(input), Inserted::New) = (input, acks.insert(sequence)) else {
             self.refused += 1;
             return;
         };
         let ahead = acks.highest - self.row.highest;
-        let shift = |bits: &mut u32| *bits = bits.checked_shl(ahead).unwrap_or(0);
-        self.row.verdicts.iter_mut().chain([&mut self.applied]).for_each(shift);
-        self.applied |= 1u32.checked_shl(acks.highest - sequence).unwrap_or(0);
+        self.applied = self.applied.checked_shl(ahead).unwrap_or(0) | 1u32.checked_shl(acks.highest - sequence).unwrap_or(0);
         (self.row.highest, self.row.bits) = (acks.highest, acks.bits);
-        (self.row.last, self.row.last_view, self.row.repeated, self.row.credit) = (*bytes, *view, 0, credit);
+        (self.last, self.row.repeated, self.row.credit) = (*given, 0, credit);
         self.push(input, Arrival::OnTime);
     }
 
@@ -250,7 +271,7 @@ impl<G: Game> Apply<'_, G> {
         let view = if self.row.highest == 0 {
             ViewTime::at(self.newest)
         } else {
-            let seen = View::from_bytes(self.row.last_view.to_le_bytes(), self.newest);
+            let seen = View::from_bytes(self.last.view.to_le_bytes(), self.newest);
             let next = TickNo(seen.tick.0.saturating_add(seen.span.into()));
             ViewTime { tick: seen.tick, next, alpha: f32::from(seen.alpha) / VIEW_STEPS }
         };
@@ -263,7 +284,7 @@ impl<G: Game> Apply<'_, G> {
             return;
         }
         self.row.repeated = self.row.repeated.saturating_add(1);
-        if let Ok(mut input) = <G::Input as Input>::from_wire(&self.row.last[..self.bytes]) {
+        if let Ok(mut input) = <G::Input as Input>::from_wire(&self.last.bytes[..self.bytes]) {
             input.repeat();
             self.push(input, Arrival::Repeated(self.row.repeated));
         }

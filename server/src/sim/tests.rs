@@ -224,16 +224,16 @@ fn a_predicted_event_is_a_verdict_on_the_inputs_of_its_tick() {
         bench.step(&mut zone);
         zone = bench.restart(zone);
     }
-    let inputs = bench.inputs(&row);
-    let confirmed: Vec<u32> = (1..=inputs.highest).filter(|n| inputs.verdicts[0] >> (inputs.highest - n) & 1 == 1).collect();
+    let (inputs, verdicts) = (bench.inputs(&row), bench.verdicts(&row));
+    let confirmed: Vec<u32> = (1..=inputs.highest).filter(|n| verdicts[0] >> (inputs.highest - n) & 1 == 1).collect();
     assert_eq!((inputs.highest, confirmed), (11, vec![1, 3, 7, 9, 10]));
-    assert_eq!((inputs.last_view, inputs.waiting_view, inputs.verdicts[1]), (7, 0, 0));
-    assert_eq!(bench.inputs(&other).verdicts, [0; 4], "another's event is no verdict");
+    assert_eq!((inputs.last_view, inputs.waiting_view, verdicts[1]), (7, 0, 0));
+    assert_eq!(bench.verdicts(&other), [0; 4], "another's event is no verdict");
     // What is too long ago is forgotten.
     bench.input(row.id, 43, 2);
     bench.flush();
     bench.step(&mut zone);
-    assert_eq!(bench.inputs(&row).verdicts, [0; 4]);
+    assert_eq!(bench.verdicts(&row), [0; 4]);
 }
 
 #[test]

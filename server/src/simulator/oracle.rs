@@ -12,7 +12,9 @@ use ringfort_protocol::limits::MAX_PREDICTED;
 use ringfort_protocol::schema::ColumnSchema;
 use ringfort_protocol::{AckBits, Entity};
 use ringfort_shm_state::blobs::BlobId;
-use ringfort_shm_state::layout::{Audience, EntityRow, EventRow, RootFlags, SessionInput, SessionRow, ZoneMeta};
+use ringfort_shm_state::layout::{
+    Audience, EntityRow, EventRow, RootFlags, SessionInput, SessionRejected, SessionRow, SessionVerdict, ZoneMeta,
+};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::world::World;
 
@@ -207,11 +209,13 @@ impl Oracle {
         let stays = self.mirror.iter::<SessionRow>(engine.sessions).map(|(slot, row)| {
             let input = self.mirror.get::<SessionInput>(&engine.inputs, slot);
             let inputs = input.map_or(AckBits::NONE, |input| AckBits { highest: input.highest, bits: input.bits });
-            let rejected = input.map_or([AckBits::NONE; 2], |input| {
-                let commands = AckBits { highest: input.rejected_command, bits: input.rejected_command_bits };
-                [AckBits { highest: input.rejected, bits: input.rejected_bits }, commands]
+            let rejected = self.mirror.get::<SessionRejected>(&engine.rejected, slot).map_or([AckBits::NONE; 2], |rejected| {
+                let commands = AckBits { highest: rejected.command, bits: rejected.command_bits };
+                [AckBits { highest: rejected.input, bits: rejected.input_bits }, commands]
             });
-            let (repeated, verdicts) = input.map_or((0, [0; MAX_PREDICTED]), |input| (input.repeated, input.verdicts));
+            let verdict = self.mirror.get::<SessionVerdict>(&engine.verdicts, slot);
+            let verdicts = verdict.map_or([0; MAX_PREDICTED], |verdict| verdict.seen_from(inputs.highest));
+            let repeated = input.map_or(0, |input| input.repeated);
             (row.id, Stay { row, inputs, rejected, repeated, verdicts })
         });
         committed.stays = stays.collect();

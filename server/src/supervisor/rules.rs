@@ -208,13 +208,14 @@ impl Rules {
 ///
 /// Its newest root names every page that was ever written, and the window of roots before it, with the tick that is made, holds
 /// on to what each of those ticks has replaced. What a tick replaces is taken to be what moves in every tick: the engine's own
-/// row, the players' inputs, all columns, the cues, and the table pages that name them. Joins, reliable events, timers and seats
+/// row, the players' inputs with their bytes and verdicts, all columns, the cues, and the table pages that name them. Joins, reliable events, timers and seats
 /// touch a page now and then; for those, and as nobody writes every column of every entity in every tick, the pages that a zone
 /// keeps free stand in.
 fn extents_needed(description: &Description) -> usize {
-    let Description { engine, columns, pages, .. } = description;
+    let Description { engine, input_bytes, columns, pages, .. } = description;
     let columns: u32 = columns.iter().map(|column| column.pages()).sum();
-    let moving = (engine.meta.pages() + engine.inputs.pages() + engine.cues.pages() + columns).min(*pages) as usize;
+    let inputs = engine.inputs.pages() + engine.verdicts.pages() + input_bytes.pages();
+    let moving = (engine.meta.pages() + inputs + engine.cues.pages() + columns).min(*pages) as usize;
     let tables = (*pages as usize).div_ceil(PAGE_WORDS);
     let copies = (WINDOW as usize + 1) * (moving + tables);
     (*pages as usize + tables + copies + KEEP_FREE_PAGES).div_ceil(EXTENT_PAGES)

@@ -13,7 +13,7 @@ use ringfort_shm_state::fsck;
 use ringfort_shm_state::inbox::{Appended, Batch, Inbox};
 use ringfort_shm_state::kill_point::{Action, arm};
 use ringfort_shm_state::layout::{
-    EventRow, JoinRecord, RecordHeader, RecordKind, SegmentKind, SessionInput, SessionRow, ZoneEntry, ZoneState,
+    EventRow, JoinRecord, RecordHeader, RecordKind, SegmentKind, SessionInput, SessionRejected, SessionRow, ZoneEntry, ZoneState,
 };
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::{Access, Segment, SegmentSpec, leftovers, padded};
@@ -207,6 +207,7 @@ impl Stage {
     pub fn account(&self) -> Account {
         let mirror = self.mirror();
         let (row, input) = self.player();
+        let rejected: Option<SessionRejected> = mirror.get(&self.is.engine.rejected, row.id as u32);
         let bytes = mirror.row(&self.is.columns[0], row.entity_index).expect("its tally");
         let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let applied = u64::from_ne_bytes(bytes[..8].try_into().expect("eight bytes"));
@@ -227,7 +228,7 @@ impl Stage {
         Account {
             tally: Tally { applied, doubled: word(8), events: word(12) },
             acknowledged: AckBits { highest: input.highest, bits: input.bits },
-            rejected: AckBits { highest: input.rejected, bits: input.rejected_bits },
+            rejected: rejected.map_or(AckBits::NONE, |row| AckBits { highest: row.input, bits: row.input_bits }),
             events,
             letters,
         }

@@ -148,7 +148,7 @@ shared! {
 }
 
 shared! {
-    /// The part of a session that changes with every input.
+    /// The part of a session that changes with every tick. The bytes of its inputs are rows of their own, as long as the game's inputs.
     pub struct SessionInput {
         /// Highest input applied.
         pub highest: u32,
@@ -162,25 +162,46 @@ shared! {
         pub last_view: u32,
         /// What the player saw at the input that waits.
         pub waiting_view: u32,
+        /// What is left of the inputs that it may have applied, in the engine's fractions of one.
+        pub credit: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+shared! {
+    /// What became of a session's predictions. Present once it has sent a predicted event; absent reads as zeros. Written when it sends one.
+    pub struct SessionVerdict {
+        /// Highest input applied when it was written last.
+        pub highest: u32,
+        /// Zero.
+        pub reserved: u32,
         /// For each predicted event in the order of their tags: bit 0 is `highest`, bit 1 + i is `highest - 1 - i`; set when the tick
         /// that applied that input sent such an event of the session's own.
         pub verdicts: [u32; MAX_PREDICTED_EVENTS],
-        /// The last input applied, encoded.
-        pub last: [u8; MAX_INPUT_BYTES],
-        /// The input that waits, encoded.
-        pub waiting: [u8; MAX_INPUT_BYTES],
-        /// What is left of the inputs that it may have applied, in the engine's fractions of one.
-        pub credit: u32,
-        /// Highest input that was given up because the game failed on it, 0 for none. It and those below are never acknowledged.
-        pub rejected: u32,
-        /// Inputs given up below it: bit i is `rejected - 1 - i`.
-        pub rejected_bits: u32,
-        /// Highest command that was given up because the game failed on it, 0 for none.
-        pub rejected_command: u32,
+    }
+}
+
+impl SessionVerdict {
+    /// The verdicts as seen from an input: bit 0 is that one. Of those that are too far below it nothing is left, and of those above it nothing
+    /// is said.
+    pub fn seen_from(&self, highest: u32) -> [u32; MAX_PREDICTED_EVENTS] {
+        let passed = highest.checked_sub(self.highest).unwrap_or(u32::BITS);
+        self.verdicts.map(|verdicts| verdicts.checked_shl(passed).unwrap_or(0))
+    }
+}
+
+shared! {
+    /// What was given up of a session because the game failed on it. Present once something was; absent reads as zeros.
+    pub struct SessionRejected {
+        /// Highest input given up, 0 for none. It and those below are never acknowledged.
+        pub input: u32,
+        /// Inputs given up below it: bit i is `input - 1 - i`.
+        pub input_bits: u32,
+        /// Highest command given up, 0 for none.
+        pub command: u32,
         /// Commands given up below it, likewise.
-        pub rejected_command_bits: u32,
-        /// Zero.
-        pub reserved: u32,
+        pub command_bits: u32,
     }
 }
 

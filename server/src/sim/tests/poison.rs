@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ringfort_protocol::AckBits;
 use ringfort_shm_state::fsck::{Problem, Report};
-use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FaultKind, RootHead, SessionInput, fault_key};
+use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FaultKind, RootHead, SessionInput, SessionRejected, fault_key};
 use ringfort_shm_state::pages::Pages;
 use ringfort_shm_state::segment::padded;
 use ringfort_shm_state::table::Table;
@@ -104,8 +104,8 @@ impl Bench<Counting> {
     }
 
     fn rejected(&self, row: &SessionRow) -> AckBits {
-        let input = self.inputs(row);
-        AckBits { highest: input.rejected, bits: input.rejected_bits }
+        let given_up = self.given_up(row);
+        AckBits { highest: given_up.input, bits: given_up.input_bits }
     }
 }
 
@@ -222,8 +222,7 @@ fn the_third_attempt_gives_inputs_and_commands_up_and_keeps_all_else() {
     assert_eq!(bench.rejected(&a).iter().collect::<Vec<_>>(), [1]);
     assert_eq!(bench.rejected(&b).iter().collect::<Vec<_>>(), [3, 2]);
     assert_eq!((bench.acked(&a), bench.acked(&b).iter().collect::<Vec<_>>()), (AckBits::NONE, vec![1]));
-    let input = bench.inputs(&b);
-    assert_eq!((input.queued, input.rejected_command, bench.sessions()[&2].command), (0, 1, 1));
+    assert_eq!((bench.inputs(&b).queued, bench.given_up(&b).command, bench.sessions()[&2].command), (0, 1, 1));
     let written: Vec<_> =
         letters(&file).into_iter().map(|l| (l.session, l.kind, l.sequence, l.bytes, l.view, l.reason, l.tick)).collect();
     let hex = |value| {
@@ -373,10 +372,12 @@ fn fsck_finds_an_input_that_is_both_applied_and_given_up() {
     let is = bench.description();
     let (pages, head) = Pages::adopt(Rc::clone(&bench.world), ZONE, 77, bench.entry.epoch as u16, is.pages).unwrap();
     let pages = Rc::new(pages);
-    // SAFETY: the only table of these pages, of the type that the engine has there.
+    // SAFETY: the only table there, of the type that the engine has there.
     let mut inputs: Table<SessionInput> = unsafe { Table::bind(&pages, is.engine.inputs) };
-    let both = SessionInput { highest: 4, bits: 0b001, rejected: 3, rejected_bits: 0b010, ..SessionInput::new_zeroed() };
-    assert!(inputs.insert(row.id as u32, both));
+    // SAFETY: as above.
+    let mut rejected: Table<SessionRejected> = unsafe { Table::bind(&pages, is.engine.rejected) };
+    assert!(inputs.insert(row.id as u32, SessionInput { highest: 4, bits: 0b001, ..SessionInput::new_zeroed() }));
+    assert!(rejected.insert(row.id as u32, SessionRejected { input: 3, input_bits: 0b010, ..SessionRejected::new_zeroed() }));
     let head = RootHead { sessions: 1, tick: head.tick + 1, ..head };
     // SAFETY: no reference into the pages is alive.
     unsafe { pages.commit(head) }.unwrap();

@@ -9,27 +9,35 @@ use ringfort_protocol::Input;
 use ringfort_protocol::view::VIEW_BYTES;
 use ringfort_shm_state::inbox::Record;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{JoinRecord, RecordKind, ResumeRecord, SessionFlags, SessionInput, SessionRow};
+use ringfort_shm_state::layout::{JoinRecord, RecordKind, ResumeRecord, SessionFlags, SessionInput, SessionRejected, SessionRow};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::segment::unpadded;
 use zerocopy::FromBytes;
 
 use super::Zone;
 use super::attach::{NO_HASH, joins_again, opens, proves};
-use crate::game::Game;
+use crate::game::{Game, SessionInputs};
 use crate::limits::{RECORDS_PER_TICK, REFUSALS_PER_TICK};
 use crate::sim::inputs::{give_up, give_up_command, take_waiting};
 use crate::sim::letters::{self, Kind, Letter};
 
 /// Sessions by slot, as the records so far leave them.
-type Rows = BTreeMap<u32, (SessionRow, SessionInput)>;
+type Rows = BTreeMap<u32, (SessionRow, SessionInput, SessionRejected)>;
 
 /// As [`Zone::resume`].
 fn resume_in(rows: &mut Rows, id: u64, resume: &[u8]) {
     let Ok(resume) = ResumeRecord::read_from_bytes(resume) else { return };
-    if let Some((session, _)) = rows.get_mut(&(id as u32)).filter(|(session, _)| session.id == id && opens(session, &resume)) {
+    if let Some((session, ..)) = rows.get_mut(&(id as u32)).filter(|(session, ..)| session.id == id && opens(session, &resume)) {
         session.attachment = session.attachment.wrapping_add(1);
         (session.attempt, session.used_hash, session.resume_hash) = (resume.attempt, resume.shown_hash, resume.token_hash);
+    }
+}
+
+impl SessionInputs {
+    /// Notes an input as given up, if it is one that can be.
+    fn give_up(&mut self, slot: u32, sequence: u32) -> bool {
+        let (Some(row), mut rejected) = (self.rows.get(slot), self.rejected(slot)) else { return false };
+        give_up(row, &mut rejected, sequence) && self.rejected.insert(slot, rejected)
     }
 }
 
@@ -52,13 +60,14 @@ impl<G: Game> Zone<G> {
     fn collect(&self, memory: &Memory, tail: u64, letters: &mut Vec<Letter>) -> u64 {
         let mut rows = Rows::new();
         for (slot, session) in self.bound.sessions.iter() {
-            let Some(mut row) = self.bound.inputs.get(slot).copied() else { continue };
-            let (waiting, view) = (row.waiting, row.waiting_view);
-            if let Some(sequence) = take_waiting(&mut row).filter(|sequence| give_up(&mut row, *sequence)) {
-                let bytes = &waiting[..<G::Input as Input>::wire_bytes()];
+            let inputs = &self.bound.inputs;
+            let Some(mut row) = inputs.rows.get(slot).copied() else { continue };
+            let (view, mut rejected) = (row.waiting_view, inputs.rejected(slot));
+            if let Some(sequence) = take_waiting(&mut row).filter(|sequence| give_up(&row, &mut rejected, *sequence)) {
+                let bytes = &inputs.bytes.waiting(slot)[..<G::Input as Input>::wire_bytes()];
                 letters.push(self.letter(session, Kind::Input, sequence, bytes, Some(view)));
             }
-            rows.insert(slot, (*session, row));
+            rows.insert(slot, (*session, row, rejected));
         }
         let (mut cursor, mut joins, mut record) = (self.net_cursor, 0, Record::empty());
         for _ in 0..RECORDS_PER_TICK {
@@ -83,7 +92,7 @@ impl<G: Game> Zone<G> {
                 continue;
             }
             let slot = header.session as u32;
-            let Some((session, row)) = rows.get_mut(&slot) else { continue };
+            let Some((session, row, rejected)) = rows.get_mut(&slot) else { continue };
             let counts = session.id == header.session && header.attachment == session.attachment;
             if counts && record.kind.is_some_and(proves) {
                 session.used_hash = NO_HASH;
@@ -93,7 +102,7 @@ impl<G: Game> Zone<G> {
             }
             match record.kind {
                 Some(RecordKind::Leave) if record.payload().len() >= size_of::<u64>() => drop(rows.remove(&slot)),
-                Some(RecordKind::Input) if give_up(row, header.sequence) => {
+                Some(RecordKind::Input) if give_up(row, rejected, header.sequence) => {
                     let (bytes, view) = match record.payload().split_last_chunk::<VIEW_BYTES>() {
                         Some((bytes, view)) => (bytes, Some(u32::from_le_bytes(*view))),
                         None => (record.payload(), None),
@@ -114,7 +123,7 @@ impl<G: Game> Zone<G> {
     fn join_again_in(&self, rows: &mut Rows, join: &[u8]) {
         let Ok(join) = JoinRecord::read_from_bytes(join) else { return };
         let Some(slot) = self.index.by_nonce.get(&join.nonce).filter(|slot| self.is_same_client(**slot, &join)) else { return };
-        if let Some((session, _)) = rows.get_mut(slot).filter(|(session, _)| joins_again(session, &join)) {
+        if let Some((session, ..)) = rows.get_mut(slot).filter(|(session, ..)| joins_again(session, &join)) {
             session.attachment = session.attachment.wrapping_add(1);
             (session.attempt, session.used_hash, session.resume_hash) = (join.attempt, session.resume_hash, join.token_hash);
         }
@@ -139,17 +148,18 @@ impl<G: Game> Zone<G> {
 
     /// Gives up the inputs that waited in the sessions' rows.
     pub(super) fn reject_waiting(&mut self) {
-        let waiting: Vec<u32> = self.bound.inputs.iter().filter(|(_, row)| row.queued != 0).map(|(slot, _)| slot).collect();
+        let rows = self.bound.inputs.rows.iter();
+        let waiting: Vec<u32> = rows.filter(|(_, row)| row.queued != 0).map(|(slot, _)| slot).collect();
         for slot in waiting {
-            let Some(row) = self.bound.inputs.get_mut(slot) else { continue };
-            let noted = take_waiting(row).is_some_and(|sequence| give_up(row, sequence));
+            let waited = self.bound.inputs.rows.get_mut(slot).and_then(take_waiting);
+            let noted = waited.is_some_and(|sequence| self.bound.inputs.give_up(slot, sequence));
             self.retry.rejected.0 += u64::from(noted);
         }
     }
 
     /// Gives an input up instead of applying it.
     pub(super) fn reject_input(&mut self, slot: u32, sequence: u32) {
-        let noted = self.bound.inputs.get_mut(slot).is_some_and(|row| give_up(row, sequence));
+        let noted = self.bound.inputs.give_up(slot, sequence);
         self.retry.rejected.0 += u64::from(noted);
         self.counters.inputs_refused += u64::from(!noted);
     }
@@ -164,9 +174,9 @@ impl<G: Game> Zone<G> {
         if let Some(row) = self.bound.sessions.get_mut(slot).filter(|row| row.id == session) {
             row.command = number;
         }
-        if let Some(row) = self.bound.inputs.get_mut(slot) {
-            give_up_command(row, number);
-        }
+        let mut rejected = self.bound.inputs.rejected(slot);
+        give_up_command(&mut rejected, number);
+        self.bound.inputs.rejected.insert(slot, rejected);
         self.retry.rejected.1 += 1;
     }
 }
