@@ -15,6 +15,7 @@ use crate::look::state::StateCommand;
 use crate::look::tail::TailArgs;
 use crate::look::{Reading, WorldCommand};
 use crate::saved::SaveArgs;
+use crate::set::SetArgs;
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -111,6 +112,8 @@ pub enum Command {
     /// Look into a match's world.
     #[command(flatten)]
     World(WorldCommand),
+    /// Give a field of an entity, or of a global, a value: the match's sim sets it at the start of its next tick
+    Set(SetArgs),
     /// Make keys and tokens for players
     Token {
         /// What to make.

@@ -43,6 +43,7 @@ pub mod prelude;
 mod run;
 pub mod run_dir;
 pub mod saved;
+pub mod set;
 pub mod sim;
 #[cfg(feature = "simulator")]
 pub mod simulator;

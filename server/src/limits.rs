@@ -95,8 +95,8 @@ pub const FILTER_BYTES_MAX: usize = 4 << 10;
 pub const FILTER_DEPTH_MAX: usize = 64;
 /// How often `events --follow` and `set` look for a new commit.
 pub const FOLLOW_LOOK_MS: u64 = 10;
-/// How long `set` waits for the match to have taken what it was sent.
-pub const SET_COMMIT_MS: u64 = 2_000;
+/// Longest time in seconds that `set` can be told to wait for the match to have taken what it was sent.
+pub const SET_WAIT_S_MAX: u32 = 3_600;
 /// Longest value of a field that can be set.
 pub const SET_BYTES_MAX: usize = 8;
 

@@ -29,6 +29,7 @@ use crate::look::sessions::SessionArgs;
 use crate::look::{self, LookError, Reading, Shown, print_json};
 use crate::run_dir::{LockError, RunDir, RunDirError};
 use crate::saved::{self, SaveArgs, SaveError};
+use crate::set::{self, SetArgs};
 use crate::sim::{self, SimError};
 use crate::status::{self, ShowError, Status};
 use crate::supervisor::control::{self, ControlError, Request, Response};
@@ -139,6 +140,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             operate(&named()?, &Request::Upgrade { binary }, output)
         }
         Command::World(command) => Ok(if look::carry_out(&named()?, &command)? { EXIT_FAILED } else { EXIT_DONE }),
+        Command::Set(args) => set(&named()?, &args),
         Command::Token { action } => token(file, cli.instance.as_deref(), action),
         Command::New { name, path } => {
             print(&crate::new::create(Path::new(""), &name, path.as_deref())?);
@@ -336,6 +338,19 @@ fn sessions(instance: &str, action: SessionsAction) -> Result<u8, RunError> {
         print(&format!("{sentence}\n"));
     }
     Ok(EXIT_DONE)
+}
+
+fn set(instance: &str, args: &SetArgs) -> Result<u8, RunError> {
+    let attached = Attached::open(instance)?;
+    let wanted = set::prepare(&attached, args)?;
+    ask(instance, &Request::Set(wanted.request.clone()))?;
+    let outcome = set::wait(&attached, &wanted, args.wait)?;
+    if args.output.json {
+        print_json(&outcome);
+    } else {
+        print(&format!("{}\n", outcome.sentence));
+    }
+    Ok(if outcome.refused() { EXIT_FAILED } else { EXIT_DONE })
 }
 
 fn zones(instance: &str, action: ZonesAction) -> Result<u8, RunError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::cell::Cell;
 use crate::layout::{
-    AnswerPart, InstanceEntry, MailKind, MailRecord, Verdict, WorkerEntry, ZoneEntry, ZoneState, directory as at,
+    AnswerPart, FieldName, InstanceEntry, MailKind, MailRecord, Verdict, WorkerEntry, ZoneEntry, ZoneState, directory as at,
 };
 use crate::limits::{
     ASK_BODY_BYTES, MAILBOX_PAYLOAD_BYTES, MAILBOX_RECORDS, MAILBOX_RESERVED, MAP_BYTES, MAX_WORKERS, MAX_ZONES,
@@ -198,16 +198,30 @@ impl<'m> DirectoryWriter<'m> {
 
     /// Posts an operator record. `consumed` is the mail cursor of the zone's last committed root.
     pub fn post(&self, zone: usize, consumed: u64, kind: MailKind, a: u64, b: u64, text: &str) -> Result<(), MailboxFull> {
-        let tail = self.reader().mail_tail(zone);
-        if tail.saturating_sub(consumed) >= MAILBOX_RECORDS {
-            return Err(MailboxFull);
-        }
         let text = cut(text, MAILBOX_PAYLOAD_BYTES);
         let (bytes, payload) = (text.len() as u32, padded(text));
-        self.memory.write(mail(zone, tail), &MailRecord { kind: kind as u32, bytes, a, b, payload });
+        self.post_record(zone, consumed, 0, &MailRecord { kind: kind as u32, bytes, a, b, payload }).map(|_| ())
+    }
+
+    /// Posts a value for a field of entity `a`, or of a global. What does not leave [`MAILBOX_RESERVED`] records is refused: an operator who
+    /// sets much keeps no match from ending. Returns the record's number; what is beyond the payload is cut.
+    pub fn post_set(&self, zone: usize, consumed: u64, a: u64, field: FieldName, value: &[u8]) -> Result<u64, MailboxFull> {
+        let value = &value[..value.len().min(MAILBOX_PAYLOAD_BYTES)];
+        let mut payload = [0; MAILBOX_PAYLOAD_BYTES];
+        payload[..value.len()].copy_from_slice(value);
+        let record = MailRecord { kind: MailKind::Set as u32, bytes: value.len() as u32, a, b: field.to_word(), payload };
+        self.post_record(zone, consumed, MAILBOX_RESERVED, &record)
+    }
+
+    fn post_record(&self, zone: usize, consumed: u64, leave: u64, record: &MailRecord) -> Result<u64, MailboxFull> {
+        let tail = self.reader().mail_tail(zone);
+        if tail.saturating_sub(consumed) + leave >= MAILBOX_RECORDS {
+            return Err(MailboxFull);
+        }
+        self.memory.write(mail(zone, tail), record);
         // SYNC POINT: mailbox-tail
         self.memory.store(mailbox(zone), tail.wrapping_add(1), Ordering::Release);
-        Ok(())
+        Ok(tail)
     }
 
     /// Posts an answer to a request in as many records as it takes, all of them at once: whoever sees one sees them all. What does not

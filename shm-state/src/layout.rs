@@ -347,11 +347,11 @@ shared! {
         pub kind: u32,
         /// Bytes of payload in use.
         pub bytes: u32,
-        /// First argument: a front-end's slot, a session's id, a request's number.
+        /// First argument: a front-end's slot, a session's id, a request's number, an entity.
         pub a: u64,
-        /// Second argument: an incarnation; of an answer its verdict and which part it is (`AnswerPart`).
+        /// Second argument: an incarnation; of an answer its verdict and which part it is (`AnswerPart`); of a value its field (`FieldName`).
         pub b: u64,
-        /// Text, for instance a reason.
+        /// Text, for instance a reason, or a field's bytes in memory.
         pub payload: [u8; MAILBOX_PAYLOAD_BYTES],
     }
 }
@@ -368,6 +368,33 @@ pub enum MailKind {
     Answer = 3,
     /// An operator ends session `a`.
     Kick = 4,
+    /// An operator gives a field of entity `a` (index, and the generation in the upper half) or of a global a value: `b` is a [`FieldName`],
+    /// the payload the field's bytes in memory.
+    Set = 5,
+}
+
+/// Which field an operator's value is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldName {
+    /// Whether it is a global's; else a column's.
+    pub global: bool,
+    /// Index of the column, or of the global, in the schema.
+    pub column: u16,
+    /// Index of the field in it.
+    pub field: u16,
+}
+
+impl FieldName {
+    /// As it stands in [`MailRecord::b`].
+    pub fn to_word(self) -> u64 {
+        u64::from(self.column) | u64::from(self.field) << 16 | u64::from(self.global) << 32
+    }
+
+    /// From [`MailRecord::b`]; `None` when no supervisor writes that.
+    pub fn from_word(word: u64) -> Option<Self> {
+        let name = Self { global: word >> 32 & 1 == 1, column: word as u16, field: (word >> 16) as u16 };
+        (name.to_word() == word).then_some(name)
+    }
 }
 
 /// What became of a request to the outside.

@@ -52,6 +52,7 @@ const NUMBERS: &[(&str, u32)] = &[
     ("zone closed", ZoneState::Closed as u32),
     ("mail end", MailKind::End as u32),
     ("mail frontend died", MailKind::FrontendDied as u32),
+    ("mail set", MailKind::Set as u32),
     ("record join", RecordKind::Join as u32),
     ("record input", RecordKind::Input as u32),
     ("record command", RecordKind::Command as u32),

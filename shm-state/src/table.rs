@@ -315,6 +315,30 @@ impl<T: Plain> Table<T> {
     }
 }
 
+/// Replaces some bytes of a present row; `false`, and nothing is done, when the row is absent or shorter.
+///
+/// # Safety
+/// The place is that of a [`Table`] on these pages, and its rows are still values of its type with these bytes at that offset. No reference
+/// to a row of the place is alive.
+pub unsafe fn patch_row(pages: &impl Rows, at: TableAt, row: u32, offset: usize, bytes: &[u8]) -> bool {
+    let fits = row < at.rows && offset.checked_add(bytes.len()).is_some_and(|end| end <= at.row_bytes as usize);
+    if !fits {
+        return false;
+    }
+    let (page, index) = (at.base + row / at.per_page, row % at.per_page);
+    // SAFETY: `read` gives the place of a whole page, aligned to words; `index` is below the rows of a page, whose presence bits stand
+    // in its first words. Only this thread writes the page.
+    let word = unsafe { *pages.sheet().read(page).cast::<u64>().add(index as usize / 64) };
+    if word >> (index % 64) & 1 == 0 {
+        return false;
+    }
+    let first = (at.first_row + index * at.row_bytes) as usize + offset;
+    // SAFETY: `write` gives the place of a whole page that is private to this tick; the row lies within the page and the bytes within the
+    // row (looked at above), and our caller vouches that no reference to it is alive.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pages.sheet().write(page).add(first), bytes.len()) };
+    true
+}
+
 /// The first present row of a place that `sound` refuses by its bytes. It is asked of what another process has written, before a
 /// [`Table`] takes the rows for values of its type, and before anything is written here: padding is undefined in between.
 pub fn first_refused(pages: &impl Rows, at: TableAt, sound: impl Fn(&[u8]) -> bool) -> Option<u32> {

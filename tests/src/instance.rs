@@ -38,6 +38,28 @@ pub struct Instance {
     address: SocketAddr,
 }
 
+/// A command that goes on; it is killed when this is dropped.
+pub struct Follower {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Follower {
+    /// The next line, once it is there.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("it prints text");
+        line
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Instance {
     /// Starts one with these flags of `up` and waits until it says where it listens.
     pub fn start(flags: &[&str]) -> Instance {
@@ -189,6 +211,14 @@ impl Instance {
     /// Runs a command of the command line against it.
     pub fn run(&self, arguments: &[&str]) -> Output {
         command(&self.program, &self.name, self.directory.path(), arguments).output().expect("the command line can be started")
+    }
+
+    /// Starts a command that goes on until it is killed; what it prints is read line by line.
+    pub fn follow(&self, arguments: &[&str]) -> Follower {
+        let mut command = command(&self.program, &self.name, self.directory.path(), arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the command line can be started");
+        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        Follower { child, lines }
     }
 
     /// Runs a command that must succeed; returns what it printed.

@@ -14,6 +14,7 @@ mod hooks;
 mod hostile;
 mod kill_points;
 mod loadtest;
+mod look_world;
 mod matches;
 mod moves;
 mod peers;

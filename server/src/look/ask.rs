@@ -9,7 +9,7 @@ use super::history::{HistoryArgs, history};
 use super::inspect::{InspectArgs, inspect};
 use super::roots::{RootsArgs, roots};
 use super::schema::schema;
-use super::{FilterError, LookError, NameError, Reading, read};
+use super::{FilterError, LookError, NameError, Reading, WrongValue, read};
 
 /// What is asked for makes no sense of this game or this match.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,42 @@ pub enum AskError {
         lives: String,
         /// At which tick.
         tick: u32,
+    },
+    /// The entity has died.
+    #[error("entity {asked} of match \"{of}\" is not alive at tick {tick}")]
+    NotAlive {
+        /// Which match.
+        of: String,
+        /// What was asked for.
+        asked: String,
+        /// At which tick.
+        tick: u32,
+    },
+    /// The entity has not the column.
+    #[error("entity {asked} of match \"{of}\" has no {column} at tick {tick}; `ringfort inspect {of} {asked}` shows what it has")]
+    NoRow {
+        /// Which match.
+        of: String,
+        /// What was asked for.
+        asked: String,
+        /// The column.
+        column: String,
+        /// At which tick.
+        tick: u32,
+    },
+    /// A vector is set as a whole.
+    #[error("a vector is set as a whole: set {field} as X,Y")]
+    Half {
+        /// The vector.
+        field: String,
+    },
+    /// What was typed is no value of the field.
+    #[error("{field} is not set: {source}")]
+    Value {
+        /// The field.
+        field: String,
+        /// Why.
+        source: WrongValue,
     },
     /// Neither an entity nor --globals.
     #[error("name an entity, or say --globals")]

@@ -132,6 +132,12 @@ impl OneMatch {
         fields
     }
 
+    /// The value of a global's field.
+    pub fn global(&self, game: &GameMap, at: FieldAt) -> Option<Value> {
+        let field = game.schema.globals.get(at.column)?.fields.get(at.field)?;
+        Some(Value::of_memory(field, self.mirror.row(self.map.globals.get(at.column)?, 0)?))
+    }
+
     /// All fields of the globals.
     pub fn globals(&self, game: &GameMap, names: &Names) -> Fields {
         let mut fields = Fields::default();

@@ -41,6 +41,8 @@ crate::counters::words! {
     SESSIONS_DETACHED = "sim_sessions_detached",
     SESSIONS_RESUMED = "sim_sessions_resumed",
     SESSIONS_EXPIRED = "sim_sessions_expired",
+    OPERATOR_SETS = "sim_operator_sets",
+    OPERATOR_REFUSED = "sim_operator_refused",
 }
 
 /// Adds what a zone counted.
@@ -73,6 +75,8 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         asks_dropped,
         answers_ignored,
         results_taken,
+        operator_sets,
+        operator_refused,
     } = from;
     for (counter, n) in [
         (RECORDS_IGNORED, records_ignored),
@@ -102,6 +106,8 @@ pub fn add(page: &WorkerPage<'_>, from: ZoneCounters) {
         (ASKS_DROPPED, asks_dropped),
         (ANSWERS_IGNORED, answers_ignored),
         (RESULTS_TAKEN, results_taken),
+        (OPERATOR_SETS, operator_sets),
+        (OPERATOR_REFUSED, operator_refused),
     ] {
         if n > 0 {
             page.add(counter, n);

@@ -10,6 +10,7 @@ mod life;
 mod outside;
 mod reject;
 mod retry;
+mod set;
 mod sights;
 mod twice;
 
@@ -96,6 +97,10 @@ pub struct ZoneCounters {
     pub answers_ignored: u64,
     /// Results that somebody has taken.
     pub results_taken: u64,
+    /// Fields that an operator has given a value.
+    pub operator_sets: u64,
+    /// Values of an operator that came to nothing: the entity or its row is gone, or they are none of the field's type.
+    pub operator_refused: u64,
 }
 
 /// A zone could not be opened or taken over.
@@ -419,6 +424,8 @@ impl<G: Game> Zone<G> {
                 self.detach_frontend(mail.a as u32, mail.b as u32);
             } else if mail.kind == MailKind::Answer as u32 {
                 self.take_answer_part(&mail);
+            } else if mail.kind == MailKind::Set as u32 {
+                self.set_field(&mail);
             }
         }
     }

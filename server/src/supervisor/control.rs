@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ringfort_shm_state::layout::FieldName;
 use rustix::event::epoll;
 use rustix::fs::Timespec;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,8 @@ pub enum Request {
         /// Its id.
         session: u64,
     },
+    /// Give a field of an entity or of a global a value.
+    Set(SetField),
     /// End a match.
     MatchesEnd {
         /// Its name.
@@ -100,6 +103,35 @@ pub enum Request {
         /// The answers.
         answers: Vec<HookAnswer>,
     },
+}
+
+/// A value for a field. The names are for people; what counts is the place in the schema, which the match's tables hash vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetField {
+    /// The match's name.
+    pub name: String,
+    /// The match's id.
+    pub match_id: u64,
+    /// What is set and to what, in words.
+    pub what: String,
+    /// The entity: index, and generation in the upper half; 0 for a global.
+    pub entity: u64,
+    /// Whether the field is a global's.
+    pub global: bool,
+    /// Index of the column, or of the global.
+    pub column: u16,
+    /// Index of the field in it.
+    pub field: u16,
+    /// The field's bytes in memory.
+    pub value: Vec<u8>,
+}
+
+impl SetField {
+    /// The field's place in the schema.
+    pub fn field(&self) -> FieldName {
+        FieldName { global: self.global, column: self.column, field: self.field }
+    }
 }
 
 impl Request {

@@ -212,6 +212,28 @@ pub enum MatchError {
         /// Which match.
         name: String,
     },
+    /// It has no world yet that anything could be set in.
+    #[error("match \"{name}\" has not opened yet; try again in a moment")]
+    NotOpenYet {
+        /// Which match.
+        name: String,
+    },
+    /// Its sim has not taken what stands in its mailbox.
+    #[error(
+        "match \"{name}\" has not taken what was set before; `ringfort status` tells whether its sim hangs or the match is paused"
+    )]
+    MailboxFull {
+        /// Which match.
+        name: String,
+    },
+    /// No field is so long.
+    #[error(
+        "a value of {bytes} bytes is longer than any field that can be set; use a `ringfort` of the same version as the server"
+    )]
+    ValueTooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// The game has no such option.
     #[error("the game has no option \"{key}\"; it has {allowed}")]
     UnknownOption {

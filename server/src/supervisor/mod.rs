@@ -281,6 +281,13 @@ impl Supervisor {
                     self.workers.wake_all();
                     self.control.reply(asker, &response, now);
                 }
+                Request::Set(set) => {
+                    let response = match self.zones.set(&self.segments, &set) {
+                        Ok(id) => done(format!("match \"{}\" is to set {}", set.name, set.what), Some(id)),
+                        Err(error) => refused(&error),
+                    };
+                    self.control.reply(asker, &response, now);
+                }
                 Request::DownDrain { timeout_s } => {
                     let response = self.begin_to_close(timeout_s, now);
                     self.control.reply(asker, &response, now);
@@ -459,6 +466,7 @@ impl Supervisor {
                 | Request::MatchesEnd { .. }
                 | Request::MatchesResume { .. }
                 | Request::SessionsKick { .. }
+                | Request::Set(_)
                 | Request::HookAnswers { .. } => control.reply(asker, &gone, now),
             }
         }

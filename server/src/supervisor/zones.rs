@@ -7,6 +7,7 @@
 mod adopt;
 mod grants;
 mod planned;
+mod set;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

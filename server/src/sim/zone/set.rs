@@ -36,7 +36,10 @@ impl<G: Game> Zone<G> {
             Err(why) => {
                 self.counters.operator_refused += 1;
                 let tick = self.tick.now;
-                warn!(zone = self.slot, "what an operator wanted set of entity {index}.{generation} in tick {tick} was not: {why}");
+                warn!(
+                    zone = self.slot,
+                    "what an operator wanted set of entity {index}.{generation} in tick {tick} was not: {why}"
+                );
             }
         }
     }
