@@ -16,6 +16,7 @@ use crate::look::tail::TailArgs;
 use crate::look::{Reading, WorldCommand};
 use crate::saved::SaveArgs;
 use crate::set::SetArgs;
+use crate::top::TopArgs;
 
 /// The command was carried out.
 pub const EXIT_DONE: u8 = 0;
@@ -48,6 +49,8 @@ pub enum Command {
     Down(DownArgs),
     /// Show processes, matches and counters
     Status(Reading),
+    /// Watch processes, matches and what is in them on a screen of its own; Enter drills in, `?` tells the keys
+    Top(TopArgs),
     /// List, create or end matches
     #[command(args_conflicts_with_subcommands = true)]
     Matches {

@@ -53,5 +53,6 @@ pub mod status;
 pub mod stop_signal;
 pub mod supervisor;
 mod test_world;
+pub mod top;
 pub mod udp;
 mod warm;

@@ -479,6 +479,26 @@ pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 pub const FAREWELL: Duration = Duration::from_millis(500);
 /// Longest name of a crate that `ringfort new` makes.
 pub const NEW_NAME_BYTES_MAX: usize = 64;
+/// Looks of `top` over which it draws how full a match's ring was.
+pub const TOP_FILLS_KEPT: usize = 240;
+/// Looks after which `top` lets the older half of the tick times go that its quantiles are of.
+pub const TOP_TIMES_LOOKS: u32 = 10;
+/// Rows above and below the chosen one that `top` decodes: more than a screen has.
+pub const TOP_ROWS_AROUND: usize = 100;
+/// Events of a match that `top` lists.
+pub const TOP_EVENTS_MAX: usize = 200;
+/// Fields that `top` lists of an entity in a row of many.
+pub const TOP_FIELDS_MAX: usize = 24;
+/// Pages of the content of a column of texts that `top` copies for a list of entities; a column with more shows `…` there.
+pub const TOP_BLOB_PAGES_MAX: usize = 1024;
+/// Letters of a filter that is typed in `top`.
+pub const TOP_FILTER_CHARS_MAX: usize = 200;
+/// A process without a sign of life for so long is told of, in milliseconds.
+pub const TOP_SILENT_MS: u64 = 2_000;
+/// A match whose newest commit is older is told of, in milliseconds.
+pub const TOP_STILL_MS: u64 = 2_000;
+/// Per cent of a ring or of the arena that are told of.
+pub const TOP_FULL_PERCENT: u64 = 80;
 /// Fields of a state that a map of a game may have.
 pub const MAP_PLACES_MAX: usize = 256;
 /// Shortest time between two looks of `--watch`, in seconds.

@@ -35,6 +35,7 @@ use crate::status::{self, ShowError, Status};
 use crate::supervisor::control::{self, ControlError, Request, Response};
 use crate::supervisor::spawn::CONFIG_VARIABLE;
 use crate::supervisor::{self, UpError};
+use crate::top;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,8 @@ enum RunError {
     SupervisorDied { instance: String },
     #[error(transparent)]
     Look(#[from] LookError),
+    #[error(transparent)]
+    Top(#[from] top::TopError),
     #[error(transparent)]
     Show(#[from] ShowError),
     #[error(transparent)]
@@ -120,6 +123,10 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         Command::Status(reading) => look(&named()?, &reading, |attached| Ok(Status::look(attached))),
         Command::Tail(args) => {
             look::tail::tail(&named()?, &args)?;
+            Ok(EXIT_DONE)
+        }
+        Command::Top(args) => {
+            top::run(&named()?, &args)?;
             Ok(EXIT_DONE)
         }
         Command::Matches { action, reading } => matches(&named()?, action.unwrap_or(MatchesAction::List(reading))),

@@ -7,7 +7,7 @@ mod show;
 mod text;
 mod zones;
 
-pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, show};
+pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, session_shown, show};
 pub use zones::{ZoneShown, Zones, zones};
 
 use std::collections::BTreeMap;
@@ -141,7 +141,7 @@ pub struct MatchStatus {
 }
 
 /// Quantiles of a histogram. All zero before anything was counted.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Times {
     /// Half are at most this.
     pub p50: u64,

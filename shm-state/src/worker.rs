@@ -219,6 +219,11 @@ impl Times {
         self.words[HISTOGRAM_BUCKETS] = max;
     }
 
+    /// The largest value that each bucket counts, and how many it has counted, in order.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.words[..HISTOGRAM_BUCKETS].iter().enumerate().map(|(bucket, n)| (upper_bound(bucket), *n))
+    }
+
     /// Its quantiles.
     pub fn quantiles(&self) -> Quantiles {
         let (buckets, max) = (&self.words[..HISTOGRAM_BUCKETS], self.words[HISTOGRAM_BUCKETS]);
@@ -285,6 +290,8 @@ mod tests {
         let (early, late) = (count(&[5_000, 3]), count(&[5_000, 3, 100, 100, 230]));
         let since = late.since(&early).quantiles();
         assert_eq!((since.count, since.p50), (3, 103));
+        let filled: Vec<(u64, u64)> = early.buckets().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(filled, [(3, 1), (5_119, 1)]);
         assert!((230..=256).contains(&since.max), "{since:?}");
         let mut both = early.clone();
         both.add(&late);

@@ -118,7 +118,7 @@ pub fn show(attached: &Attached, name: &str, with_code: bool) -> Result<MatchSho
         Some((head, life, rows)) => {
             let shown = |watches: bool| {
                 let rows = rows.iter().filter(|row| (row.flags & SessionFlags::SPECTATOR != 0) == watches);
-                rows.map(|row| session(row, &head, entry.tick_hz)).collect()
+                rows.map(|row| session_shown(row, &head, entry.tick_hz)).collect()
             };
             let seconds = |since: u32| u64::from(head.tick.saturating_sub(since)) / u64::from(entry.tick_hz.max(1));
             (shown(false), shown(true), (life.empty_since != 0).then(|| seconds(life.empty_since)))
@@ -194,7 +194,8 @@ fn mirror(world: &World<impl Words>, slot: usize, entry: &ZoneEntry, tables: &[T
     (mirror.head()?.incarnation == entry.incarnation).then_some(mirror)
 }
 
-fn session(row: &SessionRow, head: &RootHead, tick_hz: u32) -> SessionShown {
+/// A session as it is shown.
+pub fn session_shown(row: &SessionRow, head: &RootHead, tick_hz: u32) -> SessionShown {
     let entity = Entity { index: row.entity_index, generation: row.entity_generation };
     SessionShown {
         session: SessionId(row.id).0,

@@ -101,7 +101,7 @@ impl Supervisor {
     fn run(&mut self) -> Vec<ConnToken> {
         loop {
             self.wait(Duration::from_millis(SUPERVISOR_TURN_MS));
-            if self.signals.take() {
+            if self.signals.take().is_some() {
                 info!("a signal asks to stop");
                 return Vec::new();
             }

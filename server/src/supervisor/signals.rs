@@ -1,15 +1,15 @@
-//! The signals that ask the supervisor to stop, as a descriptor for its loop. The one file here with signal system calls.
+//! Signals as a descriptor for a loop, such as those that ask the supervisor to stop. The one file here with signal system calls.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// What asks to stop: Ctrl-C, a service manager, and the loss of the terminal.
-const ASK_TO_STOP: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+pub(super) const ASK_TO_STOP: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// Readable when one of the signals has come.
 #[derive(Debug)]
-pub(super) struct Signals(OwnedFd);
+pub(crate) struct Signals(OwnedFd);
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -18,9 +18,9 @@ impl AsFd for Signals {
 }
 
 impl Signals {
-    /// From here on the signals do nothing by themselves. Workers undo this, see [`unblock`].
-    pub(super) fn block() -> io::Result<Signals> {
-        let set = set_of(&ASK_TO_STOP)?;
+    /// From here on these signals do nothing by themselves. Workers undo this, see [`unblock`].
+    pub(crate) fn block(signals: &[libc::c_int]) -> io::Result<Signals> {
+        let set = set_of(signals)?;
         set_mask(libc::SIG_BLOCK, &set)?;
         // SAFETY: -1 asks for a new descriptor and `set` is initialised; the result is checked below.
         let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
@@ -31,10 +31,12 @@ impl Signals {
         Ok(Signals(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Whether one has come since the last call.
-    pub(super) fn take(&self) -> bool {
+    /// The next one that has come and was not taken yet.
+    pub(crate) fn take(&self) -> Option<libc::c_int> {
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-        rustix::io::read(&self.0, &mut info).is_ok_and(|bytes| bytes > 0)
+        let read = rustix::io::read(&self.0, &mut info).is_ok_and(|bytes| bytes == info.len());
+        let number = info.first_chunk::<4>().filter(|_| read)?;
+        Some(libc::c_int::from_ne_bytes(*number))
     }
 }
 

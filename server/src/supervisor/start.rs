@@ -25,7 +25,7 @@ use super::pulse::Polls;
 use super::results::Results;
 use super::rules::{Rules, mib_of};
 use super::segments::{Segments, Start};
-use super::signals::Signals;
+use super::signals::{ASK_TO_STOP, Signals};
 use super::sockets::{BindError, Sockets};
 use super::spawn::CONFIG_VARIABLE;
 use super::workers::{Death, Wakes, Workers};
@@ -66,7 +66,7 @@ impl Ground {
         run_dir.ensure_directories()?;
         logging::start(Source::Supervisor, config.log_level, &run_dir.supervisor_log())?;
         // Before the first child, which undoes it for itself; and before there is something to be cleaned up.
-        let signals = Signals::block().map_err(UpError::Descriptors)?;
+        let signals = Signals::block(&ASK_TO_STOP).map_err(UpError::Descriptors)?;
         run_dir.ensure_keys(&lock)?;
         Certificate::prepare(&config.tls, &run_dir)?;
         Ok(Ground { run_dir, lock, signals, rules: Rules::of::<G>(config) })
@@ -346,7 +346,7 @@ impl Supervisor {
     /// more slowly, as at any other time.
     fn starting_turn(&mut self) -> Result<(), UpError> {
         self.wait(Duration::from_millis(SUPERVISOR_TURN_MS / 10));
-        if self.signals.take() {
+        if self.signals.take().is_some() {
             return Err(UpError::Interrupted);
         }
         match self.turn().first() {
