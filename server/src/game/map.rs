@@ -4,7 +4,7 @@
 //! instance answers. What it works out for a match is what the game's own binary works out ([`Description`]); the hash of the tables,
 //! which the directory has of every match, says so.
 
-use ringfort_protocol::schema::{ColumnSchema, Schema, VariantSchema};
+use ringfort_protocol::schema::{ColumnSchema, Schema, SchemaError, VariantSchema};
 use ringfort_protocol::{Input, TimerPayload};
 use ringfort_shm_state::blobs::BlobsAt;
 use ringfort_shm_state::layout::{ZoneEntry, hash_bytes};
@@ -143,6 +143,22 @@ impl GameMap {
         }
     }
 
+    /// Checks every bound of the schema, so that nothing is decoded by one that makes no sense. What is not part of it is only ever read by its
+    /// offsets, each of which is looked at then.
+    pub fn check(&self) -> Result<(), SchemaError> {
+        self.schema.validate()?;
+        let fields =
+            |of: &'_ ColumnSchema| of.fields.iter().map(|field| field.name.clone()).chain([of.name.clone()]).collect::<Vec<_>>();
+        let columns = self.schema.columns.iter().chain(&self.schema.globals).chain(&self.unlisted).flat_map(fields);
+        let variants = self.schema.events.iter().chain(&self.schema.commands);
+        let messages = variants.flat_map(|of| of.fields.iter().map(|field| field.name.clone()).chain([of.name.clone()]));
+        // A name moves no cursor.
+        match columns.chain(messages).chain([self.schema.game.clone()]).find(|name| name.contains(char::is_control)) {
+            Some(name) => Err(SchemaError::Name(name.escape_debug().to_string())),
+            None => Ok(()),
+        }
+    }
+
     /// Where everything of a match of the directory lies. All of both may be damaged.
     pub fn lay_out(&self, entry: &ZoneEntry) -> Result<MatchMap, MapError> {
         let limits = ZoneLimits::of_entry(entry);
@@ -205,6 +221,7 @@ pub(super) fn tables_hash(
 mod tests {
     use super::*;
     use crate::skirmish::Skirmish;
+    use ringfort_protocol::schema::Coding;
     use zerocopy::FromZeros;
 
     fn entry(limits: ZoneLimits) -> (ZoneEntry, Description) {
@@ -233,6 +250,21 @@ mod tests {
             assert_eq!((bases(&found.blobs), found.engine.kicked), (bases(&is.blobs), is.engine.kicked));
             assert_eq!(found.input_bytes, is.input_bytes);
         }
+    }
+
+    #[test]
+    fn a_map_that_makes_no_sense_is_refused_before_anything_is_decoded_by_it() {
+        let map = GameMap::of::<Skirmish>();
+        map.check().unwrap();
+        let mut coded = map.clone();
+        coded.schema.columns[0].fields[2].coding = Coding::Angle { bits: 200 };
+        assert!(matches!(coded.check(), Err(SchemaError::Coding(_))));
+        let mut far = map.clone();
+        far.schema.columns[0].fields[0].offset = u32::MAX;
+        assert!(matches!(far.check(), Err(SchemaError::Offset(_))));
+        let mut loud = map;
+        loud.unlisted[0].fields[0].name = "\u{1b}[2J".to_owned();
+        assert!(matches!(loud.check(), Err(SchemaError::Name(name)) if !name.contains('\u{1b}')));
     }
 
     #[test]

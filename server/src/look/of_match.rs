@@ -29,7 +29,9 @@ impl Attached {
     pub fn game(&self) -> Result<GameMap, LookError> {
         let no_map = |why| LookError::NoMap { instance: self.name.clone(), why };
         let json = Directory::new(&self.directory).map_json().ok_or_else(|| no_map("its length is wrong".to_owned()))?;
-        serde_json::from_slice(&json).map_err(|error| no_map(error.to_string()))
+        let game: GameMap = serde_json::from_slice(&json).map_err(|error| no_map(error.to_string()))?;
+        game.check().map_err(|error| no_map(error.to_string()))?;
+        Ok(game)
     }
 
     /// A match by its name, or by its id if none is called so; of several of a name the one that is not over, else the newest.

@@ -91,8 +91,8 @@ pub fn schema(attached: &Attached) -> Result<SchemaShown, LookError> {
         hz: game.schema.hz,
         columns: columns(&game.schema.columns),
         globals: columns(&game.schema.globals),
-        unlisted: columns(&game.unlisted),
-        input: game.schema.input.iter().map(field).collect(),
+        unlisted: game.unlisted.iter().map(|of| column_of(of, |_| 0)).collect(),
+        input: game.schema.input.iter().map(|of| field(of, of.wire_bits())).collect(),
         commands: variants(&game.schema.commands),
         events: variants(&game.schema.events),
         position,
@@ -100,6 +100,10 @@ pub fn schema(attached: &Attached) -> Result<SchemaShown, LookError> {
 }
 
 fn column(of: &ColumnSchema) -> ColumnShown {
+    column_of(of, FieldSchema::wire_bits)
+}
+
+fn column_of(of: &ColumnSchema, bits: impl Fn(&FieldSchema) -> u32) -> ColumnShown {
     ColumnShown {
         name: of.name.clone(),
         component: of.component.clone(),
@@ -112,11 +116,11 @@ fn column(of: &ColumnSchema) -> ColumnShown {
         once: of.once,
         rate: of.rate,
         row_bytes: of.row_bytes,
-        fields: of.fields.iter().map(field).collect(),
+        fields: of.fields.iter().map(|of| field(of, bits(of))).collect(),
     }
 }
 
-fn field(of: &FieldSchema) -> FieldShown {
+fn field(of: &FieldSchema, bits: u32) -> FieldShown {
     FieldShown {
         name: of.name.clone(),
         kind: describe(of.kind),
@@ -126,13 +130,13 @@ fn field(of: &FieldSchema) -> FieldShown {
             Coding::Max(max) => format!("at most {max}"),
             Coding::Angle { bits } => format!("angle in {bits} bits"),
         },
-        bits: of.wire_bits(),
+        bits,
         offset: of.offset,
     }
 }
 
 fn variant(of: &VariantSchema) -> VariantShown {
-    let fields = of.fields.iter().map(field).collect();
+    let fields = of.fields.iter().map(|of| field(of, of.wire_bits())).collect();
     VariantShown { name: of.name.clone(), reliable: of.reliable, predicted: of.predicted, fields }
 }
 

@@ -1,8 +1,13 @@
 //! What an operator sets: committed with the tick, the same after a takeover, and nothing of it when it makes no sense.
 
-use ringfort_shm_state::directory::DirectoryWriter;
-use ringfort_shm_state::layout::FieldName;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use ringfort_shm_state::directory::DirectoryWriter;
+use ringfort_shm_state::layout::{FaultEntry, FaultKind, FieldName, MailKind, fault_key};
+use ringfort_shm_state::limits::{MAILBOX_RECORDS, MAILBOX_RESERVED};
+use zerocopy::FromZeros;
+
+use crate::limits::ATTEMPTS_MAX;
 use crate::prelude::*;
 use crate::sim::bench::{Bench, ZONE};
 use crate::sim::zone::Zone;
@@ -61,6 +66,7 @@ impl Game for Farm {
     fn join(&mut self, _t: &Tick<Self>, _who: SessionId, _hello: &Hello<'_>) {}
     fn leave(&mut self, _t: &Tick<Self>, _who: SessionId, _why: Why) {}
     fn step(&mut self, _t: &Tick<Self>) {
+        assert!(self.body.iter().all(|(_, body)| body.weight != 666), "poison");
         self.told.near = self.grid.near(Vec2::new(50.0, 50.0), 5.0).len() as u32;
     }
 }
@@ -150,12 +156,45 @@ fn what_was_posted_before_a_death_is_set_by_the_next_owner_and_once() {
 }
 
 #[test]
+fn what_makes_the_game_fail_is_given_up_with_the_third_attempt_and_the_match_goes_on() {
+    let mut bench = Bench::<Farm>::new(2, 16);
+    let mut zone = bench.start();
+    bench.step(&mut zone);
+    bench.set(COW, column(3), &666u16.to_ne_bytes());
+    for _ in 1..ATTEMPTS_MAX {
+        assert!(catch_unwind(AssertUnwindSafe(|| bench.step(&mut zone))).is_err(), "it fails on what was set");
+        std::mem::forget(zone);
+        let attempt = bench.world.attempt(ZONE).unwrap();
+        let key = fault_key(attempt.tick, attempt.attempt, attempt.resumes);
+        let fault = FaultEntry { key, incarnation: 77, kind: FaultKind::Panic as u32, ..FaultEntry::new_zeroed() };
+        bench.world.record_fault(ZONE, &fault);
+        bench.entry.epoch += 1;
+        zone = bench.start();
+    }
+    bench.step(&mut zone);
+    assert_eq!((cow(&zone).weight, zone.counters.operator_sets, zone.counters.operator_refused), (7, 0, 1));
+    bench.set(COW, column(3), &8u16.to_ne_bytes());
+    bench.step(&mut zone);
+    assert_eq!(cow(&zone).weight, 8);
+    bench.check();
+}
+
+#[test]
+fn which_field_is_meant_goes_into_a_word_and_comes_back() {
+    for global in [false, true] {
+        let name = FieldName { global, column: u16::MAX, field: 513 };
+        assert_eq!(FieldName::from_word(name.to_word()), Some(name));
+    }
+    assert_eq!([FieldName::from_word(1 << 33), FieldName::from_word(u64::MAX)], [None, None]);
+}
+
+#[test]
 fn sets_leave_room_in_the_mailbox_for_the_end_of_the_match() {
     let mut bench = Bench::<Farm>::new(2, 16);
     let mut zone = bench.start();
     bench.step(&mut zone);
     let writer = DirectoryWriter::new(&bench.directory);
     let posted = (0..100).take_while(|_| writer.post_set(ZONE, 0, COW, column(1), &[1]).is_ok()).count() as u64;
-    assert_eq!(posted, ringfort_shm_state::limits::MAILBOX_RECORDS - ringfort_shm_state::limits::MAILBOX_RESERVED);
-    assert!(writer.post(ZONE, 0, ringfort_shm_state::layout::MailKind::End, 0, 0, "").is_ok());
+    assert_eq!(posted, MAILBOX_RECORDS - MAILBOX_RESERVED);
+    assert!(writer.post(ZONE, 0, MailKind::End, 0, 0, "").is_ok());
 }
