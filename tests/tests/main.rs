@@ -15,6 +15,7 @@ mod hostile;
 mod kill_points;
 mod loadtest;
 mod look_world;
+mod look;
 mod matches;
 mod moves;
 mod peers;

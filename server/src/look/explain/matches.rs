@@ -64,7 +64,7 @@ pub(super) fn late(facts: &Facts<'_>) -> Found {
         let age_ms = now_us.saturating_sub(head.published_us) / 1000;
         let period_ms = 1000 / u64::from(entry.tick_hz.max(1));
         let sim = facts.status.processes.iter().find(|process| process.role == "sim" && process.slot == entry.owner_sim);
-        if age_ms <= (period_ms * LATE_PERIODS).max(LATE_MS_MIN) || sim.is_none_or(|sim| sim.state == "dead") {
+        if age_ms <= (period_ms * LATE_PERIODS).max(LATE_MS_MIN) || sim.is_none_or(|sim| matches!(sim.state, "dead" | "zombie")) {
             continue;
         }
         let name = ringfort_shm_state::segment::unpadded(&entry.name);
