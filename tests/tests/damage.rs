@@ -171,7 +171,7 @@ fn flag(name: &str) -> Option<u64> {
 
 /// An instance that has played and was killed, with two matches and six players.
 fn killed_instance() -> (Instance, u32) {
-    let mut instance = Instance::start(&["--matches", "2", "--arena-mib", "8"]);
+    let mut instance = Instance::start(&["--matches", "2", "--arena-mib", "16"]);
     let mut crowd = Crowd::new(instance.address());
     let players: Vec<usize> =
         (0..6).map(|who| crowd.enter(&format!("p{who}"), named(&format!("match-{}", 1 + who % 2)))).collect();
