@@ -8,12 +8,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditArgs;
 use crate::config::{OptionValue, Options, check_instance, check_option_key};
 use crate::limits::{DOWN_DRAIN_S_MAX, TOKEN_MINUTES_MAX};
+use crate::log_level::LogLevelArgs;
 use crate::look::sessions::SessionArgs;
 use crate::look::state::StateCommand;
 use crate::look::tail::TailArgs;
 use crate::look::{Reading, WorldCommand};
+use crate::manual::{CompletionsArgs, ManArgs};
+use crate::metrics::MetricsArgs;
 use crate::saved::SaveArgs;
 use crate::set::SetArgs;
 use crate::top::TopArgs;
@@ -63,6 +67,16 @@ pub enum Command {
     },
     /// Follow what happens in all processes: joins, refusals, deaths, recoveries, commands; what is kept is there after their death, too
     Tail(TailArgs),
+    /// Show who has commanded what, by the audit log that the supervisor keeps
+    Audit(AuditArgs),
+    /// Change what running processes log
+    LogLevel(LogLevelArgs),
+    /// Print the instance's numbers as OpenMetrics text
+    Metrics(MetricsArgs),
+    /// Print a script that completes commands in a shell
+    Completions(CompletionsArgs),
+    /// Write manual pages, one a command, into a directory
+    Man(ManArgs),
     /// List, show or end sessions
     #[command(args_conflicts_with_subcommands = true)]
     Sessions {
@@ -179,6 +193,9 @@ pub struct UpArgs {
     /// Run every tick twice and log where it came out otherwise: for finding what a game looks at beside its state
     #[arg(long)]
     pub check_determinism: bool,
+    /// Answer monitors there: a port of this machine, or ADDRESS:PORT, which needs `admin.token_file` in the configuration
+    #[arg(long, value_name = "ADDRESS|PORT")]
+    pub admin: Option<String>,
     /// Throw away what an earlier run left in shared memory, instead of going on with it
     #[arg(long)]
     pub fresh: bool,
@@ -430,6 +447,8 @@ pub enum Role {
     Sim,
     /// Carries the games' requests to the author's hook, and its answers back.
     Hook,
+    /// Tells monitors how the instance is.
+    Admin,
 }
 
 impl Role {
@@ -439,7 +458,13 @@ impl Role {
             Role::Frontend => "frontend",
             Role::Sim => "sim",
             Role::Hook => "hook",
+            Role::Admin => "admin",
         }
+    }
+
+    /// Whether its process ends with its supervisor, and is handed nothing of the inside: what it does is begun anew by the next.
+    pub const fn ends_with_supervisor(self) -> bool {
+        matches!(self, Role::Hook | Role::Admin)
     }
 }
 
@@ -517,6 +542,12 @@ mod tests {
             "ringfort --instance a down",
             "ringfort status --json",
             "ringfort matches list --json",
+            "ringfort audit --limit 5 --json",
+            "ringfort log-level debug --role sim --json",
+            "ringfort metrics",
+            "ringfort up --admin 9464",
+            "ringfort completions bash",
+            "ringfort man pages",
             "ringfort tail --match arena --kind join,commit --since 5 --commits --no-follow --json",
             "ringfort matches create arena --game-option capacity=8",
             "ringfort matches create arena --private --spectators 4 --idle-minutes 10 --json",

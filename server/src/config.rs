@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod admin;
 mod interest;
 mod limits;
 
+pub use admin::Admin;
 pub use interest::Interest;
 pub use limits::{DEFAULT as LIMITS_DEFAULT, Limits};
 
@@ -90,6 +92,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who answers the game's requests.
     pub hooks: Hooks,
+    /// Where monitors ask.
+    pub admin: Admin,
     /// What a client may do.
     pub limits: Limits,
     /// Of which entities a client is told.
@@ -155,7 +159,7 @@ pub struct MatchConfig {
 }
 
 /// What is logged: this level and all that are graver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are the levels that every logging library has")]
 pub enum LogLevel {
@@ -255,6 +259,14 @@ pub enum ConfigError {
         /// What is wrong with it, and what to do.
         problem: &'static str,
     },
+    /// What `[admin]` says cannot be.
+    #[error("`admin.{key}` {problem}")]
+    Admin {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: &'static str,
+    },
     /// A game option's key is not usable.
     #[error("the game option key \"{0}\" is not allowed; use characters of a-z, 0-9, '-' and '_'")]
     OptionKey(String),
@@ -288,6 +300,7 @@ impl Default for Config {
             tls: Tls::default(),
             auth: Auth::default(),
             hooks: Hooks::default(),
+            admin: Admin::default(),
             limits: Limits::default(),
             interest: Interest::default(),
             snapshot_bytes: SNAPSHOT_BYTES_MAX,
@@ -326,6 +339,7 @@ impl Config {
             *path = directory.join(&path);
         }
         config.hooks.resolve(directory);
+        config.admin.resolve(directory);
         Ok(config)
     }
 
@@ -346,6 +360,7 @@ impl Config {
         self.arena_mib = flags.arena_mib.unwrap_or(self.arena_mib);
         self.hang_ms = flags.hang_ms.unwrap_or(self.hang_ms);
         self.check_determinism |= flags.check_determinism;
+        self.admin.listen = flags.admin.clone().or(self.admin.listen.take());
         self.game.extend(collect_options(&flags.game_options));
     }
 
@@ -387,6 +402,7 @@ impl Config {
             check_life(entry)?;
         }
         self.hooks.validate()?;
+        self.admin.validate()?;
         check_options(&self.game)
     }
 

@@ -17,7 +17,9 @@ pub mod test {
 #[doc = include_str!("../../docs/author.md")]
 pub mod author_guide {}
 
+mod admin;
 pub mod attach;
+pub mod audit;
 pub mod auth;
 pub mod certificate;
 pub mod cli;
@@ -35,8 +37,11 @@ pub mod game;
 pub mod hook;
 mod jsonl;
 pub mod limits;
+pub mod log_level;
 pub mod logging;
 pub mod look;
+mod manual;
+pub mod metrics;
 pub mod new;
 mod outlive;
 pub mod prelude;

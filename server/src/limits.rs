@@ -205,8 +205,40 @@ pub const FRONTEND_STANDBY: u32 = FRONTENDS_MAX;
 pub const SIM_PLACES: usize = FRONTEND_PLACES + FRONTENDS_MAX as usize + 1;
 /// Place of the hook process in the directory's process table.
 pub const HOOK_PLACE: usize = SIM_PLACES + SIM_SLOTS_MAX as usize;
-const _: () = assert!(HOOK_PLACE < shared::MAX_WORKERS, "every process has a place");
+/// Place of the admin process in the directory's process table.
+pub const ADMIN_PLACE: usize = HOOK_PLACE + 1;
+const _: () = assert!(ADMIN_PLACE < shared::MAX_WORKERS, "every process has a place");
 
+/// Bytes of the audit log before it becomes the older one.
+pub const AUDIT_BYTES_MAX: u64 = 16 << 20;
+/// Lines of the audit log that wait to be written; more commands are refused.
+pub const AUDIT_JOBS_MAX: usize = 2 * CONTROL_CONNECTIONS_MAX;
+/// How long a supervisor that stops waits for the audit log.
+pub const AUDIT_STOP_MS: u64 = 2_000;
+/// Commands that `audit` shows unless told otherwise, and at most.
+pub const AUDIT_LINES_SHOWN: u32 = 50;
+/// See [`AUDIT_LINES_SHOWN`].
+pub const AUDIT_LINES_MAX: u32 = 100_000;
+/// Bytes of the machine's list of users that are looked through for a name.
+pub const PASSWD_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a monitor's token, at least and at most.
+pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+/// See [`ADMIN_TOKEN_BYTES_MIN`].
+pub const ADMIN_TOKEN_BYTES_MAX: usize = 512;
+/// Monitors that are answered at the same time; more are closed at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+/// How long a monitor may take to send a request, and a connection may last in all.
+pub const ADMIN_REQUEST_MS: u64 = 5_000;
+/// See [`ADMIN_REQUEST_MS`].
+pub const ADMIN_CONNECTION_MS: u64 = 60_000;
+/// Bytes of a request's head.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Header fields of a request.
+pub const ADMIN_HEADERS_MAX: usize = 32;
+/// How often the admin process gives a sign of life.
+pub const ADMIN_BEAT_MS: u64 = 100;
+/// Matches that metrics name; the others are summed under "other".
+pub const METRICS_MATCHES_MAX: usize = 256;
 /// How often `tail` looks for new records: more often than a ring of roots turns over at the fastest tick rate.
 pub const TAIL_POLL_MS: u64 = 100;
 /// Lines of the past that `tail` begins with when it follows.

@@ -14,11 +14,14 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 
 use crate::cli::Role;
 use crate::config::LogLevel;
 use crate::limits::LOG_FILE_BYTES_MAX;
+use crate::log_level;
 
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +60,28 @@ impl fmt::Display for Source {
 /// The log of this process, once it was started.
 static LOG: OnceLock<Log> = OnceLock::new();
 
+/// What changes the level that this process logs from.
+type Filter = reload::Handle<LevelFilter, Registry>;
+
+/// The filter of this process, once logging was started.
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
+/// Logs from another level on. `false` where logging was never started.
+pub fn set_level(level: LogLevel) -> bool {
+    let done = FILTER.get().is_some_and(|filter| filter.reload(level_filter(level)).is_ok());
+    if done {
+        log_level::set(level);
+    }
+    done
+}
+
 /// Starts logging in this process, once, and makes panics log.
 pub fn start(source: Source, level: LogLevel, file: &Path) -> Result<(), LoggingError> {
     let log = Log::open(source, file)?;
-    tracing::subscriber::set_global_default(subscriber(&log, level)).map_err(|_| LoggingError::Twice)?;
+    let (subscriber, filter) = subscriber(&log, level);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    FILTER.set(filter).map_err(|_| LoggingError::Twice)?;
+    log_level::set(level);
     LOG.set(log).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -78,10 +99,11 @@ fn open(file: &Path) -> Result<LogFile, LoggingError> {
     LogFile::open(file, LOG_FILE_BYTES_MAX).map_err(|source| LoggingError::Open { file: file.to_owned(), source })
 }
 
-fn subscriber(log: &Log, level: LogLevel) -> impl Subscriber + Send + Sync + use<> {
+fn subscriber(log: &Log, level: LogLevel) -> (impl Subscriber + Send + Sync + use<>, Filter) {
     let format = PrefixedFormat { log: log.clone(), inner: tracing_subscriber::fmt::format().with_ansi(false) };
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level_filter(level)).event_format(format);
-    subscriber.with_writer(log.clone()).finish()
+    let (filter, handle) = reload::Layer::new(level_filter(level));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(format).with_writer(log.clone());
+    (tracing_subscriber::registry().with(filter).with(lines), handle)
 }
 
 fn level_filter(level: LogLevel) -> LevelFilter {
@@ -195,10 +217,15 @@ mod tests {
     fn lines_carry_role_and_slot_and_panics_their_backtrace() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("frontend-1.log");
-        let subscriber = subscriber(&Log::open(Source::Worker(Role::Frontend, 1), &file).unwrap(), LogLevel::Info);
+        let log = Log::open(Source::Worker(Role::Frontend, 1), &file).unwrap();
+        let (subscriber, filter) = subscriber(&log, LogLevel::Info);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(sessions = 3, "ready");
             tracing::debug!("not logged at this level");
+            filter.reload(level_filter(LogLevel::Debug)).unwrap();
+            tracing::debug!("from here on");
+            filter.reload(level_filter(LogLevel::Info)).unwrap();
+            tracing::debug!("not logged any more");
             // The hook is the whole process's: the other tests get theirs back at once.
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(log_panic));
@@ -209,7 +236,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         let line = text.lines().next().unwrap();
         assert!(line.starts_with("frontend-1 ") && line.contains("ready") && line.contains("sessions=3"), "{line}");
-        assert!(!text.contains("not logged"));
+        assert!(!text.contains("not logged") && text.contains("from here on"), "{text}");
         assert!(text.contains("panicked at") && text.contains("on purpose") && text.contains("logging.rs"), "{text}");
     }
 

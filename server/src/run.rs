@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::FromArgMatches;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::layout::Role as SharedRole;
 use ringfort_shm_state::process::ProcessId;
 use serde_json::json;
 
+use crate::admin::{self, AdminError};
 use crate::attach::{AttachError, Attached};
+use crate::audit::{self, AuditArgs, AuditError};
 use crate::auth::{self, IssueError, KeyError, Signing};
 use crate::cli::{
     Cli, Command, DeadLettersAction, DownArgs, DrainWhat, EXIT_DONE, EXIT_FAILED, FrontendsAction, MatchesAction, Output, Role,
@@ -24,9 +26,12 @@ use crate::frontend::{self, FrontendError};
 use crate::game::Game;
 use crate::hook::{self, HookError};
 use crate::limits::{DOWN_LOCK_MS, DOWN_LOOK_MS, SUPERVISOR_EXIT_MS};
+use crate::log_level::LogLevelArgs;
 use crate::logging::{self, LoggingError, Source};
 use crate::look::sessions::SessionArgs;
-use crate::look::{self, LookError, Reading, Shown, print_json};
+use crate::look::{self, LookError, Paper, Reading, Shown, print_json};
+use crate::manual;
+use crate::metrics;
 use crate::run_dir::{LockError, RunDir, RunDirError};
 use crate::saved::{self, SaveArgs, SaveError};
 use crate::set::{self, SetArgs};
@@ -86,6 +91,12 @@ enum RunError {
     #[error(transparent)]
     Hook(#[from] HookError),
     #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Man(#[from] manual::ManError),
+    #[error(transparent)]
     Frontend(#[from] FrontendError),
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -99,11 +110,13 @@ pub fn main<G: Game>() -> ExitCode {
 /// [`main`] with these arguments, the program's name first, for a program that has commands of its own. It must call this also when
 /// the variable [`CONFIG_VARIABLE`] is set: a supervisor starts its workers as the same program.
 pub fn main_with<G: Game>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match dispatch::<G>(Cli::parse_from(arguments)) {
+    let matches = manual::grammar().get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match dispatch::<G>(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // A worker's log is what its supervisor points to, and it goes to stderr as well.
-            if matches!(error, RunError::Sim(_) | RunError::Frontend(_) | RunError::Hook(_)) {
+            if matches!(error, RunError::Sim(_) | RunError::Frontend(_) | RunError::Hook(_) | RunError::Admin(_)) {
                 tracing::error!("{error}");
             } else {
                 eprintln!("ringfort: {error}");
@@ -127,6 +140,30 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
         }
         Command::Top(args) => {
             top::run(&named()?, &args)?;
+            Ok(EXIT_DONE)
+        }
+        Command::Audit(AuditArgs { limit, json }) => {
+            let file = Config::load(file)?.hooks.audit_file(&named()?);
+            let log = audit::read(&file, limit)?;
+            if json {
+                print_json(&log)
+            } else {
+                print(&log.text(&Paper::stdout()))
+            }
+            Ok(EXIT_DONE)
+        }
+        Command::LogLevel(LogLevelArgs { level, role, output }) => operate(&named()?, &Request::LogLevel { level, role }, output),
+        Command::Metrics(args) => {
+            metrics::show(&named()?, &args)?;
+            Ok(EXIT_DONE)
+        }
+        Command::Completions(args) => {
+            manual::completions(&args);
+            Ok(EXIT_DONE)
+        }
+        Command::Man(args) => {
+            let written = manual::man(&args)?;
+            print(&format!("{written} pages are written to {}\n", args.directory.display()));
             Ok(EXIT_DONE)
         }
         Command::Matches { action, reading } => matches(&named()?, action.unwrap_or(MatchesAction::List(reading))),
@@ -189,6 +226,7 @@ fn run_worker<G: Game>(worker: WorkerArgs) -> Result<u8, RunError> {
     logging::start(Source::Worker(role, slot), config.log_level, &run_dir.worker_log(role, slot))?;
     match role {
         Role::Sim => match sim::run::<G>(&config.instance, slot, &config)? {},
+        Role::Admin => match admin::run(&config.instance, slot, &config)? {},
         Role::Hook => match hook::run::<G>(&config.instance, slot, &config)? {},
         Role::Frontend => match frontend::run::<G>(&config.instance, slot, &config)? {},
     }

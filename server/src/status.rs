@@ -25,6 +25,7 @@ use ringfort_shm_state::worker::{Quantiles, TickHistogram, WorkerPage};
 use serde::Serialize;
 
 use crate::attach::{AttachError, Attached};
+use crate::config::LogLevel;
 use crate::frontend::counters as frontend;
 use crate::frontend::shed::in_words;
 use crate::limits::FRONTEND_STANDBY;
@@ -79,6 +80,8 @@ pub struct ProcessStatus {
     pub cpu_s: f64,
     /// Milliseconds since it last went through its loop; `None` where there is no heartbeat.
     pub heartbeat_age_ms: Option<u64>,
+    /// The level from which on it logs: "error", "warn", "info", "debug", "trace"; `None` before it logs.
+    pub log_level: Option<&'static str>,
     /// How much a front-end does without because it is overloaded, from 0 for nothing to 6; `None` for other processes.
     pub shed_level: Option<u64>,
     /// The same in words; `None` at level 0.
@@ -207,7 +210,7 @@ impl Status {
             listen: listen(attached),
             stopping: attached.instance.stopping == Stopping::Now as u32,
             draining: attached.instance.stopping == Stopping::Drains as u32,
-            processes: entries.iter().map(|(role, entry)| process_status(moment, *role, entry, &pages)).collect(),
+            processes: entries.iter().map(|(role, entry)| process_status(attached, *role, entry, &pages)).collect(),
             sessions: matches.iter().map(|entry| u64::from(entry.sessions)).sum(),
             arena: ArenaStatus {
                 extents_total: attached.world.extents(),
@@ -230,7 +233,7 @@ impl Status {
             Some(((segment_of(*role, entry.slot), entry.slot), attached.worker(*role, entry.slot)?))
         };
         let pages: Pages = entries.iter().filter_map(own).collect();
-        let status = |(role, entry): (Role, WorkerEntry)| (role, entry, process_status(&attached.moment, role, &entry, &pages));
+        let status = |(role, entry): (Role, WorkerEntry)| (role, entry, process_status(attached, role, &entry, &pages));
         entries.into_iter().map(status).collect()
     }
 
@@ -286,11 +289,16 @@ fn shown_as(role: Role, slot: u32) -> &'static str {
     if role == Role::Standby && slot == FRONTEND_STANDBY { "standby-frontend" } else { role.name() }
 }
 
-fn process_status(moment: &Moment, role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
+fn process_status(attached: &Attached, role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {
+    let moment = &attached.moment;
+    // It has no segment of its own, and does as it tells the others.
+    let supervisor_level = attached.instance.log_levels[Role::Supervisor as usize];
     let id = ProcessId { pid: entry.pid, start_time: entry.start_time };
     let usage = moment.usage(entry.pid).filter(|_| moment.is_alive(id)).unwrap_or_default();
     let page = pages.get(&(segment_of(role, entry.slot), entry.slot)).map(WorkerPage::new);
     let heartbeat = page.as_ref().map(WorkerPage::heartbeat);
+    let log_level = page.as_ref().map_or(supervisor_level, WorkerPage::log_level);
+    let log_level = LogLevel::from_number(log_level).map(LogLevel::name);
     let shed_level = page.filter(|_| role == Role::Frontend).map(|page| page.counter(frontend::SHED_LEVEL));
     ProcessStatus {
         role: shown_as(role, entry.slot),
@@ -302,6 +310,7 @@ fn process_status(moment: &Moment, role: Role, entry: &WorkerEntry, pages: &Page
         private_bytes: usage.resident_bytes.saturating_sub(usage.shared_bytes),
         cpu_s: usage.cpu_ms as f64 / 1000.0,
         heartbeat_age_ms: heartbeat.filter(|beat| *beat > 0).map(|beat| moment.now_us().saturating_sub(beat) / 1000),
+        log_level,
         shed_level,
         sheds: shed_level.and_then(in_words),
     }
@@ -396,6 +405,7 @@ fn counters(pages: &Pages) -> BTreeMap<&'static str, u64> {
         (Role::Frontend, crate::frontend::counters::NAMES),
         (Role::Sim, crate::sim::counters::NAMES),
         (Role::Hook, crate::hook::counters::NAMES),
+        (Role::Admin, crate::admin::counters::NAMES),
     ] {
         let workers: Vec<WorkerPage<'_>> =
             pages.iter().filter(|((of, _), _)| *of == role.name()).map(|(_, segment)| WorkerPage::new(segment)).collect();

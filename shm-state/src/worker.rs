@@ -224,6 +224,12 @@ impl Times {
         self.words[..HISTOGRAM_BUCKETS].iter().enumerate().map(|(bucket, n)| (upper_bound(bucket), *n))
     }
 
+    /// How many values are at most this; exact where a bucket ends, as below each power of two.
+    pub fn at_most(&self, us: u64) -> u64 {
+        let within = |bucket: &usize| us == u64::MAX || upper_bound(*bucket) <= us;
+        (0..HISTOGRAM_BUCKETS).take_while(within).fold(0, |sum, bucket| sum.saturating_add(self.words[bucket]))
+    }
+
     /// Its quantiles.
     pub fn quantiles(&self) -> Quantiles {
         let (buckets, max) = (&self.words[..HISTOGRAM_BUCKETS], self.words[HISTOGRAM_BUCKETS]);
@@ -297,5 +303,7 @@ mod tests {
         both.add(&late);
         assert_eq!((both.quantiles().count, both.quantiles().max), (7, 5_000));
         assert_eq!(early.since(&early).quantiles(), Quantiles::default());
+        let counts = [0, 127, 255, 8191, u64::MAX].map(|us| late.at_most(us));
+        assert_eq!(counts, [0, 3, 4, 5, 5]);
     }
 }

@@ -18,6 +18,7 @@ mod look;
 mod look_world;
 mod matches;
 mod moves;
+mod operators;
 mod peers;
 mod play;
 mod poison;

@@ -56,6 +56,11 @@ impl Hooks {
         self.results_file(instance).with_file_name("dead-letters.jsonl")
     }
 
+    /// Where it is noted who has commanded what: beside its results.
+    pub fn audit_file(&self, instance: &str) -> PathBuf {
+        self.results_file(instance).with_file_name("audit.jsonl")
+    }
+
     /// Takes paths as relative to the configuration file's directory.
     pub(super) fn resolve(&mut self, directory: &Path) {
         for path in [&mut self.token_file, &mut self.results].into_iter().flatten() {

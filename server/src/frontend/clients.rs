@@ -14,7 +14,7 @@ use ringfort_protocol::limits::{MAX_SNAPSHOT_BYTES, PROTOCOL_VERSION};
 use ringfort_protocol::{Inserted, Schema, WireLayout, codec};
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{FlightKind, RecordKind, Stopping, WorkerState, ZoneEntry};
+use ringfort_shm_state::layout::{FlightKind, RecordKind, Role as SharedRole, Stopping, WorkerState, ZoneEntry};
 use ringfort_shm_state::limits::MAX_RECORD_PAYLOAD;
 use ringfort_shm_state::segment::Segment;
 use ringfort_shm_state::worker::WorkerPage;
@@ -36,6 +36,7 @@ use crate::config::{Interest, Limits};
 use crate::flight::{self, Note};
 use crate::game::{Description, DescriptionError, Why, ZoneLimits};
 use crate::limits::{ACK_AGE_MAX, COMMANDS_PER_TICK, HELLO_TIMEOUT_MS, INPUTS_PER_TICK, SNAPSHOT_BLOCK_BYTES};
+use crate::log_level;
 use crate::supervisor::place;
 use crate::udp::UdpBatch;
 
@@ -245,6 +246,12 @@ impl Clients {
     /// Says that this process serves its slot.
     pub(super) fn set_ready(&self) {
         WorkerPage::new(&self.own).set_ready(true);
+    }
+
+    /// Logs from the level on that the directory tells front-ends.
+    pub(super) fn follow_log_level(&self) {
+        let instance = Directory::new(&self.directory).instance();
+        log_level::follow_in(instance.as_ref(), SharedRole::Frontend, &WorkerPage::new(&self.own));
     }
 
     /// Says that zones closed up to this generation are not touched any more.

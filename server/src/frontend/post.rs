@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::now_us;
 use crate::limits::{FRONTENDS_MAX, LOOP_SLEEP_MAX_MS};
+use crate::log_level;
 use crate::stop_signal;
 use crate::warm::Warmth;
 
@@ -49,6 +50,7 @@ pub(super) fn stand_by(own: &Segment, directory: &Segment, world: &World, wake: 
             std::process::exit(0);
         }
         page.beat(now_us());
+        log_level::follow_in(directory.instance().as_ref(), Role::Frontend, &page);
         if warmth.is_due(now_us()) {
             warmth.touch(world, directory, || page.beat(now_us()));
         }

@@ -39,6 +39,7 @@ impl Clients {
         if generation == self.generation {
             return;
         }
+        self.follow_log_level();
         let is_open = |slot: usize, id: u64| directory.zone(slot).is_some_and(|z| z.incarnation == id && z.lives());
         let over: Vec<usize> = self.zones.values().filter(|z| !is_open(z.slot, z.entry.incarnation)).map(|z| z.slot).collect();
         for slot in over {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::flight::FlightRing;
-use ringfort_shm_state::layout::SegmentKind;
+use ringfort_shm_state::layout::{Role, SegmentKind};
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec};
 use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::World;
@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::flight;
 use crate::game::{Description, Game, ZoneLimits};
 use crate::limits::{HOOK_IN_FLIGHT_PER_MATCH, HOOK_POLL_MS, HOOK_POST_MS, HOOK_POSTS_PER_TURN, HOOK_WEB_PER_MATCH};
+use crate::log_level;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::supervisor::control::{ControlError, HookAnswer, Request, Response, request_within};
 use counters as count;
@@ -147,6 +148,7 @@ impl HookProcess {
         let now = Instant::now();
         let page = WorkerPage::new(&self.own);
         page.beat(now_us());
+        log_level::follow_in(self.outboxes.instance().as_ref(), Role::Hook, &page);
         self.outboxes.look(&self.world, &mut self.desk, &page);
         let mut news = Vec::new();
         match &mut self.hook {

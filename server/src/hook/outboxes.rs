@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{AskKind, ZoneEntry};
+use ringfort_shm_state::layout::{AskKind, InstanceEntry, ZoneEntry};
 use ringfort_shm_state::mirror::{Mirror, Refreshed};
 use ringfort_shm_state::segment::{Segment, unpadded};
 use ringfort_shm_state::worker::WorkerPage;
@@ -38,6 +38,11 @@ struct Seen {
 impl Outboxes {
     pub(super) fn new(instance: &str, directory: Segment, describe: Describe) -> Self {
         Self { instance: instance.to_owned(), directory, describe, zones: HashMap::new() }
+    }
+
+    /// What the directory says of the instance.
+    pub(super) fn instance(&self) -> Option<InstanceEntry> {
+        Directory::new(&self.directory).instance()
     }
 
     /// Tells the desk what waits in which match.

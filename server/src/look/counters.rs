@@ -92,6 +92,7 @@ fn names_of(role: Role) -> &'static [&'static str] {
     match role {
         Role::Frontend => crate::frontend::counters::NAMES,
         Role::Hook => crate::hook::counters::NAMES,
+        Role::Admin => crate::admin::counters::NAMES,
         _ => crate::sim::counters::NAMES,
     }
 }

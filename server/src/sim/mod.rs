@@ -28,7 +28,7 @@ use std::rc::Rc;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::flight::FlightRing;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{FlightKind, SegmentKind, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{FlightKind, Role as SharedRole, SegmentKind, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::MAX_ZONES;
 use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, unpadded};
 use ringfort_shm_state::worker::{TickHistogram, WorkerPage};
@@ -43,6 +43,7 @@ use crate::descriptors::Descriptors;
 use crate::flight::{self, Note};
 use crate::game::Game;
 use crate::limits::{CATCH_UP_TICKS, HANDOVER_POLL_MS, LOOP_SLEEP_MAX_MS, STAGGER_SLOTS};
+use crate::log_level;
 use crate::outlive::{OutliveError, outlive_supervisor};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::supervisor::place;
@@ -182,6 +183,7 @@ impl<G: Game> Sim<G> {
         if generation == self.generation {
             return;
         }
+        log_level::follow_in(Directory::new(&self.directory).instance().as_ref(), SharedRole::Sim, &WorkerPage::new(&self.own));
         let mine = || Directory::new(&self.directory).zones().filter(|(_, z)| z.owner_sim == self.slot);
         let wanted: BTreeMap<usize, ZoneEntry> = mine().filter(|(_, z)| z.state == ZoneState::Open as u32).collect();
         // One that ended in order has given its memory back before it is closed.

@@ -64,7 +64,7 @@ impl Orphans {
         let Some(instance) = Directory::new(&directory).instance() else { return Ok(None) };
         let mut workers = living(Directory::new(&directory));
         // The hook's process ends with its supervisor, as does whoever was not entered yet.
-        workers.retain(|worker| worker.role != Role::Hook);
+        workers.retain(|worker| !worker.role.ends_with_supervisor());
         let Some(first) = workers.first().map(pid_of) else { return Ok(None) };
         await_deaths(name, &files, &workers.iter().map(pid_of).collect::<Vec<_>>())?;
         match judge(name, rules, true) {
@@ -199,7 +199,7 @@ impl Supervisor {
         orphans.keep(&mut config);
         let Ground { run_dir, lock, signals, rules } = ground;
         start::check_matches(&rules, &config, true)?;
-        let control = ControlServer::bind(&run_dir.control_socket())?;
+        let control = ControlServer::bind(&run_dir.control_socket())?.audited(config.hooks.audit_file(&config.instance))?;
         let results = Results::new(&config, &rules).map_err(UpError::Descriptors)?;
         let Handed { sockets, wakes } = handed;
         let count = orphans.count();

@@ -16,8 +16,10 @@ use rustix::event::epoll;
 use rustix::fs::Timespec;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Options;
+use super::audit::{Audit, Peer, Released};
+use crate::config::{LogLevel, Options};
 use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_IDLE_MS, CONTROL_LINE_BYTES_MAX, CONTROL_REPLY_MS, OPERATION_REPLY_MS};
+use crate::log_level::LogRole;
 
 /// What a command asks of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,14 @@ pub enum Request {
     Upgrade {
         /// Where it is.
         binary: PathBuf,
+    },
+    /// Change what running processes log.
+    LogLevel {
+        /// From which level on.
+        level: LogLevel,
+        /// Only those of this role.
+        #[serde(default)]
+        role: Option<LogRole>,
     },
     /// Put answers of the hook into the mailboxes of their matches.
     HookAnswers {
@@ -205,6 +215,8 @@ pub struct ConnToken(u64);
 
 /// The listener's place among the epoll's tokens; connections count from 1.
 const LISTENER: u64 = 0;
+/// The audit log's.
+const AUDIT: u64 = u64::MAX;
 
 /// Why the control socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -236,12 +248,16 @@ pub struct ControlServer {
     connections: Vec<Connection>,
     next_token: u64,
     path: PathBuf,
+    audit: Option<Audit>,
+    /// Of other users, that were refused and not counted elsewhere yet.
+    refused_peers: u64,
 }
 
 #[derive(Debug)]
 struct Connection {
     token: u64,
     stream: UnixStream,
+    peer: Peer,
     /// The bytes of a request that has not ended yet.
     line: Vec<u8>,
     /// When it is closed unless a request has come.
@@ -291,7 +307,30 @@ impl ControlServer {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
         let connections = Vec::with_capacity(CONTROL_CONNECTIONS_MAX);
-        Ok(ControlServer { listener, epoll, connections, next_token: LISTENER + 1, path: path.to_owned() })
+        Ok(ControlServer {
+            listener,
+            epoll,
+            connections,
+            next_token: LISTENER + 1,
+            path: path.to_owned(),
+            audit: None,
+            refused_peers: 0,
+        })
+    }
+
+    /// Has every command noted in an audit log, before it is answered.
+    pub(super) fn audited(mut self, file: PathBuf) -> Result<ControlServer, ControlBindError> {
+        let failed = |source| ControlBindError { path: file.clone(), source };
+        let audit = Audit::to(file.clone()).map_err(failed)?;
+        epoll::add(&self.epoll, &audit, epoll::EventData::new_u64(AUDIT), epoll::EventFlags::IN)
+            .map_err(|error| failed(error.into()))?;
+        self.audit = Some(audit);
+        Ok(self)
+    }
+
+    /// Processes of other users that were refused since the last call.
+    pub(super) fn take_refused_peers(&mut self) -> u64 {
+        std::mem::take(&mut self.refused_peers)
     }
 
     /// Accepts, reads and times out what is due, without blocking. Each request wants one [`ControlServer::reply`].
@@ -304,11 +343,53 @@ impl ControlServer {
         for event in events {
             match event.data.u64() {
                 LISTENER => self.accept(now),
-                token => requests.extend(self.read(token).map(|request| (ConnToken(token), request))),
+                // Asked below, at each poll.
+                AUDIT => {}
+                token => {
+                    if let Some((request, peer)) = self.read(token) {
+                        requests.extend(self.begin(token, peer, request, now));
+                    }
+                }
             }
         }
+        let released = self.audit.as_mut().map(Audit::released).unwrap_or_default();
+        requests.extend(released.into_iter().filter_map(|(token, released)| self.go_on(token, released, now)));
         self.connections.retain(|connection| connection.waiting || connection.deadline > now);
         requests
+    }
+
+    fn begin(&mut self, token: u64, peer: Peer, request: Request, now: Instant) -> Option<(ConnToken, Request)> {
+        let released = match &mut self.audit {
+            Some(audit) => audit.begin(token, peer, request, now)?,
+            None => Released::Request(request),
+        };
+        self.go_on(token, released, now)
+    }
+
+    fn go_on(&mut self, token: u64, released: Released, now: Instant) -> Option<(ConnToken, Request)> {
+        match released {
+            Released::Request(request) => Some((ConnToken(token), request)),
+            Released::Response(response) => {
+                self.send(token, &response, now);
+                None
+            }
+        }
+    }
+
+    /// Waits until what was answered is noted and sent, or the time is over. Requests that are yet to be handed out get this answer.
+    pub(super) fn finish(&mut self, within: Duration, instead: &Response) {
+        let until = Instant::now() + within;
+        loop {
+            let released = self.audit.as_mut().map(|audit| audit.wait(until)).unwrap_or_default();
+            if released.is_empty() {
+                return;
+            }
+            for (token, released) in released {
+                if let Some((asker, _)) = self.go_on(token, released, Instant::now()) {
+                    self.reply(asker, instead, Instant::now());
+                }
+            }
+        }
     }
 
     /// When [`ControlServer::poll`] wants to be called though nothing has arrived.
@@ -316,9 +397,20 @@ impl ControlServer {
         self.connections.iter().filter(|connection| !connection.waiting).map(|connection| connection.deadline).min()
     }
 
-    /// Answers a request. A peer that has left or doesn't read is forgotten: its request was carried out all the same.
+    /// Answers a request, once it is noted in the audit log. A peer that has left or doesn't read is forgotten: its request was carried out all
+    /// the same.
     pub fn reply(&mut self, to: ConnToken, response: &Response, now: Instant) {
-        let Some(at) = self.connections.iter().position(|connection| connection.token == to.0) else { return };
+        let response = match &mut self.audit {
+            Some(audit) => audit.answer(to.0, response, now),
+            None => Some(response.clone()),
+        };
+        if let Some(response) = response {
+            self.send(to.0, &response, now);
+        }
+    }
+
+    fn send(&mut self, to: u64, response: &Response, now: Instant) {
+        let Some(at) = self.connections.iter().position(|connection| connection.token == to) else { return };
         let connection = &mut self.connections[at];
         connection.waiting = false;
         connection.deadline = now + Duration::from_millis(CONTROL_IDLE_MS);
@@ -331,7 +423,9 @@ impl ControlServer {
         // Bounded: what is left over wakes the next poll.
         for _ in 0..CONTROL_CONNECTIONS_MAX {
             let Ok((mut stream, _)) = self.listener.accept() else { return };
-            let refusal = if !peer_is_allowed(&stream) {
+            let peer = peer_of(&stream);
+            let refusal = if !is_allowed(peer) {
+                self.refused_peers += 1;
                 Some("only the user that started the instance may command it; run this as that user")
             } else if self.connections.len() == CONTROL_CONNECTIONS_MAX {
                 Some("too many commands are running at once; try again in a moment")
@@ -340,29 +434,32 @@ impl ControlServer {
             };
             if let Some(sentence) = refusal {
                 let _ = send_line(&mut stream, &Response::Error { sentence: sentence.to_owned() });
+                if let Some(audit) = self.audit.as_ref().filter(|_| !is_allowed(peer)) {
+                    audit.refused_peer(peer, sentence);
+                }
                 continue;
             }
             // What can't be watched is dropped, and so closed.
-            let _ = self.add(stream, now);
+            let _ = self.add(stream, peer, now);
         }
     }
 
-    fn add(&mut self, stream: UnixStream, now: Instant) -> io::Result<()> {
+    fn add(&mut self, stream: UnixStream, peer: Peer, now: Instant) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         let token = self.next_token;
         self.next_token += 1;
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
         let deadline = now + Duration::from_millis(CONTROL_IDLE_MS);
-        self.connections.push(Connection { token, stream, line: Vec::new(), deadline, waiting: false });
+        self.connections.push(Connection { token, stream, peer, line: Vec::new(), deadline, waiting: false });
         Ok(())
     }
 
-    fn read(&mut self, token: u64) -> Option<Request> {
+    fn read(&mut self, token: u64) -> Option<(Request, Peer)> {
         let at = self.connections.iter().position(|connection| connection.token == token)?;
         let connection = &mut self.connections[at];
         match connection.read() {
             Ok(Progress::Partial) => None,
-            Ok(Progress::Request(request)) => Some(request),
+            Ok(Progress::Request(request)) => Some((request, connection.peer)),
             Ok(Progress::Gone) => {
                 self.connections.swap_remove(at);
                 None
@@ -413,10 +510,15 @@ impl Connection {
     }
 }
 
+/// Who has connected; of one that the kernel does not tell of, nobody that may command.
+fn peer_of(stream: &UnixStream) -> Peer {
+    let peer = rustix::net::sockopt::socket_peercred(stream);
+    peer.map_or(Peer { uid: u32::MAX, pid: 0 }, |peer| Peer { uid: peer.uid.as_raw(), pid: peer.pid.as_raw_pid() })
+}
+
 /// The directory's mode keeps others out already; root may do everything anyway.
-fn peer_is_allowed(stream: &UnixStream) -> bool {
-    let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) else { return false };
-    peer.uid == rustix::process::geteuid() || peer.uid.is_root()
+fn is_allowed(peer: Peer) -> bool {
+    peer.uid == rustix::process::geteuid().as_raw() || peer.uid == 0
 }
 
 /// One write: a response is far smaller than a socket's buffer, so what doesn't fit at once is a peer that doesn't read.

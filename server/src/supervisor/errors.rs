@@ -10,6 +10,7 @@ use super::control::ControlBindError;
 use super::leftovers::Unfit;
 use super::sockets::BindError;
 use super::spawn::{Ending, SpawnError};
+use crate::admin::AdminError;
 use crate::auth::KeyError;
 use crate::certificate::CertificateError;
 use crate::cli::Role;
@@ -28,6 +29,9 @@ pub enum UpError {
     /// The instance runs already.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Monitors can't be answered.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// Logging can't start.
     #[error(transparent)]
     Logging(#[from] LoggingError),

@@ -385,6 +385,7 @@ fn claims(instance: &str, files: &[PathBuf]) -> Vec<Claim> {
         (SegmentKind::Frontend, Role::Frontend, FRONTENDS_MAX + 1),
         (SegmentKind::Sim, Role::Sim, SIM_SLOTS_MAX),
         (SegmentKind::Hook, Role::Hook, 1),
+        (SegmentKind::Admin, Role::Admin, 1),
     ] {
         claims.extend((0..slots).filter_map(|slot| {
             let segment = open(SegmentSpec::worker(kind, slot))?;

@@ -5,6 +5,7 @@
 //! shared lock.
 
 mod adoption;
+mod audit;
 mod binary;
 pub mod control;
 pub(crate) mod errors;
@@ -23,10 +24,11 @@ mod start;
 mod workers;
 mod zones;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
-use ringfort_shm_state::layout::{FlightKind, InstanceEntry, Stopping, WorkerState};
+use ringfort_shm_state::layout::{FlightKind, InstanceEntry, Role as SharedRole, Stopping, WorkerState};
 use ringfort_shm_state::lock::LockHolder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
@@ -36,12 +38,13 @@ pub use errors::{MatchError, UpError};
 pub use start::up;
 
 use crate::cli::Role;
-use crate::config::{Config, MatchConfig};
+use crate::config::{Config, LogLevel, MatchConfig};
 use crate::flight::{self, Note};
 use crate::limits::{
-    DOWN_DRAIN_S_MAX, FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, STANDBY_SIMS,
+    AUDIT_STOP_MS, DOWN_DRAIN_S_MAX, FRONTEND_STANDBY, FRONTEND_STOP_MS, HOOK_STOP_MS, MATCH_OPEN_MS, SIM_STOP_MS, STANDBY_SIMS,
     SUPERVISOR_TURN_MS,
 };
+use crate::log_level::{self, LogRole};
 use crate::run_dir::{InstanceLock, RunDir};
 use control::{ConnToken, ControlServer, Request, Response};
 use lock_watch::{LockWatch, is_runnable};
@@ -72,6 +75,8 @@ struct Supervisor {
     instance: InstanceEntry,
     /// Processes of an earlier supervisor that it has gone on with.
     adopted: usize,
+    /// Where monitors ask.
+    admin: Option<SocketAddr>,
     /// It stops when no session is left, or at this time at the latest, if one was given.
     closes_at: Option<Option<Instant>>,
     /// Slots of the front-ends that new connections go to.
@@ -235,7 +240,7 @@ impl Supervisor {
                 self.steer();
             }
             // Its requests stand in the matches' outboxes: its successor asks again.
-            Role::Hook => {}
+            Role::Hook | Role::Admin => {}
         }
     }
 
@@ -256,7 +261,11 @@ impl Supervisor {
     fn serve(&mut self) -> Vec<ConnToken> {
         let now = Instant::now();
         let mut stopping = Vec::new();
-        for (asker, request) in self.control.poll(now) {
+        let requests = self.control.poll(now);
+        for _ in 0..self.control.take_refused_peers() {
+            DirectoryWriter::new(&self.segments.directory).count_refused_peer();
+        }
+        for (asker, request) in requests {
             match request {
                 Request::Down => stopping.push(asker),
                 Request::MatchesCreate { name, options, private, spectators, idle_minutes } => {
@@ -286,6 +295,10 @@ impl Supervisor {
                         Ok(id) => done(format!("match \"{}\" is to set {}", set.name, set.what), Some(id)),
                         Err(error) => refused(&error),
                     };
+                    self.control.reply(asker, &response, now);
+                }
+                Request::LogLevel { level, role } => {
+                    let response = self.set_log_level(level, role);
                     self.control.reply(asker, &response, now);
                 }
                 Request::DownDrain { timeout_s } => {
@@ -343,6 +356,17 @@ impl Supervisor {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells the processes from which level on to log.
+    fn set_log_level(&mut self, level: LogLevel, role: Option<LogRole>) -> Response {
+        self.instance.log_levels = log_level::changed(self.instance.log_levels, role, level);
+        self.publish_instance();
+        log_level::follow(Some(&self.instance), SharedRole::Supervisor);
+        DirectoryWriter::new(&self.segments.directory).move_generation();
+        self.workers.wake_all();
+        let whom = role.map_or("all processes log".to_owned(), |role| format!("{} processes log", role.shared().name()));
+        done(format!("{whom} {} and graver from here on", level.name()), None)
     }
 
     /// From here on no new session starts, and when the last has gone, or the time is over, the instance stops.
@@ -467,12 +491,14 @@ impl Supervisor {
                 | Request::MatchesResume { .. }
                 | Request::SessionsKick { .. }
                 | Request::Set(_)
+                | Request::LogLevel { .. }
                 | Request::HookAnswers { .. } => control.reply(asker, &gone, now),
             }
         }
         for asker in askers {
             control.reply(asker, &done(format!("instance \"{}\" has stopped", config.instance), None), now);
         }
+        control.finish(Duration::from_millis(AUDIT_STOP_MS), &gone);
     }
 }
 
@@ -486,6 +512,7 @@ fn end_all(workers: &mut Workers, zones: &mut Zones, segments: &Segments, instan
     workers.stop(Role::Frontend, segments, Duration::from_millis(FRONTEND_STOP_MS));
     workers.stop(Role::Sim, segments, Duration::from_millis(SIM_STOP_MS));
     workers.stop(Role::Hook, segments, Duration::from_millis(HOOK_STOP_MS));
+    workers.stop(Role::Admin, segments, Duration::from_millis(HOOK_STOP_MS));
     zones.write_all_results(segments);
 }
 
@@ -503,6 +530,7 @@ fn shared_role(role: Role) -> ringfort_shm_state::layout::Role {
         Role::Frontend => ringfort_shm_state::layout::Role::Frontend,
         Role::Sim => ringfort_shm_state::layout::Role::Sim,
         Role::Hook => ringfort_shm_state::layout::Role::Hook,
+        Role::Admin => ringfort_shm_state::layout::Role::Admin,
     }
 }
 

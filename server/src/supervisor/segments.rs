@@ -31,6 +31,8 @@ pub(super) struct Segments {
     pub(super) sims: Vec<Segment>,
     /// The hook process's own, if there is to be one.
     pub(super) hooks: Vec<Segment>,
+    /// The admin process's own, if there is to be one.
+    pub(super) admin: Option<Segment>,
     files: Files,
 }
 
@@ -127,6 +129,7 @@ impl Segments {
             standby,
             sims,
             hooks,
+            admin: None,
             files,
         })
     }
@@ -154,6 +157,12 @@ impl Segments {
         self.files.paths.retain(|other| *other != path);
         // One that is gone already is what we want.
         let _ = std::fs::remove_file(path);
+    }
+
+    /// Makes the segment of the admin process.
+    pub(super) fn add_admin(&mut self) -> Result<(), SegmentError> {
+        self.admin = Some(self.files.own(SegmentSpec::worker(SegmentKind::Admin, 0))?);
+        Ok(())
     }
 
     /// Makes the segment of one more sim.

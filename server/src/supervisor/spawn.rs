@@ -43,6 +43,8 @@ pub const FD_SOCKET: RawTarget = RawTarget(2);
 pub const FD_FRONTEND_WAKE: RawTarget = RawTarget(FD_SOCKET.0 + SOCKET_SLOTS as u8);
 /// The first of the sims' eventfds, one a slot.
 pub const FD_SIM_WAKE: RawTarget = RawTarget(FD_FRONTEND_WAKE.0 + FRONTEND_WAKES as u8);
+/// The socket on which monitors ask, of a process that gets nothing else.
+pub const FD_ADMIN: RawTarget = RawTarget(0);
 const _: () = assert!(FD_SIM_WAKE.0 as usize + SIM_SLOTS_MAX as usize <= WORKER_DESCRIPTORS_MAX);
 
 /// Which passed descriptors have found their owner in this process.
@@ -194,7 +196,7 @@ fn prepare_child(role: Role, parent: Pid, sources: &[(RawFd, OwnedFd)]) -> io::R
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // Ctrl-C reaches the whole terminal's group; the supervisor hears it and stops the workers in order.
-    if role == Role::Hook {
+    if role.ends_with_supervisor() {
         // It shares the group, and ends with its supervisor whatever ends that.
         // SAFETY: SIG_IGN installs no handler, and SIGINT can be ignored.
         if unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) } == libc::SIG_ERR {

@@ -2,7 +2,7 @@
 //! an earlier run left is gone on with, if it is as it should be, and is not touched if it is not.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use ringfort_shm_state::directory::DirectoryWriter;
@@ -31,6 +31,7 @@ use super::spawn::CONFIG_VARIABLE;
 use super::workers::{Death, Wakes, Workers};
 use super::zones::{Opening, Zones};
 use super::{Supervisor, number};
+use crate::admin;
 use crate::auth::Auth;
 use crate::certificate::Certificate;
 use crate::cli::Role;
@@ -41,6 +42,7 @@ use crate::game::Game;
 use crate::limits::{
     MATCH_OPEN_MS, OPEN_FILES_MIN, PORT_FREE_MS, PORT_LOOK_MS, SUPERVISOR_PLACE, SUPERVISOR_TURN_MS, WORKER_START_MS,
 };
+use crate::log_level;
 use crate::logging::{self, Source};
 use crate::run_dir::{InstanceLock, RunDir};
 
@@ -76,7 +78,10 @@ impl Ground {
 /// Starts an instance of a game and runs it until it is told to stop, or goes on with the workers of one whose supervisor has died. The
 /// configuration is a valid one. With `fresh` nothing of an earlier run is gone on with.
 pub fn up<G: Game>(config: Config, fresh: bool) -> Result<(), UpError> {
-    let mut supervisor = begin(Ground::of::<G>(&config)?, config, fresh)?;
+    let ground = Ground::of::<G>(&config)?;
+    let admin = admin::listen(&config.admin)?;
+    let mut supervisor = begin(ground, config, fresh)?;
+    supervisor.start_admin(admin)?;
     supervisor.open_matches()?;
     supervisor.segments.keep();
     supervisor.workers.keep();
@@ -133,7 +138,7 @@ fn prepare(ground: Ground, mut config: Config, fresh: bool) -> Result<Supervisor
     let patience = Duration::from_millis(if leftovers.earlier.is_some() { PORT_FREE_MS } else { 0 });
     let sockets = bind(config.listen, patience)?;
     config.listen = sockets.address();
-    let control = ControlServer::bind(&run_dir.control_socket())?;
+    let control = ControlServer::bind(&run_dir.control_socket())?.audited(config.hooks.audit_file(&config.instance))?;
     leftovers.clear(&config)?;
     let start = if leftovers.earlier.is_some() { Start::Resumes } else { Start::Anew };
     let segments = Segments::make(&config, start)?;
@@ -190,7 +195,7 @@ fn publish(segments: &Segments, config: &Config, rules: &Rules) -> Result<Instan
         sims: config.sims,
         map_bytes: rules.map_json.len() as u64,
         schema_hash: rules.schema_hash,
-        log_levels: [0; 8],
+        log_levels: log_level::of_all(config.log_level),
     };
     let directory = DirectoryWriter::new(&segments.directory);
     directory.publish_instance(&instance, &rules.map_json)?;
@@ -253,6 +258,7 @@ impl Supervisor {
             run_dir,
             instance,
             adopted: 0,
+            admin: None,
             closes_at: None,
             steered: Vec::new(),
             creating: Vec::new(),
@@ -357,6 +363,17 @@ impl Supervisor {
         }
     }
 
+    /// Has a process answer monitors, if one is to.
+    fn start_admin(&mut self, listener: Option<TcpListener>) -> Result<(), UpError> {
+        let Some(listener) = listener else { return Ok(()) };
+        let address = listener.local_addr().map_err(UpError::Descriptors)?;
+        info!("monitors are answered at http://{address}");
+        self.admin = Some(address);
+        self.segments.add_admin()?;
+        self.workers.add_admin(listener.into(), &self.segments, Instant::now());
+        Ok(())
+    }
+
     /// The first line is for programs that wait for it, the rest for who typed the command.
     fn greet(&self) {
         let Config { instance, listen, frontends, sims, .. } = &self.config;
@@ -386,6 +403,7 @@ impl Supervisor {
         let past = self.rules.doubt();
         let doubts: Vec<&str> = names.into_iter().chain(certificate).chain(past.as_deref()).collect();
         let warning = if doubts.is_empty() { String::new() } else { format!("\x20 WARNING    {}\n", doubts.join(", and ")) };
+        let admin = self.admin.map_or(String::new(), |at| format!("\x20 monitors   http://{at}/metrics\n"));
         let adopted = match self.adopted {
             0 => String::new(),
             count => format!("\x20 adopted    {count} processes of an earlier supervisor\n"),
@@ -394,7 +412,7 @@ impl Supervisor {
             "ringfort: instance {instance} listening on {listen}\n\
              {adopted}\x20 processes  {frontends} front-ends, {sims} sims\n\
              \x20 matches    {matches}\n\
-             {codes}\x20 logs       {}\n\
+             {codes}{admin}\x20 logs       {}\n\
              {warning}\
              `ringfort status --instance {instance}` shows what goes on. Ctrl-C to stop.\n",
             self.run_dir.supervisor_log().parent().unwrap_or(self.run_dir.path()).display(),

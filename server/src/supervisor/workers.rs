@@ -31,14 +31,14 @@ use super::moves::MoveError;
 use super::pulse::Pulse;
 use super::segments::Segments;
 use super::sockets::Sockets;
-use super::spawn::{Ending, SpawnError, Worker, spawn};
+use super::spawn::{Ending, FD_ADMIN, SpawnError, Worker, spawn};
 use super::{number, shared_role};
 use crate::cli::Role;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::limits::{
-    FRONTEND_PLACES, FRONTEND_QUICK_DEATH_MS, FRONTEND_STANDBY, FRONTEND_WAKES, FRONTENDS_MAX, HANG_START_MS, HOOK_PLACE,
-    QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIM_SLOTS_MAX, STANDBY_SIMS,
+    ADMIN_PLACE, FRONTEND_PLACES, FRONTEND_QUICK_DEATH_MS, FRONTEND_STANDBY, FRONTEND_WAKES, FRONTENDS_MAX, HANG_START_MS,
+    HOOK_PLACE, QUICK_DEATH_MS, RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, SIM_PLACES, SIM_SLOTS_MAX, STANDBY_SIMS,
 };
 use crate::run_dir::RunDir;
 
@@ -51,6 +51,8 @@ pub(super) struct Workers {
     /// Wake-ups of the sims, one a slot, likewise.
     sim_wakes: Vec<OwnedFd>,
     config_json: String,
+    /// Where monitors ask, for the process that answers.
+    admin: Option<OwnedFd>,
     run_dir: RunDir,
     /// Another supervisor could go on with them.
     kept: bool,
@@ -101,6 +103,7 @@ pub(crate) fn place(role: Role, slot: u32) -> usize {
         Role::Frontend => FRONTEND_PLACES,
         Role::Sim => SIM_PLACES,
         Role::Hook => HOOK_PLACE,
+        Role::Admin => ADMIN_PLACE,
     };
     first + slot as usize
 }
@@ -169,15 +172,25 @@ impl Workers {
         const STANDBY: Range<u32> = FRONTEND_STANDBY..FRONTEND_STANDBY + 1;
         let frontends_gone = posts(Role::Frontend, config.frontends..FRONTENDS_MAX);
         let sims_gone = posts(Role::Sim, config.sims + STANDBY_SIMS..SIM_SLOTS_MAX);
-        frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).for_each(|post| post.vacate(segments));
+        let gone = frontends_gone.chain(sims_gone).chain(posts(Role::Hook, hooks..1)).chain(posts(Role::Admin, 0..1));
+        gone.for_each(|post| post.vacate(segments));
         Workers {
             posts: sims.chain(frontends).chain(posts(Role::Frontend, STANDBY)).chain(posts(Role::Hook, 0..hooks)).collect(),
             frontend_wakes: wakes.frontends,
             sim_wakes: wakes.sims,
             config_json: config.worker_json(),
+            admin: None,
             run_dir: run_dir.clone(),
             kept: false,
         }
+    }
+
+    /// A process that answers monitors, started at the next turn.
+    pub(super) fn add_admin(&mut self, listener: OwnedFd, segments: &Segments, now: Instant) {
+        let mut post = Post::new(Role::Admin, 0, incarnation(segments, Role::Admin, 0));
+        (post.start_at, post.uncounted) = (Some(now), true);
+        self.posts.push(post);
+        self.admin = Some(listener);
     }
 
     /// From here on whatever ends the supervisor leaves them to the next one.
@@ -207,7 +220,7 @@ impl Workers {
             if let Some(death) = post.reap() {
                 // It may have listened to nobody.
                 let _ = std::fs::remove_file(self.run_dir.worker_socket(death.pid));
-                let was_ready = post.role != Role::Hook && post.has_been_ready(segments);
+                let was_ready = !post.role.ends_with_supervisor() && post.has_been_ready(segments);
                 post.publish(segments, WorkerState::Dead);
                 post.plan_restart(now, was_ready);
                 deaths.push(death);
@@ -260,7 +273,7 @@ impl Workers {
     /// they are to be killed.
     pub(super) fn take_pulses(&mut self, segments: &Segments, limit_ms: impl Fn(Role, u32) -> u64) -> Vec<Hung> {
         let mut hung = Vec::new();
-        for post in self.posts.iter_mut().filter(|post| post.role != Role::Hook) {
+        for post in self.posts.iter_mut().filter(|post| !post.role.ends_with_supervisor()) {
             let Some(process) = &post.process else { continue };
             let pid = process.pid.as_raw_pid() as u32;
             let ready = post.has_been_ready(segments);
@@ -360,7 +373,7 @@ impl Workers {
     }
 
     fn start(&mut self, at: usize, segments: &Segments, sockets: &Sockets) -> Result<(), SpawnError> {
-        let Workers { posts, frontend_wakes, sim_wakes, config_json, .. } = self;
+        let Workers { posts, frontend_wakes, sim_wakes, config_json, admin, .. } = self;
         let post = &mut posts[at];
         let descriptors = Descriptors {
             sockets: sockets.all(),
@@ -369,8 +382,10 @@ impl Workers {
             directory: segments.directory_file.as_fd(),
             world: segments.world_file.as_fd(),
         };
-        // What asks the world outside is given no way into the inside.
-        let descriptors: Vec<_> = descriptors.targets().filter(|_| post.role != Role::Hook).collect();
+        // What talks to the world outside is given no way into the inside.
+        let inside = descriptors.targets().filter(|_| !post.role.ends_with_supervisor());
+        let listener = admin.iter().filter(|_| post.role == Role::Admin).map(|listener| (FD_ADMIN, listener.as_fd()));
+        let descriptors: Vec<_> = inside.chain(listener).collect();
         let process = spawn(post.role, post.slot, post.binary.as_deref(), config_json, &descriptors)?;
         post.started = Instant::now();
         post.start_at = None;
@@ -417,7 +432,7 @@ impl Workers {
     pub(super) fn all_saw(&self, segments: &Segments, generation: u64) -> bool {
         // The hook process keeps nothing of a match that it does not look up again by the match's id, and a front-end that stands by nothing
         // at all.
-        let looks = |post: &&Post| post.process.is_some() && post.role != Role::Hook && !post.stands_by();
+        let looks = |post: &&Post| post.process.is_some() && !post.role.ends_with_supervisor() && !post.stands_by();
         let mut live = self.posts.iter().filter(looks);
         live.all(|post| WorkerPage::new(post.segment(segments)).seen_generation() >= generation)
     }
@@ -523,6 +538,7 @@ impl Post {
             Role::Frontend => segments.frontend(self.slot),
             Role::Sim => &segments.sims[self.slot as usize],
             Role::Hook => &segments.hooks[self.slot as usize],
+            Role::Admin => segments.admin.as_ref().expect("made before its place is filled"),
         }
     }
 

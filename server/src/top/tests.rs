@@ -25,6 +25,7 @@ fn process(role: &'static str, slot: u32, state: &'static str, heartbeat_age_ms:
         private_bytes: 9 << 20,
         cpu_s: 12.5,
         heartbeat_age_ms,
+        log_level: Some("info"),
         shed_level: (role == "frontend").then_some(u64::from(slot)),
         sheds: (role == "frontend" && slot == 1).then(|| "every 2nd snapshot".to_owned()),
     }

@@ -74,7 +74,7 @@ impl Workers {
             }
             // One that was never started has not died.
             post.uncounted = post.entry.pid == 0;
-            if post.role != Role::Hook {
+            if !post.role.ends_with_supervisor() {
                 post.binary = binary.clone();
             }
             if !post.uncounted {
