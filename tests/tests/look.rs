@@ -48,11 +48,20 @@ fn look(instance: &Instance, from: Option<&str>) -> Vec<Value> {
     COMMANDS.iter().map(of).collect()
 }
 
+/// How old a commit is depends on when it is looked at.
+fn forget_ages(value: &mut Value) {
+    for entry in value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        entry.remove("age_ms");
+    }
+}
+
 /// The worlds, the rings, and what is counted stand still once nobody runs.
 fn check_same(before: &[Value], after: &[Value]) {
     for ((line, key), (before, after)) in COMMANDS.iter().zip(before.iter().zip(after)) {
+        let (mut before, mut after) = (before[key].clone(), after[key].clone());
+        [&mut before, &mut after].into_iter().for_each(forget_ages);
         if !["status", "processes", "locks", "explain"].contains(line) {
-            assert_eq!(before[key], after[key], "{line}");
+            assert_eq!(before, after, "{line}");
         }
     }
 }
