@@ -513,6 +513,8 @@ pub const FAREWELL: Duration = Duration::from_millis(500);
 pub const NEW_NAME_BYTES_MAX: usize = 64;
 /// Looks of `top` over which it draws how full a match's ring was.
 pub const TOP_FILLS_KEPT: usize = 240;
+/// Shortest time over which `top` tells rates, in milliseconds.
+pub const TOP_RATE_MS_MIN: u64 = 500;
 /// Looks after which `top` lets the older half of the tick times go that its quantiles are of.
 pub const TOP_TIMES_LOOKS: u32 = 10;
 /// Rows above and below the chosen one that `top` decodes: more than a screen has.

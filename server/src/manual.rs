@@ -82,6 +82,7 @@ const EXAMPLES: &[&str] = &[
     "ringfort arena",
     "ringfort counters",
     "ringfort top",
+    "ringfort top --from night.ringfort",
     "ringfort set arena 7.1 hp.hp 100",
 ];
 

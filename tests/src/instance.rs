@@ -208,9 +208,14 @@ impl Instance {
         self.directory.path().join("ringfort").join(&self.name).join("dev-cert.pem")
     }
 
+    /// A command of the command line against it, which was not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        command(&self.program, &self.name, self.directory.path(), arguments)
+    }
+
     /// Runs a command of the command line against it.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        command(&self.program, &self.name, self.directory.path(), arguments).output().expect("the command line can be started")
+        self.command(arguments).output().expect("the command line can be started")
     }
 
     /// Starts a command that goes on until it is killed; what it prints is read line by line.
@@ -286,7 +291,7 @@ impl Instance {
     }
 
     /// Processes that run in our directory, whatever `status` knows of them.
-    fn pids(&self) -> Vec<Pid> {
+    pub fn pids(&self) -> Vec<Pid> {
         let ours = format!("XDG_RUNTIME_DIR={}", self.directory.path().display());
         let is_ours = |pid: &i32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

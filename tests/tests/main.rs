@@ -33,4 +33,5 @@ mod stock;
 mod stop;
 mod storms;
 mod tokens;
+mod top;
 mod walk;

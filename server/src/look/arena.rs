@@ -159,7 +159,7 @@ fn most(letters: impl Iterator<Item = char>) -> char {
 /// The texts and bytes of a match; `None` when its columns have none.
 fn blobs(attached: &Attached, name: &str) -> Result<Option<Blobs>, LookError> {
     let game = attached.game()?;
-    let one = OneMatch::open(attached, &game, name, None, |map| vec![0..map.pages])?;
+    let one = OneMatch::open(attached, &game, name, None, |map| std::iter::once(0..map.pages).collect())?;
     let spaces: Vec<_> = one.map.blobs.iter().flatten().collect();
     let found = spaces.iter().fold(Blobs { count: 0, bytes: 0, room_bytes: 0 }, |mut sum, space| {
         for (_, bytes) in space.iter(&one.mirror).flatten() {

@@ -8,6 +8,7 @@ use crossterm::event::{self, Event};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
 use ratatui::{Frame, Terminal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpid, kill_process};
@@ -132,7 +133,9 @@ impl Screen {
     /// Takes the terminal again, and draws all of it at the next draw.
     pub fn retake(&mut self) -> Result<(), TerminalError> {
         enter()?;
-        self.terminal.clear()?;
+        // Resizing clears without asking the terminal where its cursor is, which `clear` does and not every terminal answers.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::app::Wanted;
 use super::one::OneWatch;
 use super::seen::{Cost, Counted, Pace, Seen, Work};
 use crate::attach::{AttachError, Attached};
-use crate::limits::{FRONTEND_STANDBY, TOP_FILLS_KEPT, TOP_TIMES_LOOKS};
+use crate::limits::{FRONTEND_STANDBY, TOP_FILLS_KEPT, TOP_RATE_MS_MIN, TOP_TIMES_LOOKS};
 use crate::status::{MatchStatus, ProcessStatus, Status, Times};
 
 /// Where the instance is taken from at each look.
@@ -23,6 +23,8 @@ pub type Source = Box<dyn FnMut() -> Result<Rc<Attached>, AttachError>>;
 pub struct Watcher {
     source: Source,
     before: Option<Before>,
+    works: Vec<Work>,
+    cpu_percent: Option<f64>,
     tracks: HashMap<u64, Track>,
     one: OneWatch,
 }
@@ -51,7 +53,7 @@ type Sims = HashMap<u32, Option<Segment>>;
 impl Watcher {
     /// Nothing seen yet.
     pub fn new(source: Source) -> Self {
-        Self { source, before: None, tracks: HashMap::new(), one: OneWatch::default() }
+        Self { source, before: None, works: Vec::new(), cpu_percent: None, tracks: HashMap::new(), one: OneWatch::default() }
     }
 
     /// Looks.
@@ -59,8 +61,18 @@ impl Watcher {
         let at = Instant::now();
         let attached = (self.source)().map_err(|error| error.to_string())?;
         let status = Status::look(&attached);
-        let elapsed_s = self.before.as_ref().map(|before| at.duration_since(before.at).as_secs_f64()).filter(|s| *s > 0.0);
-        let processes = status.processes.iter().map(|process| self.work(&attached, process, elapsed_s)).collect();
+        let elapsed = self.before.as_ref().map(|before| at.duration_since(before.at));
+        // A key may make it look again right away: what happens in a second is not known from a moment.
+        if elapsed.is_none_or(|elapsed| elapsed.as_millis() >= u128::from(TOP_RATE_MS_MIN))
+            || self.works.len() != status.processes.len()
+        {
+            let elapsed_s = elapsed.map(|elapsed| elapsed.as_secs_f64()).filter(|s| *s > 0.0);
+            self.works = status.processes.iter().map(|process| self.work(&attached, process, elapsed_s)).collect();
+            let own_cpu_us = own_cpu_us();
+            let used = |before: &Before| own_cpu_us.saturating_sub(before.own_cpu_us) as f64 / 1e4;
+            self.cpu_percent = self.before.as_ref().zip(elapsed_s).map(|(before, elapsed)| used(before) / elapsed);
+            self.remember(&attached, &status, at, own_cpu_us);
+        }
         let mut sims = Sims::new();
         self.tracks.retain(|id, _| status.matches.iter().any(|of| of.id == *id));
         let matches = status.matches.iter().map(|of| self.pace(&attached, &mut sims, of)).collect();
@@ -69,12 +81,9 @@ impl Watcher {
             let times = sim(&attached, &mut sims, of).and_then(|page| page.times(of.slot, of.id, TickHistogram::Took));
             self.one.look(&attached, of, wanted, times.as_ref())
         });
-        let own_cpu_us = own_cpu_us();
-        let used = |before: &Before| (own_cpu_us - before.own_cpu_us) as f64 / 1e4;
-        let cpu_percent = self.before.as_ref().zip(elapsed_s).map(|(before, elapsed)| used(before) / elapsed);
-        self.remember(&attached, &status, at, own_cpu_us);
         let look_us = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Ok(Seen { status, processes, matches, one, cost: Cost { look_us, cpu_percent } })
+        let cost = Cost { look_us, cpu_percent: self.cpu_percent };
+        Ok(Seen { status, processes: self.works.clone(), matches, one, cost })
     }
 
     fn remember(&mut self, attached: &Attached, status: &Status, at: Instant, own_cpu_us: u64) {

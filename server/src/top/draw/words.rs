@@ -12,7 +12,7 @@ pub(super) fn is_dead(status: &Status) -> bool {
     status.processes.iter().all(|process| matches!(process.state, "dead" | "zombie"))
 }
 
-/// What an operator should know, the worst first. Empty when all is well.
+/// What an operator should know: of the processes, of the matches, of the load. Empty when all is well.
 pub fn warnings(seen: &Seen) -> Vec<String> {
     let status = &seen.status;
     if is_dead(status) {
@@ -33,13 +33,13 @@ pub fn warnings(seen: &Seen) -> Vec<String> {
             }
             _ => {}
         }
-        if let Some(sheds) = &process.sheds {
-            told.push(format!("front-end {} sheds load: {sheds}", process.slot));
-        }
     }
     let none = Pace::default();
     for (place, of) in status.matches.iter().enumerate() {
         told.extend(of_match(of, seen.matches.get(place).unwrap_or(&none)));
+    }
+    for process in &status.processes {
+        told.extend(process.sheds.as_ref().map(|sheds| format!("front-end {} sheds load: {sheds}", process.slot)));
     }
     let arena = &status.arena;
     let full = percent(arena.extents_used as u64, arena.extents_total as u64);
