@@ -1,7 +1,7 @@
 //! `ringfort top`: the instance on a terminal, live or dead.
 //!
-//! A look ([`watch`], [`one`]) copies what is shown out of shared memory into plain data ([`seen`]); keys change the [`app`]; [`draw`] makes
-//! a screen of both. Nobody is asked and nothing is written, so it works while every process of the instance hangs, when all of them are
+//! A look (`watch.rs`, `one.rs`) copies what is shown out of shared memory into plain data (`seen.rs`); keys change the state (`app.rs`);
+//! `draw/` makes a screen of both. Nobody is asked and nothing is written, so it works while every process of the instance hangs, when all of them are
 //! dead, and on a saved file.
 
 mod app;
