@@ -270,3 +270,47 @@ fn without_the_token_nobody_is_answered_and_without_a_token_file_no_other_machin
     let open = Instance::start(&["--frontends", "1"]);
     open.check_refused(&["--admin", "0.0.0.0:0"], &["admin.listen", "admin.token_file"]);
 }
+
+#[test]
+fn monitors_that_are_many_slow_or_long_winded_are_closed_and_counted() {
+    let instance = Instance::start(&["--frontends", "1", "--admin", "127.0.0.1:0"]);
+    let address = admin_of(&instance);
+    get_until(&address, "/healthz", 200);
+    let connect = || {
+        let stream = TcpStream::connect(&address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream
+    };
+    let closes = |mut stream: TcpStream| {
+        let mut said = Vec::new();
+        // One that is closed while it still sends is reset.
+        let _ = stream.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let mut long = connect();
+    let _ = write!(long, "GET /metrics HTTP/1.1\r\nx: {}\r\n", "x".repeat(64 * 1024));
+    let said = closes(long);
+    assert!(!said.contains("200 OK"), "{said}");
+    let mut fields = connect();
+    let _ = write!(fields, "GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100));
+    let said = closes(fields);
+    assert!(!said.contains("200 OK"), "{said}");
+    let slow: Vec<TcpStream> = (0..ringfort::limits::ADMIN_CONNECTIONS_MAX).map(|_| connect()).collect();
+    // Connections are taken in the order in which they come: this one is beyond the bound.
+    assert_eq!(closes(connect()), "");
+    instance.wait_for("it is counted", |status| ringfort_tests::instance::counter(status, "admin_connections_refused") == 1);
+    // Those that never ask are closed by themselves, and others are answered again.
+    slow.into_iter().for_each(|stream| drop(closes(stream)));
+    get_until(&address, "/healthz", 200);
+}
+
+#[test]
+fn a_level_of_logging_outlives_the_supervisor_that_set_it() {
+    let mut instance = Instance::start(&["--frontends", "1", "--sims", "1"]);
+    instance.done(&["log-level", "warn"]);
+    instance.kill_supervisor();
+    instance.start_again(&[]);
+    let levels =
+        |status: &Value| status["processes"].as_array().is_some_and(|all| all.iter().all(|of| of["log_level"] == "warn"));
+    instance.wait_for("all that were adopted log warnings, and so does who adopted them", levels);
+}

@@ -376,8 +376,8 @@ impl ControlServer {
         }
     }
 
-    /// Waits until what was answered is noted and sent, or the time is over. Requests that are yet to be handed out get this answer.
-    pub(super) fn finish(&mut self, within: Duration, instead: &Response) {
+    /// Waits until what was answered is noted and sent, or the time is over. Requests that are yet to be handed out are answered at once.
+    pub(super) fn finish(&mut self, within: Duration, answer: impl Fn(&Request) -> Response) {
         let until = Instant::now() + within;
         loop {
             let released = self.audit.as_mut().map(|audit| audit.wait(until)).unwrap_or_default();
@@ -385,8 +385,8 @@ impl ControlServer {
                 return;
             }
             for (token, released) in released {
-                if let Some((asker, _)) = self.go_on(token, released, Instant::now()) {
-                    self.reply(asker, instead, Instant::now());
+                if let Some((asker, request)) = self.go_on(token, released, Instant::now()) {
+                    self.reply(asker, &answer(&request), Instant::now());
                 }
             }
         }

@@ -495,10 +495,12 @@ impl Supervisor {
                 | Request::HookAnswers { .. } => control.reply(asker, &gone, now),
             }
         }
+        let stopped = done(format!("instance \"{}\" has stopped", config.instance), None);
         for asker in askers {
-            control.reply(asker, &done(format!("instance \"{}\" has stopped", config.instance), None), now);
+            control.reply(asker, &stopped, now);
         }
-        control.finish(Duration::from_millis(AUDIT_STOP_MS), &gone);
+        let answer = |request: &Request| if matches!(request, Request::Down) { stopped.clone() } else { gone.clone() };
+        control.finish(Duration::from_millis(AUDIT_STOP_MS), answer);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ringfort_shm_state::directory::DirectoryWriter;
 use ringfort_shm_state::flight::FlightRing;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{InstanceEntry, Stopping, WorkerEntry, WorkerState, ZoneState};
+use ringfort_shm_state::layout::{InstanceEntry, Role as SharedRole, Stopping, WorkerEntry, WorkerState, ZoneState};
 use ringfort_shm_state::limits::EXTENT_BYTES;
 use ringfort_shm_state::process::ProcessId;
 use ringfort_shm_state::segment::{SegmentSpec, unpadded};
@@ -244,6 +244,8 @@ impl Supervisor {
         control: ControlServer,
     ) -> Supervisor {
         let Ground { run_dir, lock, signals, rules } = ground;
+        // Of a run that it has adopted it goes on with the level that was set there.
+        log_level::follow(Some(&instance), SharedRole::Supervisor);
         Supervisor {
             workers,
             segments,

@@ -162,6 +162,7 @@ fn counters(attached: &Attached, process: &ProcessStatus) -> Option<Vec<(&'stati
         "frontend" | "standby-frontend" => (Role::Frontend, crate::frontend::counters::NAMES),
         "sim" | "standby" => (Role::Sim, crate::sim::counters::NAMES),
         "hook" => (Role::Hook, crate::hook::counters::NAMES),
+        "admin" => (Role::Admin, crate::admin::counters::NAMES),
         _ => return None,
     };
     let slot = if process.role == "standby-frontend" { FRONTEND_STANDBY } else { process.slot };
