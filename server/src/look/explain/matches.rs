@@ -1,5 +1,7 @@
 //! What is wrong with matches.
 
+use std::collections::BTreeMap;
+
 use ringfort_shm_state::layout::{FaultKind, RootFlags, ZoneEntry};
 use ringfort_shm_state::limits::FAULT_TEXT_BYTES;
 
@@ -55,6 +57,8 @@ pub(super) fn failed(facts: &Facts<'_>) -> Found {
 pub(super) fn late(facts: &Facts<'_>) -> Found {
     let now_us = facts.attached.moment.now_us();
     let mut found = Vec::new();
+    // Looked up once a sim: all of its matches may be late.
+    let mut sims: BTreeMap<u32, Option<String>> = BTreeMap::new();
     for (slot, entry) in facts.zones.iter().filter(|(_, entry)| is_stepped(entry)) {
         let head = facts.attached.world.newest(*slot).ok().map(|root| root.head);
         let lives = |head: &ringfort_shm_state::layout::RootHead| {
@@ -69,7 +73,8 @@ pub(super) fn late(facts: &Facts<'_>) -> Found {
         }
         let name = ringfort_shm_state::segment::unpadded(&entry.name);
         let sim = sim.map_or(String::new(), |sim| {
-            let on = stepping(facts, sim).map_or(String::new(), |on| format!(", {on}"));
+            let on = sims.entry(sim.slot).or_insert_with(|| stepping(facts, sim));
+            let on = on.as_ref().map_or(String::new(), |on| format!(", {on}"));
             format!("its sim {} (pid {}) is {}{on}", sim.slot, sim.pid, sim.state)
         });
         let what = format!("match \"{name}\" has committed nothing for {age_ms} ms, its tick {} was the last; {sim}", head.tick);
