@@ -2,6 +2,9 @@
 //!
 //! An entry is never taken out: a connection remembers the millisecond it stands in (`armed`), and an entry that doesn't
 //! match is skipped when its slot comes up. A deadline that moves back, as almost all do, costs nothing until then.
+//!
+//! Slots are lists in one pool: memory is that of the most entries there ever were at one time, wherever they stood, and not that of
+//! every slot at its fullest.
 
 use crate::limits::WHEEL_SLOTS;
 use std::time::{Duration, Instant};
@@ -10,16 +13,37 @@ const WORD_BITS: usize = 64;
 
 pub(super) struct Wheel {
     base: Instant,
-    slots: Vec<Vec<u32>>,
+    /// The newest entry of each slot.
+    slots: Vec<u32>,
+    entries: Vec<Entry>,
+    /// The first of the entries that are free.
+    free: u32,
     /// A bit per slot that has entries.
     occupied: Vec<u64>,
     /// The millisecond after `base` whose slot is looked at next; never 0, which means unarmed.
     position: u64,
 }
 
+#[derive(Clone, Copy)]
+struct Entry {
+    index: u32,
+    /// The next in its slot, or the next that is free.
+    next: u32,
+}
+
+/// In place of an entry: none.
+const NONE: u32 = u32::MAX;
+
 impl Wheel {
     pub(super) fn new(now: Instant) -> Wheel {
-        Wheel { base: now, slots: vec![Vec::new(); WHEEL_SLOTS], occupied: vec![0; WHEEL_SLOTS / WORD_BITS], position: 1 }
+        Wheel {
+            base: now,
+            slots: vec![NONE; WHEEL_SLOTS],
+            entries: Vec::new(),
+            free: NONE,
+            occupied: vec![0; WHEEL_SLOTS / WORD_BITS],
+            position: 1,
+        }
     }
 
     /// Sees to it that the timer of `index` comes up at `deadline` at the latest. One beyond the wheel's turn comes up early
@@ -35,7 +59,7 @@ impl Wheel {
         }
         *armed = at;
         let slot = at as usize % WHEEL_SLOTS;
-        self.slots[slot].push(index);
+        self.push(slot, index);
         self.occupied[slot / WORD_BITS] |= 1 << (slot % WORD_BITS);
     }
 
@@ -44,7 +68,7 @@ impl Wheel {
         let current = now.saturating_duration_since(self.base).as_millis() as u64;
         while self.position <= current {
             let slot = self.position as usize % WHEEL_SLOTS;
-            if let Some(index) = self.slots[slot].pop() {
+            if let Some(index) = self.pop(slot) {
                 return Some((current, index));
             }
             self.occupied[slot / WORD_BITS] &= !(1 << (slot % WORD_BITS));
@@ -55,6 +79,33 @@ impl Wheel {
             };
         }
         None
+    }
+
+    fn push(&mut self, slot: usize, index: u32) {
+        let entry = Entry { index, next: self.slots[slot] };
+        self.slots[slot] = match self.free {
+            NONE => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+            place => {
+                self.free = std::mem::replace(&mut self.entries[place as usize], entry).next;
+                place
+            }
+        };
+    }
+
+    /// The entry that came last.
+    fn pop(&mut self, slot: usize) -> Option<u32> {
+        let place = self.slots[slot];
+        if place == NONE {
+            return None;
+        }
+        let Entry { index, next } = self.entries[place as usize];
+        self.slots[slot] = next;
+        self.entries[place as usize].next = self.free;
+        self.free = place;
+        Some(index)
     }
 
     /// The earliest instant at which a timer may be due.
@@ -86,6 +137,23 @@ const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_that_come_up_leave_their_room_to_those_in_other_slots() {
+        let base = Instant::now();
+        let mut wheel = Wheel::new(base);
+        for round in 0..2 * WHEEL_SLOTS as u64 {
+            let now = base + Duration::from_millis(round);
+            for index in 0..100 {
+                wheel.arm(index, &mut 0, now + Duration::from_millis(1 + u64::from(index % 2)));
+            }
+            let mut due: Vec<u32> =
+                std::iter::from_fn(|| wheel.next_due(now + Duration::from_millis(2))).map(|due| due.1).collect();
+            due.sort_unstable();
+            assert_eq!(due, (0..100).collect::<Vec<_>>(), "round {round}");
+        }
+        assert_eq!((wheel.entries.len(), wheel.next()), (100, None));
+    }
 
     /// A deadline a few hundred nanoseconds into a millisecond was once put into the slot before it: looked at between the
     /// two, its timer was found and armed again without end.
