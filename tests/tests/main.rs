@@ -32,6 +32,7 @@ mod squad;
 mod stock;
 mod stop;
 mod storms;
+mod story;
 mod tokens;
 mod top;
 mod walk;

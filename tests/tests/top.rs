@@ -17,7 +17,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// `top`, and the terminal that it runs in.
-struct Terminal {
+pub(crate) struct Terminal {
     top: Child,
     master: File,
     slave: File,
@@ -26,7 +26,7 @@ struct Terminal {
 
 impl Terminal {
     /// Starts `top` in a terminal of 80 x 24.
-    fn start(instance: &Instance, arguments: &[&str]) -> Terminal {
+    pub(crate) fn start(instance: &Instance, arguments: &[&str]) -> Terminal {
         Terminal::start_as(instance, arguments, "xterm-256color")
     }
 
@@ -64,7 +64,7 @@ impl Terminal {
     }
 
     /// Waits until the screen is as wanted; returns it.
-    fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
             self.take();
@@ -76,11 +76,11 @@ impl Terminal {
         }
     }
 
-    fn until_shown(&mut self, words: &[&str]) -> String {
+    pub(crate) fn until_shown(&mut self, words: &[&str]) -> String {
         self.until(&format!("it shows {words:?}"), |shown| words.iter().all(|word| shown.contains(word)))
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
@@ -108,7 +108,7 @@ impl Terminal {
     }
 
     /// Waits until it has ended and has given the terminal back; its exit code.
-    fn ended(&mut self) -> Option<i32> {
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         let until = Instant::now() + PATIENCE;
         let status = loop {
             self.take();

@@ -13,7 +13,7 @@ const SPADE: u32 = 400;
 /// The most that it carries in a tick, so that a bug makes a match slow and not a hang.
 const BACK: u32 = 60_000;
 /// Steps of its way for each.
-const STEPS: u32 = 100;
+const STEPS: u32 = 40;
 
 /// Where a troll stands.
 #[derive(Component, Clone, Copy, Debug)]
