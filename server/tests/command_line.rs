@@ -23,7 +23,7 @@ fn what_cannot_start_leaves_nothing_behind() {
     place.check_refused(&["up", "--game-option", "minutes=1441"], &["option minutes is 1441", "from 0 to 1440"]);
     place.check_refused(&["up", "--game-option", "kills=2.5"], &["option kills is 2.5", "whole number from 0 to 65535"]);
     let small = ["up", "--arena-mib", "16", "--matches", "31", "--game-option", "capacity=5"];
-    place.check_refused(&small, &["only 9 of the 31 matches", "raise `arena_mib` to "]);
+    place.check_refused(&small, &["only 8 of the 31 matches", "raise `arena_mib` to "]);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     place.check_refused(&["up", "--listen", &address], &["is in use", &address]);
