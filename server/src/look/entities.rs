@@ -1,5 +1,6 @@
 //! `ringfort entities`: the entities of a match that meet a condition, or are near a point.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -261,15 +262,17 @@ fn answer(one: &OneMatch, asked: &Question<'_>, args: &EntitiesArgs) -> Entities
     }
 }
 
-/// Entities without the field come last, whichever way the others are sorted.
+/// Entities without the field come last, whichever way the others are sorted. What has no order, as NaN, a vector with one, or what is damaged, has
+/// its place behind the others: an order that is none would be a panic.
 fn sort(found: &mut Vec<(u32, EntityRow, Option<f32>)>, key: impl Fn(u32) -> Option<Value>, down: bool) {
     let mut keyed: Vec<_> = found.drain(..).map(|entity| (key(entity.0), entity)).collect();
     keyed.sort_by(|(a, of_a), (b, of_b)| {
         let order = match (a, b) {
             (Some(a), Some(b)) => {
-                // NaN has a place, so that the order is one: behind all numbers.
-                let order =
-                    a.order(b).unwrap_or_else(|| a.number().is_none_or(f64::is_nan).cmp(&b.number().is_none_or(f64::is_nan)));
+                let order = match (a.order(a), b.order(b)) {
+                    (Some(_), Some(_)) => a.order(b).unwrap_or(Ordering::Equal),
+                    (of_a, of_b) => of_a.is_none().cmp(&of_b.is_none()),
+                };
                 if down { order.reverse() } else { order }
             }
             (a, b) => b.is_some().cmp(&a.is_some()),
