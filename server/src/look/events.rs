@@ -107,7 +107,8 @@ fn logged(one: &OneMatch, game: &GameMap, after: u64) -> (Vec<EventShown>, u64) 
     let newest = meta(one).next_event;
     let oldest = newest.saturating_sub(u64::from(at.rows)).max(after);
     let of_number = |number: u64| one.mirror.get::<EventRow>(&at, (number % u64::from(at.rows.max(1))) as u32);
-    let rows = (oldest + 1..=newest).filter_map(|number| of_number(number).filter(|row| row.number == number));
+    // A damaged count may be the highest number there is, or below what was read before.
+    let rows = (oldest.saturating_add(1)..=newest).filter_map(|number| of_number(number).filter(|row| row.number == number));
     let rows: Vec<_> = rows.map(|row| shown(&row, &game.schema)).collect();
     let lost = newest.saturating_sub(after).saturating_sub(rows.len() as u64);
     (rows, lost)
