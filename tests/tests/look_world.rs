@@ -151,4 +151,6 @@ fn who_follows_the_events_misses_none() {
     }
     let shown = instance.json(&["events", "match-1", "--limit", "2"]);
     assert_eq!((&shown["logged"], shown["events"].as_array().map(Vec::len)), (&json!(3), Some(2)));
+    crowd.during(|| instance.done(&["down"]));
+    assert_eq!(follower.line(), "", "it ends with the instance");
 }

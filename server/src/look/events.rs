@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use ringfort_protocol::bits::BitReader;
 use ringfort_protocol::schema::{Schema, TAG_BITS};
-use ringfort_shm_state::layout::{Audience, EventRow, ZoneMeta};
+use ringfort_shm_state::directory::Directory;
+use ringfort_shm_state::layout::{Audience, EventRow, Stopping, ZoneMeta};
 use serde::Serialize;
 
 use super::reading::print;
@@ -155,7 +156,14 @@ fn decoded(payload: &[u8], schema: &Schema) -> (String, Fields) {
     (variant.name.clone(), fields)
 }
 
-/// Prints reliable events as they are committed, first the newest `--limit`. None is missed, unless the log laps between two looks.
+/// Whether the instance has stopped, so that what is mapped of it is all that will ever be there.
+fn has_stopped(attached: &Attached) -> bool {
+    let stops = Directory::new(&attached.directory).instance().is_none_or(|entry| entry.stopping == Stopping::Now as u32);
+    stops && Attached::open(&attached.name).map_or(true, |now| now.instance.started_us != attached.instance.started_us)
+}
+
+/// Prints reliable events as they are committed, first the newest `--limit`, until the match or the instance is over. None is missed, unless the log
+/// laps between two looks.
 pub fn follow(instance: &str, args: &EventsArgs) -> Result<bool, LookError> {
     let attached = Attached::open(instance)?;
     let game = attached.game()?;
@@ -164,6 +172,7 @@ pub fn follow(instance: &str, args: &EventsArgs) -> Result<bool, LookError> {
     let mut after = if args.limit == 0 { 0 } else { newest.saturating_sub(args.limit as u64) };
     // What had been overwritten before anybody looked is not missed.
     after = after.max(newest.saturating_sub(one.map.engine.events.rows.into()));
+    let mut over = false;
     loop {
         let (events, lost) = logged(&one, &game, after);
         if lost > 0 {
@@ -179,8 +188,14 @@ pub fn follow(instance: &str, args: &EventsArgs) -> Result<bool, LookError> {
                 return Ok(false);
             }
         }
+        if over {
+            eprintln!("ringfort: instance \"{}\" has stopped", attached.name);
+            return Ok(false);
+        }
         after = meta(&one).next_event;
         std::thread::sleep(Duration::from_millis(FOLLOW_LOOK_MS));
+        // Before the look that may be the last, which then finds all that there is.
+        over = has_stopped(&attached);
         one.turn_to(&attached, None)?;
     }
 }
