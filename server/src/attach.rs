@@ -10,6 +10,7 @@ use ringfort_shm_state::segment::{Access, Segment, SegmentError, SegmentSpec, in
 use ringfort_shm_state::world::World;
 
 use crate::limits::{FRONTEND_STANDBY, INSTANCES_LISTED};
+use crate::look::printable;
 use crate::saved::{LookMemory, Moment, SavedError, SavedFile};
 
 /// Why an instance can't be looked at.
@@ -114,12 +115,12 @@ impl Attached {
     }
 }
 
-/// The instances whose segments lie in shared memory, and whether a process of each lives, as a phrase.
+/// The instances whose segments lie in shared memory, and whether a process of each lives, as a phrase. Any user may have put files there.
 pub(crate) fn others() -> String {
     let found = instances();
     let more = found.len().saturating_sub(INSTANCES_LISTED);
     let listed: Vec<String> =
-        found.iter().take(INSTANCES_LISTED).map(|name| format!("\"{name}\" ({})", how_it_is(name))).collect();
+        found.iter().take(INSTANCES_LISTED).map(|name| format!("\"{}\" ({})", printable(name), how_it_is(name))).collect();
     match (listed.is_empty(), more) {
         (true, _) => "there is no instance on this machine".to_owned(),
         (false, 0) => format!("there is {}", listed.join(", ")),

@@ -125,7 +125,7 @@ fn row(entry: &Entry) -> Vec<String> {
         None => format!("{key}={value}"),
     });
     vec![
-        entry.time.get(..19).unwrap_or(&entry.time).replace('T', " "),
+        printable(entry.time.get(..19).unwrap_or(&entry.time)).replace('T', " "),
         entry.user.as_deref().map_or_else(|| entry.uid.to_string(), printable),
         printable(&entry.command),
         printable(&arguments.collect::<Vec<_>>().join(" ")),

@@ -152,8 +152,10 @@ impl GameMap {
         let columns = self.schema.columns.iter().chain(&self.schema.globals).chain(&self.unlisted).flat_map(fields);
         let variants = self.schema.events.iter().chain(&self.schema.commands);
         let messages = variants.flat_map(|of| of.fields.iter().map(|field| field.name.clone()).chain([of.name.clone()]));
+        let input = self.schema.input.iter().map(|field| field.name.clone());
         // A name moves no cursor.
-        match columns.chain(messages).chain([self.schema.game.clone()]).find(|name| name.contains(char::is_control)) {
+        match columns.chain(messages).chain(input).chain([self.schema.game.clone()]).find(|name| name.contains(char::is_control))
+        {
             Some(name) => Err(SchemaError::Name(name.escape_debug().to_string())),
             None => Ok(()),
         }
@@ -262,9 +264,12 @@ mod tests {
         let mut far = map.clone();
         far.schema.columns[0].fields[0].offset = u32::MAX;
         assert!(matches!(far.check(), Err(SchemaError::Offset(_))));
-        let mut loud = map;
-        loud.unlisted[0].fields[0].name = "\u{1b}[2J".to_owned();
-        assert!(matches!(loud.check(), Err(SchemaError::Name(name)) if !name.contains('\u{1b}')));
+        let mut loud = [map.clone(), map];
+        loud[0].unlisted[0].fields[0].name = "\u{1b}[2J".to_owned();
+        loud[1].schema.input[0].name = "\u{1b}[2J".to_owned();
+        for map in loud {
+            assert!(matches!(map.check(), Err(SchemaError::Name(name)) if !name.contains('\u{1b}')));
+        }
     }
 
     #[test]

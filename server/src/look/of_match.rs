@@ -7,7 +7,7 @@ use ringfort_shm_state::layout::{RootFlags, RootHead, ZoneEntry, ZoneState};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
 
-use super::LookError;
+use super::{LookError, printable};
 use crate::attach::Attached;
 use crate::game::{GameMap, MatchMap};
 use crate::status::ShowError;
@@ -27,7 +27,8 @@ pub struct OneMatch {
 impl Attached {
     /// The map of its game.
     pub fn game(&self) -> Result<GameMap, LookError> {
-        let no_map = |why| LookError::NoMap { instance: self.name.clone(), why };
+        // The reason quotes what stands there, as does the name of a saved instance.
+        let no_map = |why: String| LookError::NoMap { instance: printable(&self.name), why: printable(&why) };
         let json = Directory::new(&self.directory).map_json().ok_or_else(|| no_map("its length is wrong".to_owned()))?;
         let game: GameMap = serde_json::from_slice(&json).map_err(|error| no_map(error.to_string()))?;
         game.check().map_err(|error| no_map(error.to_string()))?;
@@ -64,7 +65,7 @@ impl OneMatch {
 
     /// Looks at another commit: the newest, or that of a tick of the window.
     pub fn turn_to(&mut self, attached: &Attached, tick: Option<u32>) -> Result<(), LookError> {
-        let of = || unpadded(&self.entry.name);
+        let of = || printable(&unpadded(&self.entry.name));
         let refreshed = match tick {
             Some(tick) => self.mirror.refresh_at(&attached.world, tick),
             None => self.mirror.refresh(&attached.world),

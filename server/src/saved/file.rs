@@ -14,6 +14,7 @@ use ringfort_shm_state::world::World;
 use super::memory::{LookMemory, SavedMemory};
 use super::{About, CHUNK_BYTES, FORMAT, HEAD_WORDS, MAGIC, ROW_WORDS, hash};
 use crate::limits::{SAVED_ABOUT_BYTES_MAX, SAVED_EXPANDED_BYTES_MAX, SAVED_TABLE_BYTES_MAX};
+use crate::look::printable;
 
 /// Why a saved file cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,9 @@ impl SavedFile {
         };
         let about = part(about_at, about_bytes, about_hash, SAVED_ABOUT_BYTES_MAX);
         let about = about.and_then(|json| serde_json::from_slice::<About>(&json).ok());
-        let about = about.ok_or_else(|| damaged("what it says about itself"))?;
+        let mut about = about.ok_or_else(|| damaged("what it says about itself"))?;
+        // They are shown.
+        (about.instance, about.ringfort) = (printable(&about.instance), printable(&about.ringfort));
         let table = part(table_at, table_bytes, table_hash, SAVED_TABLE_BYTES_MAX);
         let rows = table.and_then(|table| rows_of(&about, &table)).ok_or_else(|| damaged("the table of its chunks"))?;
         if (about.layout_version, about.layout_hash) != (VERSION, layout_hash()) {
