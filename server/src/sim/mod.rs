@@ -330,8 +330,8 @@ impl<G: Game> Sim<G> {
                         page.add(count::ZONES_ENDED, 1);
                         let entry = scheduled.zone.entry();
                         let (zone, name) = (Some((*slot, entry.incarnation)), unpadded(&entry.name));
-                        flight::note(FlightKind::End, Note { zone, text: &name, ..Note::default() });
-                        info!(zone = slot, "match {} has ended", unpadded(&scheduled.zone.entry().name));
+                        flight::note(FlightKind::End, Note { zone, a: entry.epoch.into(), text: &name, ..Note::default() });
+                        info!(zone = slot, "match {name} has ended");
                         gone.push(*slot);
                     }
                     Outcome::Fenced => {

@@ -56,7 +56,7 @@ pub enum FlightKind {
     Leave = 3,
     /// A session's connection is lost.
     Detach = 4,
-    /// A session is back; `a` is its attachment.
+    /// A session is back.
     Resume = 5,
     /// A client was refused; `a` is the code, the text the reason, `b` counts those before it that had no room here.
     Refusal = 6,
@@ -64,7 +64,7 @@ pub enum FlightKind {
     Kick = 7,
     /// A lock whose holder had died was repaired; `a` counts the repairs.
     Repair = 8,
-    /// A sim has taken a match over; `a` is the epoch.
+    /// A sim has taken a match over; `a` is the epoch, as it is of an open and of an end.
     Takeover = 9,
     /// A tick is run again; `a` is the tick, `b` the attempt, the text says why.
     Retry = 10,
