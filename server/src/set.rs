@@ -171,8 +171,11 @@ pub fn wait(attached: &Attached, wanted: &Wanted, seconds: u32) -> Result<Outcom
         if let Some(head) = taken {
             return Ok(told(wanted, Some((head.tick, found(attached, wanted, head.tick)?)), ""));
         }
+        let entry = directory.zone(wanted.slot).filter(|entry| entry.incarnation == wanted.request.match_id && entry.lives());
+        // It ended meanwhile: nobody takes it any more.
+        let Some(entry) = entry else { return Err(LookError::NoWorld { of: wanted.request.name.clone() }) };
         if Instant::now() >= until {
-            let paused = directory.zone(wanted.slot).is_some_and(|entry| entry.state == ZoneState::Paused as u32);
+            let paused = entry.state == ZoneState::Paused as u32;
             let why = if paused { "the match is paused" } else { "`ringfort status` tells whether it hangs" };
             return Ok(told(wanted, None, why));
         }
