@@ -215,7 +215,7 @@ impl Status {
             arena: ArenaStatus {
                 extents_total: attached.world.extents(),
                 extents_used: attached.world.extents_used(),
-                extents_reserved: matches.iter().map(|entry| entry.extents_reserved).sum(),
+                extents_reserved: matches.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.extents_reserved)),
                 pages_used: matches.iter().map(|entry| u64::from(entry.pages)).sum(),
             },
             counters: counters(&pages),
