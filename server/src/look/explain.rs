@@ -102,14 +102,13 @@ pub fn carry_out(instance: &str, reading: &Reading) -> Result<bool, LookError> {
         Some(path) => Attached::saved(path),
         None => Attached::open(instance),
     };
-    let segments = match (opened, &reading.from) {
+    let explained = match (opened, &reading.from) {
         (Ok(_) | Err(AttachError::NotRunning { .. }), _) => {
             return super::read(instance, reading, |attached| Ok(explain(attached)));
         }
         (Err(_), Some(path)) => in_file(&SavedFile::open(path).map_err(AttachError::Saved)?),
-        (Err(_), None) => in_memory(instance),
+        (Err(_), None) => Explained { instance: instance.to_owned(), findings: in_memory(instance) },
     };
-    let explained = Explained { instance: instance.to_owned(), findings: segments };
     if reading.json {
         super::print_json(&explained);
     } else {
@@ -125,18 +124,18 @@ fn in_memory(instance: &str) -> Vec<Finding> {
     let open = |spec| Segment::open(instance, spec, Access::ReadOnly).err();
     let mut found: Vec<Finding> = NEEDED.into_iter().filter_map(open).map(unusable).collect();
     if found.is_empty() {
-        let starting = AttachError::Starting { instance: instance.to_owned() }.to_string();
-        found.push(Finding {
-            severity: Severity::Broken,
-            rule: "starting",
-            what: starting,
-            advice: "if it stays so, its supervisor died while it started: `ringfort up` goes on".to_owned(),
-        });
+        let advice = "if it stays so, its supervisor died while it started: `ringfort up` goes on";
+        found.push(starting(AttachError::Starting { instance: instance.to_owned() }.to_string(), advice));
     }
     found
 }
 
-fn in_file(file: &SavedFile) -> Vec<Finding> {
+/// All segments are there, and the directory does not tell of an instance yet.
+fn starting(what: String, advice: &str) -> Finding {
+    Finding { severity: Severity::Broken, rule: "starting", what, advice: advice.to_owned() }
+}
+
+fn in_file(file: &SavedFile) -> Explained {
     let damaged = |error: SavedError| Finding {
         severity: Severity::Broken,
         rule: "segment-damaged",
@@ -148,6 +147,11 @@ fn in_file(file: &SavedFile) -> Vec<Finding> {
         let opened = if spec == SegmentSpec::world(0) { file.world().map(|_| ()) } else { file.segment(spec).map(|_| ()) };
         found.extend(opened.err().map(damaged));
     }
+    let instance = file.about().instance.clone();
+    if found.is_empty() {
+        let what = format!("when the file was saved, instance \"{instance}\" had not finished starting, or its entry was damaged");
+        found.push(starting(what, "save it anew if it is still there"));
+    }
     let problems = file.about().problems.iter().map(|problem| Finding {
         severity: Severity::Degraded,
         rule: "file-incomplete",
@@ -155,7 +159,7 @@ fn in_file(file: &SavedFile) -> Vec<Finding> {
         advice: "what is missing in the file was missing or damaged in shared memory, too".to_owned(),
     });
     found.extend(problems);
-    found
+    Explained { instance, findings: found }
 }
 
 fn unusable(error: SegmentError) -> Finding {

@@ -300,7 +300,8 @@ fn a_file_says_the_same_as_the_instance_did_and_what_is_missing_in_it() {
     save(&stage.name, &file, true).expect("room");
     assert!(Attached::saved(&file).is_err());
     let said = in_file(&SavedFile::open(&file).expect("a whole file"));
-    let said: Vec<String> = said.into_iter().map(|finding| finding.what).collect();
+    assert_eq!(said.instance, stage.name);
+    let said: Vec<String> = said.findings.into_iter().map(|finding| finding.what).collect();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("has no segment world") && said[1].contains("the segment world is missing"), "{said:?}");
     assert_eq!(in_memory(&stage.name).len(), 1);
