@@ -124,7 +124,8 @@ fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<S
         head.incarnation == entry.incarnation && head.flags & RootFlags::ENDED == 0
     };
     let Some(head) = mirror.head().filter(lives) else { return Ok(Vec::new()) };
-    let next_event = mirror.get::<ZoneMeta>(&engine.meta, 0).map_or(0, |meta| meta.next_event);
+    // It grows before an event takes its number, and so is the newest's.
+    let newest_event = mirror.get::<ZoneMeta>(&engine.meta, 0).map_or(0, |meta| meta.next_event);
     let seconds = |since: u32| u64::from(head.tick.saturating_sub(since)) / u64::from(entry.tick_hz.max(1));
     let look = |(slot, row): (u32, SessionRow)| {
         let input: Option<SessionInput> = (slot < engine.inputs.rows).then(|| mirror.get(&engine.inputs, slot)).flatten();
@@ -147,7 +148,7 @@ fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<S
             credit: f64::from(input.credit) / f64::from(INPUT_COST),
             input_rejected: rejected.map_or(0, |rejected| rejected.input),
             command: row.command,
-            events_behind: next_event.saturating_sub(1).saturating_sub(row.event_cursor),
+            events_behind: newest_event.saturating_sub(row.event_cursor),
             entity: (row.entity_generation != 0).then(|| format!("{}.{}", row.entity_index, row.entity_generation)),
         }
     };
