@@ -224,19 +224,24 @@ fn directory_words(memory: &Memory) -> Vec<u64> {
             break;
         }
     }
+    leave_codes_out(&mut words, 0);
+    words
+}
+
+/// Takes the codes of private matches out of the words of a directory from a byte offset on.
+fn leave_codes_out(words: &mut [u64], from: usize) {
     for zone in 0..MAX_ZONES {
         let values = directory_at::ZONES + (zone + 1) * directory_at::ZONE_STRIDE;
         let cell = directory_at::ZONES + zone * directory_at::ZONE_STRIDE;
         let first = cell + Cell::<ZoneEntry>::BYTES - 2 * size_of::<ZoneEntry>();
         for value in (first..values).step_by(size_of::<ZoneEntry>()).take(2) {
-            let code = (value + std::mem::offset_of!(ZoneEntry, code)) / 8;
+            let code = (value + std::mem::offset_of!(ZoneEntry, code)).checked_sub(from).map(|at| at / 8);
             const { assert!(JOIN_CODE_BYTES == 8, "a code is one word") };
-            if words[code] != 0 {
-                words[code] = u64::from_le_bytes(*b"????????");
+            if let Some(code) = code.and_then(|code| words.get_mut(code)).filter(|code| **code != 0) {
+                *code = u64::from_le_bytes(*b"????????");
             }
         }
     }
-    words
 }
 
 /// A save that is under way.
@@ -263,6 +268,10 @@ impl Saving<'_> {
         for at in (0..memory.bytes()).step_by(CHUNK_BYTES) {
             let n = (memory.bytes() - at).min(CHUNK_BYTES) / 8;
             memory.copy_out(at, &mut words[..n]);
+            // One that is too damaged to be opened has the codes where a sound one has them.
+            if file == SegmentSpec::DIRECTORY.path(self.instance) {
+                leave_codes_out(&mut words[..n], at);
+            }
             rows.push(self.out.chunk(&words[..n])?);
         }
         Ok(Some((memory.bytes() as u64, rows)))
