@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use ringfort_shm_state::layout::{VERSION, layout_hash};
 use ringfort_shm_state::segment::{Segment, SegmentError, SegmentSpec, check_header};
 use ringfort_shm_state::world::World;
 
-use super::memory::{LookMemory, SavedMemory};
+use super::memory::{Damaged, LookMemory, SavedMemory};
 use super::{About, CHUNK_BYTES, FORMAT, HEAD_WORDS, MAGIC, ROW_WORDS, hash};
 use crate::limits::{SAVED_ABOUT_BYTES_MAX, SAVED_EXPANDED_BYTES_MAX, SAVED_TABLE_BYTES_MAX};
 use crate::look::printable;
@@ -97,7 +96,7 @@ pub struct SavedFile {
     about: About,
     /// Of each segment, where its chunks lie.
     rows: Vec<Vec<[u64; ROW_WORDS]>>,
-    damaged: Arc<AtomicUsize>,
+    damaged: Damaged,
 }
 
 impl SavedFile {
@@ -150,7 +149,7 @@ impl SavedFile {
 
     /// Chunks that were touched since it was opened, and are damaged.
     pub fn damaged_chunks(&self) -> usize {
-        self.damaged.load(Ordering::Relaxed)
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The world.

@@ -1,9 +1,9 @@
 //! Memory that is looked at: a read-only mapping, or a segment in a saved file whose chunks are expanded when they are first touched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringfort_shm_state::memory::{Memory, Words};
@@ -30,13 +30,15 @@ pub struct SavedMemory {
     bytes: usize,
     rows: Vec<[u64; ROW_WORDS]>,
     held: Mutex<HashMap<usize, Box<[u64]>>>,
-    /// Chunks that were touched and are damaged.
-    damaged: Arc<AtomicUsize>,
+    damaged: Damaged,
 }
+
+/// Where in a file the chunks lie that were touched and are damaged.
+pub(super) type Damaged = Arc<Mutex<BTreeSet<u64>>>;
 
 impl SavedMemory {
     /// A segment whose chunks lie in a file as the rows say.
-    pub(super) fn new(file: Arc<File>, bytes: usize, rows: Vec<[u64; ROW_WORDS]>, damaged: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(file: Arc<File>, bytes: usize, rows: Vec<[u64; ROW_WORDS]>, damaged: Damaged) -> Self {
         Self { file, bytes, rows, held: Mutex::default(), damaged }
     }
 
@@ -57,7 +59,8 @@ impl SavedMemory {
         let mut words = vec![0; CHUNK_WORDS].into_boxed_slice();
         if !self.fill(chunk, words.as_mut_bytes()) {
             words.fill(0);
-            self.damaged.fetch_add(1, Ordering::Relaxed);
+            let at = self.rows.get(chunk).map_or(0, |row| row[0]);
+            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
         }
         words
     }
