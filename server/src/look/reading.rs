@@ -77,10 +77,16 @@ pub fn read<S: Shown>(
     }
 }
 
-/// Looks into a saved file, and says on stderr when it was saved and what of it is missing or damaged.
+/// Looks into a saved file, and says on stderr what of it is missing or damaged.
 fn look_into<S>(attached: &Attached, look: &mut impl FnMut(&Attached) -> Result<S, LookError>) -> Result<S, LookError> {
     let found = look(attached);
-    let Some(file) = attached.file() else { return found };
+    tell_damage(attached);
+    found
+}
+
+/// Says on stderr what is missing in a saved file, and what of it that was looked at is damaged.
+pub fn tell_damage(attached: &Attached) {
+    let Some(file) = attached.file() else { return };
     for problem in &file.about().problems {
         eprintln!("ringfort: when the file was saved: {}", printable(problem));
     }
@@ -90,7 +96,6 @@ fn look_into<S>(attached: &Attached, look: &mut impl FnMut(&Attached) -> Result<
             "ringfort: the file is damaged: {damaged} chunks of 64 KiB that were looked at cannot be read, and count as zeros"
         );
     }
-    found
 }
 
 /// Prints something as JSON.

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use ringfort_shm_state::layout::FlightKind;
 
 use super::flights::{COMMIT, Flights, LOST, Line};
-use super::{LookError, Paper, print};
+use super::{LookError, Paper, print, tell_damage};
 use crate::attach::{AttachError, Attached};
 use crate::limits::{TAIL_LINES, TAIL_POLL_MS};
 
@@ -94,6 +94,7 @@ pub fn tail(instance: &str, args: &TailArgs) -> Result<(), LookError> {
             lines = args.first(lines, attached.moment.now_us());
         }
         if !show(args, &lines) || args.ends() {
+            tell_damage(&attached);
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(TAIL_POLL_MS));

@@ -18,7 +18,7 @@ use ringfort_shm_state::worker::{TickHistogram, Times, WorkerPage};
 
 use crate::attach::{AttachError, Attached};
 use crate::limits::{FRONTEND_STANDBY, METRICS_MATCHES_MAX};
-use crate::look::print;
+use crate::look::{print, tell_damage};
 use families::{Family, Fixed, of_counter};
 use page::{Page, Value};
 
@@ -47,6 +47,7 @@ pub fn show(instance: &str, args: &MetricsArgs) -> Result<(), AttachError> {
         None => Attached::open(instance)?,
     };
     print(&text(&attached));
+    tell_damage(&attached);
     Ok(())
 }
 
