@@ -15,6 +15,8 @@ pub struct Seen {
     pub one: Option<Result<One, String>>,
     /// What looking costs.
     pub cost: Cost,
+    /// Chunks of the saved file that were looked at and are damaged.
+    pub damaged_chunks: usize,
 }
 
 /// What looking costs `top` itself.

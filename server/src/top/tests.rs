@@ -193,6 +193,7 @@ fn seen() -> Seen {
         },
         one: None,
         cost: Cost { look_us: 740, cpu_percent: Some(0.4) },
+        damaged_chunks: 0,
     }
 }
 

@@ -14,6 +14,7 @@ use super::one::OneWatch;
 use super::seen::{Cost, Counted, Pace, Seen, Work};
 use crate::attach::{AttachError, Attached};
 use crate::limits::{FRONTEND_STANDBY, TOP_FILLS_KEPT, TOP_RATE_MS_MIN, TOP_TIMES_LOOKS};
+use crate::saved::SavedFile;
 use crate::status::{MatchStatus, ProcessStatus, Status, Times};
 
 /// Where the instance is taken from at each look.
@@ -83,7 +84,8 @@ impl Watcher {
         });
         let look_us = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
         let cost = Cost { look_us, cpu_percent: self.cpu_percent };
-        Ok(Seen { status, processes: self.works.clone(), matches, one, cost })
+        let damaged_chunks = attached.file().map_or(0, SavedFile::damaged_chunks);
+        Ok(Seen { status, processes: self.works.clone(), matches, one, cost, damaged_chunks })
     }
 
     fn remember(&mut self, attached: &Attached, status: &Status, at: Instant, own_cpu_us: u64) {

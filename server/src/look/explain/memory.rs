@@ -108,10 +108,17 @@ pub(super) fn arena_leaked(facts: &Facts<'_>) -> Found {
     vec![(Notice, format!("{strange} extents of the arena belong to no match that there is"), advice)]
 }
 
-/// The file lacks something.
+/// The file lacks something, or is damaged where the rules before have looked.
 pub(super) fn file_incomplete(facts: &Facts<'_>) -> Found {
     let Some(file) = facts.attached.file() else { return Vec::new() };
     let advice = "what is missing in the file was missing or damaged in shared memory, too".to_owned();
     let problems = file.about().problems.iter();
-    problems.map(|problem| (Notice, format!("when the file was saved: {problem}"), advice.clone())).collect()
+    let mut found: Found =
+        problems.map(|problem| (Notice, format!("when the file was saved: {problem}"), advice.clone())).collect();
+    let damaged = file.damaged_chunks();
+    if damaged > 0 {
+        let what = format!("{damaged} chunks of 64 KiB in the file cannot be read, and count as zeros in all that is said here");
+        found.push((Broken, what, "copy the file anew, or save the instance anew if it is still there".to_owned()));
+    }
+    found
 }

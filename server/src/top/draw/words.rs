@@ -15,10 +15,14 @@ pub(super) fn is_dead(status: &Status) -> bool {
 /// What an operator should know: of the processes, of the matches, of the load. Empty when all is well.
 pub fn warnings(seen: &Seen) -> Vec<String> {
     let status = &seen.status;
-    if is_dead(status) {
-        return vec!["no process of it lives: this is what its last run left".to_owned()];
-    }
     let mut told = Vec::new();
+    if seen.damaged_chunks > 0 {
+        told.push(format!("the file is damaged: {} chunks of 64 KiB cannot be read, and count as zeros", seen.damaged_chunks));
+    }
+    if is_dead(status) {
+        told.push("no process of it lives: this is what its last run left".to_owned());
+        return told;
+    }
     if status.orphaned {
         told.push("the supervisor is gone, its workers go on".to_owned());
     }
