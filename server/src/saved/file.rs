@@ -12,6 +12,7 @@ use ringfort_shm_state::world::World;
 
 use super::memory::{Damaged, LookMemory, SavedMemory};
 use super::{About, CHUNK_BYTES, FORMAT, HEAD_WORDS, MAGIC, ROW_WORDS, hash};
+use crate::config::check_instance;
 use crate::limits::{SAVED_ABOUT_BYTES_MAX, SAVED_EXPANDED_BYTES_MAX, SAVED_TABLE_BYTES_MAX};
 use crate::look::printable;
 
@@ -129,15 +130,16 @@ impl SavedFile {
         };
         let about = part(about_at, about_bytes, about_hash, SAVED_ABOUT_BYTES_MAX);
         let about = about.and_then(|json| serde_json::from_slice::<About>(&json).ok());
+        // Its name is printed as it stands, and whoever made the file may have written anything.
+        let about = about.filter(|about| check_instance(&about.instance).is_ok());
         let mut about = about.ok_or_else(|| damaged("what it says about itself"))?;
-        // They are shown.
-        (about.instance, about.ringfort) = (printable(&about.instance), printable(&about.ringfort));
+        about.ringfort = printable(&about.ringfort);
         let table = part(table_at, table_bytes, table_hash, SAVED_TABLE_BYTES_MAX);
         let rows = table.and_then(|table| rows_of(&about, &table)).ok_or_else(|| damaged("the table of its chunks"))?;
         if (about.layout_version, about.layout_hash) != (VERSION, layout_hash()) {
             let (found_version, found) = (about.layout_version, about.layout_hash);
             let (path, expected) = (path.to_owned(), layout_hash());
-            return Err(SavedError::Layout { path, ringfort: about.ringfort, found_version, found, expected });
+            return Err(SavedError::Layout { path, ringfort: printable(&about.ringfort), found_version, found, expected });
         }
         Ok(Self { path: path.to_owned(), file: Arc::new(file), about, rows, damaged: Arc::default() })
     }
