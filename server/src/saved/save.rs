@@ -24,6 +24,7 @@ use super::{About, CHUNK_BYTES, LookMemory, SavedMoment, SavedSegment};
 use crate::attach::others;
 use crate::cli::Output;
 use crate::limits::SAVE_ATTEMPTS;
+use crate::look::printable;
 
 /// Flags of `save`.
 #[derive(Debug, Clone, Args)]
@@ -95,7 +96,7 @@ impl Saved {
     pub fn to_text(&self) -> String {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let Self { instance, file, segments, segment_bytes, file_bytes, problems } = self;
-        let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+        let mut text: String = problems.iter().map(|problem| format!("{}\n", printable(problem))).collect();
         text += &format!(
             "saved instance \"{instance}\" to {}: {segments} segments of {:.1} MiB in {:.1} MiB; the codes of private matches are left out\n",
             file.display(),
@@ -321,7 +322,8 @@ impl Saving<'_> {
             image.control(zone).copy_from_slice(&copy.control);
             for (extent, owner, words) in copy.extents() {
                 // Whoever had it before has given it back since, and is copied again without it.
-                if let Some(former) = image.claim(extent, owner).filter(|_| attempts < SAVE_ATTEMPTS) {
+                let former = image.claim(extent, owner).filter(|_| attempts < SAVE_ATTEMPTS);
+                if let Some(former) = former.filter(|former| waiting.iter().all(|(zone, _)| zone != former)) {
                     waiting.push_back((former, attempts + 1));
                 }
                 image.rows[extent] = self.out.chunk(words)?;
