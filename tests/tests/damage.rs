@@ -63,6 +63,8 @@ const COMMANDS: &[&str] = &[
     "arena --match match-1",
     "counters --per-process",
     "tail --no-follow",
+    "tail --no-follow --commits --json",
+    "metrics",
     "fsck",
     "explain",
 ];
