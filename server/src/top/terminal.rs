@@ -77,8 +77,7 @@ impl Screen {
             give_back();
             before(info);
         }));
-        enter()?;
-        match Terminal::new(CrosstermBackend::new(io::stdout())) {
+        match enter().and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout()))) {
             Ok(terminal) => Ok(Self { terminal, signals }),
             Err(error) => {
                 give_back();
