@@ -42,8 +42,10 @@ pub fn table(paper: &Paper, head: &[&str], rows: Vec<Vec<String>>) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();
         for (column, cell) in cells.enumerate() {
-            let (width, cell) = (widths[column], fitted(cell, widths[column]));
-            line += &if right[column] { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+            let cell = fitted(cell, widths[column]);
+            // Not by a format's width, which ends at 65,535: changes of many long texts are longer.
+            let gap = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
+            line += &if right[column] { format!("{gap}{cell}  ") } else { format!("{cell}{gap}  ") };
         }
         line.truncate(line.trim_end().len());
         line
@@ -90,6 +92,12 @@ mod tests {
     fn columns_are_aligned() {
         let rows = vec![vec!["a".to_owned(), "7".to_owned()], vec!["long".to_owned(), "1234".to_owned()]];
         assert_eq!(table(&Paper::default(), &["NAME", "N"], rows), "NAME     N\na        7\nlong  1234\n");
+    }
+
+    #[test]
+    fn a_cell_may_be_longer_than_a_format_is_wide() {
+        let rows = vec![vec!["a".to_owned(), "x".repeat(100_000)], vec!["b".to_owned(), "y".to_owned()]];
+        assert_eq!(table(&Paper::default(), &["NAME", "TEXT"], rows).lines().map(str::len).max(), Some(100_006));
     }
 
     #[test]
