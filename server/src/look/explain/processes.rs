@@ -52,18 +52,24 @@ pub(super) fn supervisor_gone(facts: &Facts<'_>) -> Found {
     facts.status.orphaned.then(gone).into_iter().collect()
 }
 
-/// A worker has died and was not replaced.
+/// A worker has died and was not replaced, or waits to be: who dies at once is started ever more seldom.
 pub(super) fn process_dead(facts: &Facts<'_>) -> Found {
     if all_dead(facts) {
         return Vec::new();
     }
     let workers: Vec<WorkerEntry> = Directory::new(&facts.attached.directory).workers().collect();
-    let ended = |process: &ProcessStatus| {
-        let mut entries = workers.iter().filter(|entry| entry.pid == process.pid);
-        entries.any(|entry| entry.state == WorkerState::Dead as u32 || entry.state == WorkerState::Stopping as u32)
+    let is = |process: &ProcessStatus, state: WorkerState| {
+        workers.iter().any(|entry| entry.pid == process.pid && entry.state == state as u32)
+    };
+    let ends = |process: &ProcessStatus| {
+        is(process, WorkerState::Stopping) || facts.status.stopping && is(process, WorkerState::Dead)
     };
     let dead = facts.status.processes.iter().filter(|process| is_dead(process) && process.role != "supervisor");
-    let found = dead.filter(|process| process.pid != 0 && !ended(process)).map(|process| {
+    let found = dead.filter(|process| process.pid != 0 && !ends(process)).map(|process| {
+        if is(process, WorkerState::Dead) {
+            let what = format!("{} has died, and is to be started again", called(process));
+            return (Degraded, what, "the oftener it dies at once, the longer its supervisor waits; its log says why".to_owned());
+        }
         let what = format!("{} is {}, and was not replaced", called(process), process.state);
         (Broken, what, "the supervisor starts another at once unless it is stopped or gone itself; its log says why".to_owned())
     });
