@@ -56,6 +56,12 @@ pub enum SaveError {
         /// The file.
         path: PathBuf,
     },
+    /// Something has the name that is not to be replaced.
+    #[error("{path} is no regular file, and stays; name another file")]
+    NotAFile {
+        /// What is no file.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error("there is no room for {path}, after {mib} MiB of it; free some, or save to another file system")]
     NoRoom {
@@ -115,6 +121,10 @@ pub fn save(instance: &str, path: &Path, replace: bool) -> Result<Saved, SaveErr
     }
     if !replace && path.exists() {
         return Err(SaveError::Exists { path: path.to_owned() });
+    }
+    // A directory cannot be replaced, and a device, a pipe or a link is hardly meant to be.
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(SaveError::NotAFile { path: path.to_owned() });
     }
     let mut written = 0;
     save_files(instance, path, replace, &files, &mut written).map_err(|source| match source.kind() {
