@@ -149,7 +149,8 @@ fn in_file(file: &SavedFile) -> Explained {
     }
     let instance = file.about().instance.clone();
     if found.is_empty() {
-        let what = format!("when the file was saved, instance \"{instance}\" had not finished starting, or its entry was damaged");
+        let what =
+            format!("when the file was saved, instance \"{instance}\" had not finished starting, or its entry was damaged");
         found.push(starting(what, "save it anew if it is still there"));
     }
     let problems = file.about().problems.iter().map(|problem| Finding {

@@ -61,9 +61,8 @@ pub(super) fn process_dead(facts: &Facts<'_>) -> Found {
     let is = |process: &ProcessStatus, state: WorkerState| {
         workers.iter().any(|entry| entry.pid == process.pid && entry.state == state as u32)
     };
-    let ends = |process: &ProcessStatus| {
-        is(process, WorkerState::Stopping) || facts.status.stopping && is(process, WorkerState::Dead)
-    };
+    let ends =
+        |process: &ProcessStatus| is(process, WorkerState::Stopping) || facts.status.stopping && is(process, WorkerState::Dead);
     let dead = facts.status.processes.iter().filter(|process| is_dead(process) && process.role != "supervisor");
     let found = dead.filter(|process| process.pid != 0 && !ends(process)).map(|process| {
         if is(process, WorkerState::Dead) {
