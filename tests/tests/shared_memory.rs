@@ -59,8 +59,8 @@ fn front_ends_can_only_read_world_and_directory() {
         assert!(mappings(pid_of(writer), &path).iter().any(|access| access.starts_with("rw")), "{path}");
     }
     let directory = format!("/dev/shm/ringfort.{}.directory", instance.name());
-    // A front-end has what it was passed, to hand it on, and its own of it.
-    for (role, slot, modes) in [("frontend", 0, vec![0, 0]), ("supervisor", 0, vec![0, 2])] {
+    // A front-end has what it was passed, to hand it on, and its own of it; the supervisor what it hands on, its own, and its recorder's.
+    for (role, slot, modes) in [("frontend", 0, vec![0, 0]), ("supervisor", 0, vec![0, 2, 2])] {
         let mut open = access_modes(pid_of(processes(&status, role)[slot]), &directory);
         open.sort_unstable();
         assert_eq!(open, modes, "{role}");
