@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use ringfort_shm_state::layout::{VERSION, layout_hash};
 use ringfort_shm_state::segment::{Segment, SegmentError, SegmentSpec, check_header};
 use ringfort_shm_state::world::World;
+use rustix::fs::OFlags;
 
 use super::memory::{Damaged, LookMemory, SavedMemory};
 use super::{About, CHUNK_BYTES, FORMAT, HEAD_WORDS, MAGIC, ROW_WORDS, hash};
@@ -105,7 +106,12 @@ impl SavedFile {
     pub fn open(path: &Path) -> Result<Self, SavedError> {
         let io = |source| SavedError::Io { path: path.to_owned(), source };
         let damaged = |what| SavedError::Damaged { path: path.to_owned(), what };
-        let file = File::open(path).map_err(io)?;
+        // Of a pipe nobody may hold the other end.
+        let mut options = File::options();
+        let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).map_err(io)?;
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(SavedError::NotSaved { path: path.to_owned() });
+        }
         let mut head = [0; HEAD_WORDS * 8];
         file.read_exact_at(&mut head, 0).map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => SavedError::NotSaved { path: path.to_owned() },
@@ -197,4 +203,21 @@ fn rows_of(about: &About, table: &[u8]) -> Option<Vec<Vec<[u64; ROW_WORDS]>>> {
         rows.push(of_segment);
     }
     (left == 0).then_some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    #[test]
+    fn what_is_no_file_is_refused_and_a_pipe_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let refusal = SavedFile::open(path).map(|_| ()).unwrap_err();
+            assert!(matches!(refusal, SavedError::NotSaved { .. }), "{refusal}");
+        }
+    }
 }

@@ -185,11 +185,10 @@ fn save_files(instance: &str, path: &Path, replace: bool, files: &[PathBuf], wri
         segments,
         problems: saving.problems,
     };
-    let file_bytes = saving.out.bytes();
     if saving.shown.is_some() {
         eprint!("\r\x1b[K");
     }
-    saving.out.finish(&about, &rows, replace)?;
+    let file_bytes = saving.out.finish(&about, &rows, replace)?;
     let segment_bytes = about.segments.iter().map(|segment| segment.bytes).sum();
     let (segments, problems) = (about.segments.len(), about.problems);
     Ok(Saved { instance: about.instance, file: path.to_owned(), segments, segment_bytes, file_bytes, problems })

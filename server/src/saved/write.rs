@@ -74,7 +74,8 @@ impl Writer {
     }
 
     /// Writes what is said about the chunks, and gives the file its name. One that is there already is replaced only if that is wanted.
-    pub(super) fn finish(mut self, about: &About, rows: &[Vec<Row>], replace: bool) -> io::Result<()> {
+    /// Returns the bytes of the file.
+    pub(super) fn finish(mut self, about: &About, rows: &[Vec<Row>], replace: bool) -> io::Result<u64> {
         let json = serde_json::to_vec(about).expect("names, numbers and lists");
         let table: Vec<u8> = rows.iter().flatten().flatten().flat_map(|word| word.to_le_bytes()).collect();
         let about_at = self.at;
@@ -91,7 +92,7 @@ impl Writer {
         self.out.get_ref().sync_all()?;
         self.name(replace)?;
         self.done = true;
-        Ok(())
+        Ok(self.at)
     }
 
     fn name(&self, replace: bool) -> io::Result<()> {
