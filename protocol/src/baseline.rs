@@ -22,6 +22,7 @@
 mod sent;
 
 use crate::AckBits;
+use crate::limits::PLACES_KEPT;
 use sent::{GLOBALS, SentLog};
 
 /// What the world says of one entity, as one client may see it.
@@ -227,6 +228,12 @@ impl Baselines {
                 while rest.next_if(|index| *index < known.index).is_some() {}
                 known.stage != Stage::Unknown || rest.peek() == Some(&known.index)
             });
+            // Who was in a crowd does not pay for it for ever. There is a gap between this and the growth below, so that places that come and go
+            // move no memory.
+            let places = self.entities.len().max(wanted.len()).max(PLACES_KEPT);
+            if self.entities.capacity() > places + places / 2 {
+                self.entities.shrink_to(places + places / 4);
+            }
         }
         if found < wanted.len() {
             self.insert(wanted, index_of, wanted.len() - found);

@@ -59,6 +59,8 @@ pub const MAX_TICK_HZ: u32 = 240;
 /// Most players of a match.
 pub const MAX_CAPACITY: u32 = 10_000;
 
+/// Places of entities that a client's table keeps room for, however few it has.
+pub const PLACES_KEPT: usize = 16;
 /// Snapshots whose content a front-end remembers per client until they are settled by an acknowledgement.
 pub const SENT_WINDOW: usize = 64;
 /// Records remembered over all of them; older snapshots are forgotten first and their acknowledgement has no effect.

@@ -28,6 +28,8 @@ impl PageSet {
 /// Pages that the zone owns and no root of the window names, by extent.
 pub(crate) struct FreePages {
     owner: u64,
+    /// Where the search for another extent begins: behind the one taken last, or at the first that was given back since. Memory that was touched
+    /// once is used again before more of the arena is, of which the machine would never get a page back.
     hint: usize,
     /// Owned extents and their free pages, a bit each.
     pub(crate) extents: BTreeMap<u32, u16>,
@@ -98,7 +100,8 @@ impl FreePages {
             return;
         }
         let mut surplus = (self.count - KEEP_FREE_PAGES) / EXTENT_PAGES;
-        let whole: Vec<u32> = self.extents.iter().filter(|(_, free)| **free == u16::MAX).map(|(e, _)| *e).collect();
+        // The last first, so that what is used lies close together.
+        let whole: Vec<u32> = self.extents.iter().rev().filter(|(_, free)| **free == u16::MAX).map(|(e, _)| *e).collect();
         for extent in whole {
             if surplus == 0 {
                 break;
@@ -107,6 +110,7 @@ impl FreePages {
             self.count -= EXTENT_PAGES;
             surplus -= 1;
             world.give_extent(extent as usize);
+            self.hint = self.hint.min(extent as usize);
         }
         self.partial.retain(|e| self.extents.contains_key(e));
     }

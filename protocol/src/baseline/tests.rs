@@ -460,6 +460,22 @@ fn forgotten_snapshots_are_acknowledged_without_effect() {
 }
 
 #[test]
+fn who_was_in_a_crowd_does_not_pay_for_it_for_ever() {
+    let mut baselines = Baselines::new(1, 0);
+    let mut near = |count: u32| {
+        baselines.admit(&(0..count).collect::<Vec<u32>>(), |index| *index);
+        assert_eq!(baselines.len(), count as usize);
+        baselines.bytes() / size_of::<Baseline>()
+    };
+    assert!((200..=250).contains(&near(200)));
+    let alone = near(60);
+    assert!((60..=90).contains(&alone), "{alone}");
+    // Those that come and go at the edge move no memory.
+    assert!((55..=75).chain((52..=75).rev()).all(|count| near(count) == alone));
+    assert_eq!(near(0), PLACES_KEPT + PLACES_KEPT / 4);
+}
+
+#[test]
 fn what_is_settled_takes_no_memory() {
     let mut baselines = Baselines::new(1, 0);
     baselines.admit(&(0..60).collect::<Vec<u32>>(), |index| *index);

@@ -79,6 +79,27 @@ fn extents_go_back_when_the_load_shrinks() {
 }
 
 #[test]
+fn what_was_given_back_is_used_again_before_more_of_the_arena_is() {
+    let world = world(256);
+    let pages = Pages::open(Rc::clone(&world), 0, 1, 1, 512).expect("a free slot");
+    let (mut tick, mut ever, mut most) = (0, std::collections::BTreeSet::new(), 0);
+    for _ in 0..8 {
+        for changed in [16, 0] {
+            for _ in 0..2 * WINDOW {
+                tick += 1;
+                (0..changed).for_each(|page| set(&pages, page, 0, u64::from(tick)));
+                commit(&pages, tick);
+                ever.extend((0..world.extents()).filter(|extent| world.owner(*extent).is_some()));
+                most = most.max(world.extents_used());
+            }
+        }
+    }
+    assert!(world.extents_used() < most / 2, "the load shrank");
+    assert_eq!(ever.len(), most, "no more memory was touched than was used at one time");
+    end(&pages);
+}
+
+#[test]
 fn one_zone_takes_what_another_gave_back() {
     let world = world(4);
     let first = Pages::open(Rc::clone(&world), 0, 1, 1, 64).expect("a free slot");
