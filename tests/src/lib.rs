@@ -10,6 +10,7 @@ pub mod crowd;
 pub mod instance;
 pub mod programs;
 pub mod stranger;
+pub mod terminal;
 
 pub use crowd::{Crowd, Game};
 pub use instance::{Instance, json_lines, match_named, pid_of, processes, send_signal};

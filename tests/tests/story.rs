@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
+use ringfort_tests::terminal::Terminal;
 use ringfort_tests::{Instance, LOOK_AGAIN, PATIENCE};
 use std::time::Instant;
-
-use crate::top::Terminal;
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 /// What the troll of the story has when it is looked for: it digs 400 in a tick.

@@ -1,142 +1,11 @@
 //! `top` in a real terminal: a pseudo-terminal whose screen is kept as a terminal would show it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::num::NonZeroU16;
-use std::process::{Child, Stdio};
-use std::time::Instant;
-
 use ringfort::skirmish::Cmd;
 use ringfort_client::JoinTarget;
 use ringfort_protocol::Vec2;
-use ringfort_tests::{Crowd, Instance, LOOK_AGAIN, PATIENCE, send_signal};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
-use rustix::process::{Pid, Signal};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-
-/// `top`, and the terminal that it runs in.
-pub(crate) struct Terminal {
-    top: Child,
-    master: File,
-    slave: File,
-    screen: vt100::Parser,
-}
-
-impl Terminal {
-    /// Starts `top` in a terminal of 80 x 24.
-    pub(crate) fn start(instance: &Instance, arguments: &[&str]) -> Terminal {
-        Terminal::start_as(instance, arguments, "xterm-256color")
-    }
-
-    /// The same in a terminal of this kind.
-    fn start_as(instance: &Instance, arguments: &[&str], kind: &str) -> Terminal {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).expect("a pseudo-terminal");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
-        let path = ptsname(&master, Vec::new()).expect("its other end has a name");
-        let path = path.to_str().expect("a path of plain letters");
-        let mut options = OpenOptions::new();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true).write(true), OFlags::NOCTTY.bits() as i32);
-        let slave = options.open(path).expect("its other end opens");
-        tcsetwinsize(&slave, size(80, 24)).expect("it has a size");
-        let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
-        let mut top = instance.command(&[&["top", "--delay", "0.1"], arguments].concat());
-        top.env("TERM", kind).env_remove("NO_COLOR").stdin(end()).stdout(end()).stderr(end());
-        let top = top.spawn().expect("top starts");
-        Terminal { top, master: File::from(master), slave, screen: vt100::Parser::new(cells(24), cells(80), 0) }
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.top)
-    }
-
-    /// Takes what it has drawn meanwhile.
-    fn take(&mut self) {
-        let mut bytes = [0; 65_536];
-        let moment = Timespec { tv_sec: 0, tv_nsec: LOOK_AGAIN.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-        if poll(&mut fds, Some(&moment)).is_ok_and(|ready| ready > 0) {
-            let read = self.master.read(&mut bytes).unwrap_or(0);
-            self.screen.process(&bytes[..read]);
-        }
-    }
-
-    /// Waits until the screen is as wanted; returns it.
-    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            self.take();
-            let shown = self.screen.screen().contents();
-            if wanted(&shown) {
-                return shown;
-            }
-            assert!(Instant::now() < until, "waited in vain until {what}:\n{shown}");
-        }
-    }
-
-    pub(crate) fn until_shown(&mut self, words: &[&str]) -> String {
-        self.until(&format!("it shows {words:?}"), |shown| words.iter().all(|word| shown.contains(word)))
-    }
-
-    pub(crate) fn press(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
-    }
-
-    /// Gives the terminal another size, and says so.
-    fn resize(&mut self, columns: u16, rows: u16) {
-        tcsetwinsize(&self.slave, size(columns, rows)).expect("it takes another size");
-        self.screen.screen_mut().set_size(cells(rows), cells(columns));
-        // It has no session of its own, so the kernel tells nobody.
-        send_signal(self.pid(), Signal::WINCH);
-    }
-
-    /// Whether the terminal is as a shell wants it.
-    fn is_given_back(&self) -> bool {
-        let modes = tcgetattr(&self.slave).expect("it is a terminal").local_modes;
-        let screen = self.screen.screen();
-        modes.contains(LocalModes::ICANON | LocalModes::ECHO) && !screen.alternate_screen() && !screen.hide_cursor()
-    }
-
-    fn until_given_back(&mut self) {
-        let until = Instant::now() + PATIENCE;
-        while !self.is_given_back() {
-            assert!(Instant::now() < until, "the terminal is not given back");
-            self.take();
-        }
-    }
-
-    /// Waits until it has ended and has given the terminal back; its exit code.
-    pub(crate) fn ended(&mut self) -> Option<i32> {
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            self.take();
-            if let Some(status) = self.top.try_wait().expect("a child can be waited for") {
-                break status;
-            }
-            assert!(Instant::now() < until, "top does not end:\n{}", self.screen.screen().contents());
-        };
-        self.until_given_back();
-        status.code()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.top.kill();
-        let _ = self.top.wait();
-    }
-}
-
-/// Rows or columns of a screen.
-fn cells(count: u16) -> NonZeroU16 {
-    NonZeroU16::new(count).expect("a screen has some")
-}
-
-fn size(columns: u16, rows: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
-}
+use ringfort_tests::terminal::Terminal;
+use ringfort_tests::{Crowd, Instance, send_signal};
+use rustix::process::Signal;
 
 /// An instance in whose first match three play.
 fn played() -> (Instance, Crowd) {
@@ -184,7 +53,7 @@ fn top_shows_an_instance_and_drills_into_its_matches() {
         terminal.until_shown(&["any key goes back"]);
         terminal.press("q");
         terminal.until_shown(&["sessions (3)"]);
-        assert!(terminal.screen.screen().alternate_screen());
+        assert!(terminal.is_taken());
         terminal.press("q");
         assert_eq!(terminal.ended(), Some(0));
     });

@@ -1,12 +1,13 @@
-//! What looking costs: every reading command with 200 matches and 100,000 entities in all, while the instance runs, while all its processes are
+//! What looking costs: every reading command and `top` with 200 matches and 100,000 entities in all, while the instance runs, while all its processes are
 //! stopped, after all were killed, and out of a saved file. `cargo run --release -p ringfort-tests --bin look_cost`.
 //!
 //! With arguments it is the server of the game that is looked at.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort::prelude::*;
+use ringfort_tests::terminal::Terminal;
 use ringfort_tests::{Instance, pid_of, send_signal};
 use rustix::process::Signal;
 
@@ -45,6 +46,9 @@ const COMMANDS: &[&str] = &[
     "fsck",
     "explain",
 ];
+
+/// And the terminal UI, whose first screen is waited for.
+const TOP: &str = "top";
 
 /// Where a sheep stands.
 #[derive(Component, Clone, Copy, Debug)]
@@ -116,20 +120,37 @@ impl Game for Herd {
 fn time(instance: &Instance, line: &str, from: Option<&str>) -> (f64, f64) {
     let mut arguments: Vec<&str> = line.split(' ').collect();
     arguments.extend(from.iter().flat_map(|file| ["--from", file]));
-    let mut took: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let start = Instant::now();
-            let output = instance.run(&arguments);
-            assert!(!output.stdout.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-            start.elapsed().as_secs_f64() * 1000.0
-        })
-        .collect();
+    median_and_max(|| {
+        let start = Instant::now();
+        let output = instance.run(&arguments);
+        assert!(!output.stdout.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        start.elapsed()
+    })
+}
+
+/// The same of `top`, from its start to its first screen.
+fn time_top(instance: &Instance, from: Option<&str>) -> (f64, f64) {
+    let arguments: Vec<&str> = from.iter().flat_map(|file| ["--from", file]).collect();
+    median_and_max(|| {
+        let start = Instant::now();
+        let mut terminal = Terminal::start(instance, &arguments);
+        terminal.until_shown(&["match-1", "q:quit"]);
+        let took = start.elapsed();
+        terminal.press("q");
+        assert_eq!(terminal.ended(), Some(0));
+        took
+    })
+}
+
+/// Of so many runs, in milliseconds.
+fn median_and_max(run: impl FnMut() -> Duration) -> (f64, f64) {
+    let mut took: Vec<f64> = std::iter::repeat_with(run).take(RUNS).map(|took| took.as_secs_f64() * 1000.0).collect();
     took.sort_by(f64::total_cmp);
     (took[RUNS / 2], took[RUNS - 1])
 }
 
 fn times(instance: &Instance, from: Option<&str>) -> Vec<(f64, f64)> {
-    COMMANDS.iter().map(|line| time(instance, line, from)).collect()
+    COMMANDS.iter().map(|line| time(instance, line, from)).chain([time_top(instance, from)]).collect()
 }
 
 fn main() -> ExitCode {
@@ -161,7 +182,7 @@ fn main() -> ExitCode {
     let saved = times(&instance, Some(&file));
     println!("{:<32} {:>14} {:>14} {:>14} {:>14}", "median / max of 11, ms", "running", "stopped", "killed", "file");
     let cell = |(median, max): (f64, f64)| format!("{median:.0} / {max:.0}");
-    for (at, line) in COMMANDS.iter().enumerate() {
+    for (at, line) in COMMANDS.iter().chain([&TOP]).enumerate() {
         println!("{line:<32} {:>14} {:>14} {:>14} {:>14}", cell(live[at]), cell(stopped[at]), cell(killed[at]), cell(saved[at]));
     }
     ExitCode::SUCCESS

@@ -1,21 +1,23 @@
-//! Damage: bits flipped, words overwritten, segments and saved files cut off, and every reading command run over them in this process. None
-//! may panic, hang or take memory without end; each shows what is whole, or says in a sentence what is wrong.
+//! Damage: bits flipped, words overwritten, segments and saved files cut off, and every reading command and `top` run over them in this process.
+//! None may panic, hang or take memory without end; each shows what is whole, or says in a sentence what is wrong.
 //!
 //! `cargo test -p ringfort-tests --test damage -- --cases 100000 --seed 7`; a failure names its case and seed.
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
+mod listener;
+mod victim;
 
-use ringfort::skirmish::Skirmish;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use listener::{Listener, Said};
 use ringfort_shm_state::segment::leftovers;
 use ringfort_tests::crowd::named;
 use ringfort_tests::{Crowd, Instance};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use victim::{Damage, Victim};
 
 /// Cases when nothing is said.
 const CASES: u64 = 2000;
@@ -69,6 +71,14 @@ const COMMANDS: &[&str] = &[
     "explain",
 ];
 
+/// The commands that look for damage: they end each case.
+const CHECKS: [&str; 2] = ["fsck", "explain"];
+
+/// `top` is run in one case out of so many.
+const ONE_IN_TOP: u64 = 8;
+/// What is typed to `top`: into a match, its parts and its map; entities; sessions; processes.
+const KEYS: [&str; 4] = ["\rjj\tj\t\t\tm+++n\r", "\r/hp\rsrj\rjm", "j\r\t\r\x7f\x7f?q ", "\tj\rjs\x7fjj\r"];
+
 /// A generator of numbers: splitmix64.
 struct Random(u64);
 
@@ -84,86 +94,6 @@ impl Random {
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
-}
-
-/// A file that is damaged and mended again.
-struct Victim {
-    path: PathBuf,
-    file: File,
-    bytes: Vec<u8>,
-    /// Its words that are not zero: damage elsewhere is seldom seen.
-    used: Vec<usize>,
-}
-
-impl Victim {
-    fn new(path: PathBuf) -> Self {
-        let bytes = std::fs::read(&path).expect("a file of ours");
-        let file = OpenOptions::new().write(true).open(&path).expect("a file of ours");
-        let used = bytes.chunks_exact(8).enumerate().filter(|(_, word)| *word != [0; 8]).map(|(at, _)| at * 8).collect();
-        Self { path, file, bytes, used }
-    }
-
-    /// Damages it, and says how.
-    fn damage(&self, random: &mut Random) -> (String, Damage) {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if random.below(12) == 0 {
-            let length = random.below(self.bytes.len() as u64);
-            self.file.set_len(length).expect("a file of ours");
-            return (format!("{name} cut to {length} bytes"), Damage::Cut(length));
-        }
-        let mut places = Vec::new();
-        for _ in 0..1 + random.below(6) {
-            let anywhere = random.below(8) == 0 || self.used.is_empty();
-            let at = if anywhere {
-                random.below(self.bytes.len() as u64 / 8) as usize * 8
-            } else {
-                self.used[random.below(self.used.len() as u64) as usize]
-            };
-            let Some(old) = self.bytes.get(at..at + 8) else { continue };
-            let old = u64::from_le_bytes(old.try_into().expect("eight bytes"));
-            let new = match random.below(7) {
-                0 => 0,
-                1 => u64::MAX,
-                2 => random.next(),
-                3 => old.wrapping_add(random.below(5)).wrapping_sub(2),
-                4 => old ^ (random.next() & 0xffff_ffff) << (32 * random.below(2)),
-                _ => old ^ 1 << random.below(64),
-            };
-            self.file.write_all_at(&new.to_le_bytes(), at as u64).expect("a file of ours");
-            places.push(at);
-        }
-        (format!("{name} at {places:?}"), Damage::Words(places))
-    }
-
-    fn mend(&self, damage: &Damage) {
-        match damage {
-            Damage::Cut(length) => {
-                self.file.set_len(self.bytes.len() as u64).expect("a file of ours");
-                self.file.write_all_at(&self.bytes[*length as usize..], *length).expect("a file of ours");
-            }
-            Damage::Words(places) => {
-                for at in places {
-                    self.file.write_all_at(&self.bytes[*at..at + 8], *at as u64).expect("a file of ours");
-                }
-            }
-        }
-    }
-}
-
-enum Damage {
-    Cut(u64),
-    Words(Vec<usize>),
-}
-
-/// Where the last panic was, and what it said.
-static PANIC: Mutex<String> = Mutex::new(String::new());
-
-/// Runs a command line in this process; what it panicked with.
-fn panics(line: &str, source: &[&str]) -> Option<String> {
-    let arguments = ["ringfort"].into_iter().chain(line.split_whitespace()).chain(source.iter().copied());
-    let arguments: Vec<std::ffi::OsString> = arguments.map(Into::into).collect();
-    let run = catch_unwind(AssertUnwindSafe(|| ringfort::main_with::<Skirmish>(arguments)));
-    run.err().map(|_| PANIC.lock().expect("held for a line").clone())
 }
 
 fn flag(name: &str) -> Option<u64> {
@@ -209,6 +139,45 @@ fn main() -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What is wrong with a command that fails and says nothing, and with checks that find nothing.
+const SILENT: &str = "it fails and does not say why";
+const UNTOLD: &str = "none of them tells that there is something wrong with";
+
+/// What went wrong, each kind once with the case that showed it first; and how much was seen.
+#[derive(Default)]
+struct Report {
+    failures: BTreeMap<String, String>,
+    runs: u64,
+    /// Cases with words overwritten in a segment, and those of them in which the check said what it does not say of whole ones.
+    overwritten: u64,
+    noticed: u64,
+}
+
+impl Report {
+    /// Judges what came of a command.
+    fn judge(&mut self, what: &str, said: &Said) {
+        let wrong = match &said.panic {
+            Some(panic) => panic.clone(),
+            None if said.failed && said.stderr.trim().is_empty() && said.stdout.trim().is_empty() => SILENT.to_owned(),
+            None => return,
+        };
+        self.failures.entry(wrong).or_insert_with(|| what.to_owned());
+    }
+
+    fn text(&self, cases: u64, seed: u64) -> String {
+        let mut text =
+            format!("{cases} cases, {} commands, seed {seed}: {} different failures; ", self.runs, self.failures.len());
+        text += &format!(
+            "explain or fsck noticed {} of {} cases of overwritten words in a segment\n",
+            self.noticed, self.overwritten
+        );
+        for (wrong, what) in &self.failures {
+            text += &format!("{what}\n    {wrong}\n");
+        }
+        text
+    }
+}
+
 /// Damages, looks and mends, again and again.
 fn run_cases(name: &str, directory: &Path, tick: u32) -> ExitCode {
     let (cases, seed) = (flag("--cases").unwrap_or(CASES), flag("--seed").unwrap_or(1));
@@ -219,11 +188,13 @@ fn run_cases(name: &str, directory: &Path, tick: u32) -> ExitCode {
     let segments: Vec<Victim> = leftovers(name).into_iter().map(Victim::new).collect();
     let saved = Victim::new(file);
     let world = segments.iter().position(|victim| victim.path.to_string_lossy().ends_with(".world")).expect("a world");
-    std::panic::set_hook(Box::new(|info| *PANIC.lock().expect("held for a line") = info.to_string()));
     setrlimit(Resource::As, Rlimit { current: Some(ADDRESS_SPACE), ..getrlimit(Resource::As) }).expect("a lower limit");
     let last = File::create(directory.join(LAST)).expect("a file of ours");
-    let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    let mut runs = 0u64;
+    let listener = Listener::new(directory.join(REPORT));
+    let (live, from_file, from_again) = (["--instance", name], ["--from", &file_name], ["--from", &again_name]);
+    let mut report = Report::default();
+    // What they say while all is whole.
+    let whole = [&live, &from_file].map(|source| CHECKS.map(|line| listener.run(line, source).stdout));
     for case in 0..cases {
         let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ case);
         random.next();
@@ -232,20 +203,30 @@ fn run_cases(name: &str, directory: &Path, tick: u32) -> ExitCode {
         let which = random.below(segments.len() as u64 + 4) as usize;
         let victim = if in_file { &saved } else { segments.get(which).unwrap_or(&segments[world]) };
         let (how, damage) = victim.damage(&mut random);
+        let source: &[&str] = if in_file { &from_file } else { &live };
         let mut run = |line: &str, source: &[&str]| {
-            runs += 1;
+            report.runs += 1;
             let what = format!("case {case}: {line} {source:?}: {how}");
             last.write_all_at(format!("{what:<600}").as_bytes(), 0).expect("a file of ours");
-            if let Some(panic) = panics(line, source) {
-                failures.entry(panic).or_insert_with(|| (case, what));
-            }
+            let said = match line.strip_prefix("top ") {
+                Some(keys) => listener.type_to_top(keys, source),
+                None => listener.run(line, source),
+            };
+            report.judge(&what, &said);
+            said
         };
-        let (live, from_file, from_again) = (["--instance", name], ["--from", &file_name], ["--from", &again_name]);
-        let source: &[&str] = if in_file { &from_file } else { &live };
         for _ in 0..COMMANDS_A_CASE {
             run(&lines[random.below(lines.len() as u64) as usize], source);
         }
-        run(if case % 2 == 0 { "explain" } else { "fsck" }, source);
+        if random.below(ONE_IN_TOP) == 0 {
+            run(&format!("top {}", KEYS[random.below(KEYS.len() as u64) as usize]), source);
+        }
+        // What is cut off, and what a file's checksums hold, one of the checks has to tell. Of a word in memory any value may be right.
+        let is_changed = !matches!(&damage, Damage::Words(places) if places.is_empty());
+        let must_tell = is_changed && (in_file || matches!(damage, Damage::Cut(_)));
+        let checks = if must_tell { 0..CHECKS.len() } else { case as usize % CHECKS.len()..case as usize % CHECKS.len() + 1 };
+        let whole = &whole[usize::from(in_file)];
+        let tell = checks.map(|at| run(CHECKS[at], source).stdout != whole[at]).fold(false, |one, other| one | other);
         // What is saved of a damaged instance is looked at, too.
         if !in_file && random.below(40) == 0 {
             run(&format!("save --force {again_name}"), &live);
@@ -254,12 +235,15 @@ fn run_cases(name: &str, directory: &Path, tick: u32) -> ExitCode {
                 run("explain", &from_again);
             }
         }
+        if must_tell && !tell {
+            let what = format!("case {case}: {}: {how}", CHECKS.join(" and "));
+            report.failures.entry(format!("{UNTOLD} {}", victim.path.display())).or_insert(what);
+        } else if is_changed && !must_tell {
+            report.overwritten += 1;
+            report.noticed += u64::from(tell);
+        }
         victim.mend(&damage);
     }
-    let mut report = format!("{cases} cases, {runs} commands, seed {seed}: {} different panics\n", failures.len());
-    for (panic, (_, what)) in &failures {
-        report += &format!("{what}\n    {panic}\n");
-    }
-    std::fs::write(directory.join(REPORT), report).expect("a file of ours");
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    std::fs::write(directory.join(REPORT), report.text(cases, seed)).expect("a file of ours");
+    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
