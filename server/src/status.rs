@@ -7,7 +7,7 @@ mod show;
 mod text;
 mod zones;
 
-pub use show::{MatchShown, SessionShown, ShowError, code_of, find_session, session_shown, show};
+pub use show::{MatchShown, SessionShown, ShowError, away_s, code_of, events_behind, find_session, session_shown, show};
 pub use zones::{ZoneShown, Zones, zones};
 
 use std::collections::BTreeMap;
@@ -183,7 +183,42 @@ pub struct ArenaStatus {
 /// The workers' own segments, by role and slot.
 type Pages = BTreeMap<(&'static str, u32), Segment>;
 
+impl ProcessStatus {
+    /// Whether it has ended.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, "dead" | "zombie")
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> String {
+        if self.role == STANDBY_FRONTEND { self.role.to_owned() } else { format!("{} {}", self.role, self.slot) }
+    }
+}
+
+impl InboxStatus {
+    /// Per cent of it that are used.
+    pub fn percent(&self) -> u64 {
+        percent(self.used_bytes, self.capacity_bytes)
+    }
+}
+
+impl ArenaStatus {
+    /// Per cent of its extents that matches own.
+    pub fn percent(&self) -> u64 {
+        percent(self.extents_used as u64, self.extents_total as u64)
+    }
+}
+
+fn percent(used: u64, of: u64) -> u64 {
+    (u128::from(used) * 100 / u128::from(of.max(1))).min(999) as u64
+}
+
 impl Status {
+    /// Whether none of its processes lives.
+    pub fn is_dead(&self) -> bool {
+        self.processes.iter().all(ProcessStatus::is_dead)
+    }
+
     /// Looks at an instance that runs, or lies in shared memory, under this name.
     pub fn of(instance: &str) -> Result<Status, AttachError> {
         Ok(Self::look(&Attached::open(instance)?))
@@ -284,9 +319,12 @@ fn segment_of(role: Role, slot: u32) -> &'static str {
     }
 }
 
+/// What the front-end that stands by is shown as; there is one.
+const STANDBY_FRONTEND: &str = "standby-frontend";
+
 /// What a worker is shown as.
-fn shown_as(role: Role, slot: u32) -> &'static str {
-    if role == Role::Standby && slot == FRONTEND_STANDBY { "standby-frontend" } else { role.name() }
+pub(crate) fn shown_as(role: Role, slot: u32) -> &'static str {
+    if role == Role::Standby && slot == FRONTEND_STANDBY { STANDBY_FRONTEND } else { role.name() }
 }
 
 fn process_status(attached: &Attached, role: Role, entry: &WorkerEntry, pages: &Pages) -> ProcessStatus {

@@ -2,9 +2,7 @@
 
 use clap::Args;
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{
-    DETACHED, RootFlags, SessionFlags, SessionInput, SessionRejected, SessionRow, ZoneEntry, ZoneMeta,
-};
+use ringfort_shm_state::layout::{RootFlags, SessionFlags, SessionInput, SessionRejected, SessionRow, ZoneEntry, ZoneMeta};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::segment::unpadded;
 use serde::Serialize;
@@ -13,7 +11,7 @@ use super::{LookError, Paper, Reading, Shown, duration, printable, table};
 use crate::attach::Attached;
 use crate::game::EngineTables;
 use crate::limits::INPUT_COST;
-use crate::status::ShowError;
+use crate::status::{ShowError, away_s, events_behind};
 
 /// Flags of `sessions show`.
 #[derive(Debug, Clone, Args)]
@@ -124,23 +122,22 @@ fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<S
         head.incarnation == entry.incarnation && head.flags & RootFlags::ENDED == 0
     };
     let Some(head) = mirror.head().filter(lives) else { return Ok(Vec::new()) };
-    // It grows before an event takes its number, and so is the newest's.
-    let newest_event = mirror.get::<ZoneMeta>(&engine.meta, 0).map_or(0, |meta| meta.next_event);
+    let meta = mirror.get::<ZoneMeta>(&engine.meta, 0);
     let seconds = |since: u32| u64::from(head.tick.saturating_sub(since)) / u64::from(entry.tick_hz.max(1));
     let look = |(slot, row): (u32, SessionRow)| {
         let input: Option<SessionInput> = (slot < engine.inputs.rows).then(|| mirror.get(&engine.inputs, slot)).flatten();
         let input = input.unwrap_or(zerocopy::FromZeros::new_zeroed());
         let rejected: Option<SessionRejected> = mirror.get(&engine.rejected, slot);
-        let attached = row.detached == 0 && row.frontend != DETACHED;
+        let detached_s = away_s(&row, head, entry.tick_hz);
         SessionLook {
             session: row.id,
             name: unpadded(&row.name),
             of: unpadded(&entry.name),
             watches: row.flags & SessionFlags::SPECTATOR != 0,
-            frontend: attached.then_some(row.frontend),
+            frontend: detached_s.is_none().then_some(row.frontend),
             attachment: row.attachment,
             since_s: seconds(row.joined),
-            detached_s: (!attached).then(|| seconds(row.detached)),
+            detached_s,
             input: input.highest,
             inputs_before: input.bits.count_ones(),
             input_waits: (input.queued != 0).then_some(input.queued),
@@ -148,7 +145,7 @@ fn of_match(attached: &Attached, slot: usize, entry: &ZoneEntry) -> Result<Vec<S
             credit: f64::from(input.credit) / f64::from(INPUT_COST),
             input_rejected: rejected.map_or(0, |rejected| rejected.input),
             command: row.command,
-            events_behind: newest_event.saturating_sub(row.event_cursor),
+            events_behind: events_behind(&row, meta),
             entity: (row.entity_generation != 0).then(|| format!("{}.{}", row.entity_index, row.entity_generation)),
         }
     };

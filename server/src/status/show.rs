@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ringfort_protocol::{Entity, SessionId};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{RootHead, SessionFlags, SessionRow, ZoneEntry, ZoneLife};
+use ringfort_shm_state::layout::{DETACHED, RootHead, SessionFlags, SessionRow, ZoneEntry, ZoneLife, ZoneMeta};
 use ringfort_shm_state::limits::JOIN_CODE_BYTES;
 use ringfort_shm_state::memory::Words;
 use ringfort_shm_state::mirror::Mirror;
@@ -192,6 +192,18 @@ fn mirror(world: &World<impl Words>, slot: usize, entry: &ZoneEntry, tables: &[T
     let mut mirror = Mirror::of_pages(slot, tables.iter().map(TableAt::logical_pages).collect());
     mirror.refresh(world).ok()?;
     (mirror.head()?.incarnation == entry.incarnation).then_some(mirror)
+}
+
+/// Seconds without a connection, in ticks of the match; `None` while the session has one.
+pub fn away_s(row: &SessionRow, head: &RootHead, tick_hz: u32) -> Option<u64> {
+    let is_away = row.frontend == DETACHED || row.detached != 0;
+    is_away.then(|| u64::from(head.tick.saturating_sub(row.detached)) / u64::from(tick_hz.max(1)))
+}
+
+/// Reliable events of the match that a session's client has not acknowledged, those for others among them.
+pub fn events_behind(row: &SessionRow, meta: Option<ZoneMeta>) -> u64 {
+    // The number grows before an event takes it, and so is the newest's.
+    meta.map_or(0, |meta| meta.next_event).saturating_sub(row.event_cursor)
 }
 
 /// A session as it is shown.

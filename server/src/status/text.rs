@@ -18,7 +18,7 @@ pub(super) fn status(status: &Status, paper: &Paper) -> String {
              stops them\n\n"
         );
     }
-    if processes.iter().all(|process| matches!(process.state, "dead" | "zombie")) {
+    if status.is_dead() {
         text =
             format!("instance {instance} does not run; this is what its last run left, and `ringfort up` may go on with it\n\n");
     }

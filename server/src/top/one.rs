@@ -7,9 +7,7 @@ use std::ops::Range;
 use ringfort_protocol::bits::BitReader;
 use ringfort_protocol::schema::{FieldSchema, Schema, TAG_BITS};
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{
-    Audience, DETACHED, EventRow, RootHead, SessionFlags, SessionInput, SessionRejected, SessionRow, ZoneMeta,
-};
+use ringfort_shm_state::layout::{Audience, EventRow, SessionFlags, SessionInput, SessionRejected, SessionRow, ZoneMeta};
 use ringfort_shm_state::mirror::Mirror;
 use ringfort_shm_state::table::TableAt;
 use ringfort_shm_state::worker::Times;
@@ -21,7 +19,7 @@ use crate::attach::Attached;
 use crate::game::{GameMap, MatchMap};
 use crate::limits::TOP_EVENTS_MAX;
 use crate::look::{Filter, OneMatch, Value, pages_of};
-use crate::status::{MatchStatus, session_shown};
+use crate::status::{MatchStatus, away_s, events_behind, session_shown};
 
 /// What is kept of the match that was drilled into.
 #[derive(Default)]
@@ -122,25 +120,21 @@ fn pages(map: &MatchMap, columns: Option<&[usize]>) -> Vec<Range<u32>> {
 
 fn sessions(one: &OneMatch, schema: &Schema) -> Vec<Seat> {
     let (head, hz) = (one.head(), one.entry.tick_hz);
-    let last_event = one.mirror.get::<ZoneMeta>(&one.map.engine.meta, 0).map_or(0, |meta| meta.next_event);
+    let meta = one.mirror.get::<ZoneMeta>(&one.map.engine.meta, 0);
     let rows = one.mirror.iter::<SessionRow>(one.map.engine.sessions);
     rows.map(|(slot, row)| {
         let watches = row.flags & SessionFlags::SPECTATOR != 0;
         let inputs = one.mirror.get::<SessionInput>(&one.map.engine.inputs, slot).filter(|_| !watches);
         Seat {
             watches,
-            detached_s: (row.frontend == DETACHED || row.detached != 0).then(|| ticks_s(head, row.detached, hz)),
-            event_lag: last_event.saturating_sub(row.event_cursor),
+            detached_s: away_s(&row, head, hz),
+            event_lag: events_behind(&row, meta),
             command: row.command,
             inputs: inputs.map(|inputs| inputs_of(one, slot, &inputs, schema)),
             shown: session_shown(&row, head, hz),
         }
     })
     .collect()
-}
-
-fn ticks_s(head: &RootHead, since: u32, hz: u32) -> u64 {
-    u64::from(head.tick.saturating_sub(since)) / u64::from(hz.max(1))
 }
 
 fn inputs_of(one: &OneMatch, slot: u32, inputs: &SessionInput, schema: &Schema) -> Inputs {
