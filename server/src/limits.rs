@@ -527,12 +527,6 @@ pub const TOP_FIELDS_MAX: usize = 24;
 pub const TOP_BLOB_PAGES_MAX: usize = 1024;
 /// Letters of a filter that is typed in `top`.
 pub const TOP_FILTER_CHARS_MAX: usize = 200;
-/// A process without a sign of life for so long is told of, in milliseconds.
-pub const TOP_SILENT_MS: u64 = 2_000;
-/// A match whose newest commit is older is told of, in milliseconds.
-pub const TOP_STILL_MS: u64 = 2_000;
-/// Per cent of a ring or of the arena that are told of.
-pub const TOP_FULL_PERCENT: u64 = 80;
 /// Fields of a state that a map of a game may have.
 pub const MAP_PLACES_MAX: usize = 256;
 /// Shortest time between two looks of `--watch`, in seconds.
@@ -552,19 +546,19 @@ pub const SAVED_CHUNKS_HELD: usize = 4096;
 pub const INSTANCES_LISTED: usize = 8;
 /// How often a save copies a match again that went on too fast, or the directory that changed meanwhile.
 pub const SAVE_ATTEMPTS: u32 = 8;
+/// How often an inbox is read again of which the match has consumed meanwhile what was read.
+pub const RING_READ_ATTEMPTS: u32 = 8;
 /// Milliseconds between the two looks at a lock that is held.
 pub const LOCK_LOOK_AGAIN_MS: u64 = 20;
 /// Characters of a line of the arena's map.
 pub const ARENA_MAP_COLUMNS: usize = 76;
 /// Lines of the arena's map.
 pub const ARENA_MAP_LINES: usize = 16;
-/// Age of a heartbeat, in milliseconds, from which `explain` says that a process hangs.
-pub const HEARTBEAT_OLD_MS: u64 = 1000;
-/// Periods without a commit from which `explain` says that a match is late.
+/// Age of a heartbeat, in milliseconds, above which a process hangs; it has [`HANG_TICKS_MIN`] ticks of the slowest match at least.
+pub const SILENT_MS: u64 = 1000;
+/// Periods without a commit above which a match is late.
 pub const LATE_PERIODS: u64 = 4;
 /// Milliseconds without a commit below which no match is late.
 pub const LATE_MS_MIN: u64 = 500;
-/// Percent of an inbox from which `explain` calls it full.
-pub const INBOX_FULL_PERCENT: u64 = 90;
-/// Percent of the arena's extents from which `explain` calls it full.
-pub const ARENA_FULL_PERCENT: usize = 90;
+/// Per cent of an inbox or of the arena's extents from which it counts as full. What waits in an inbox that is read is a few per cent of it.
+pub const FULL_PERCENT: u64 = 80;

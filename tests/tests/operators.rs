@@ -205,7 +205,7 @@ fn monitors_get_numbers_and_hear_of_a_sim_that_hangs() {
     let sim = pid_of(processes(&instance.status(), "sim")[0]);
     send_signal(sim, Signal::STOP);
     let ill = get_until(&address, "/healthz", 503);
-    assert!(ill.contains(&format!("(process {}) is stopped by a signal", sim.as_raw_pid())), "{ill}");
+    assert!(ill.contains(&format!("(pid {}) is stopped by a signal", sim.as_raw_pid())), "{ill}");
     assert_eq!(get(&address, "/metrics", "").0, 200, "numbers are read while it hangs");
     send_signal(sim, Signal::CONT);
     get_until(&address, "/healthz", 200);

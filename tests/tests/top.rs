@@ -73,7 +73,7 @@ fn top_shows_what_is_stopped_and_what_is_dead_and_what_was_saved() {
             send_signal(pid, Signal::STOP);
         }
     }
-    terminal.until_shown(&["! supervisor 0 is stopped by a signal", "stopped"]);
+    terminal.until_shown(&["! supervisor 0 (pid ", ") is stopped by a signal"]);
     terminal.press("\r");
     terminal.until_shown(&["entities (3)", "ada", "body.pos"]);
     terminal.press("\r");
@@ -82,14 +82,14 @@ fn top_shows_what_is_stopped_and_what_is_dead_and_what_was_saved() {
     instance.kill();
     drop(terminal);
     let mut terminal = Terminal::start(&instance, &[]);
-    terminal.until_shown(&["not running", "! no process of it lives", "match-1"]);
+    terminal.until_shown(&["not running", "! no process of instance ", "match-1"]);
     terminal.press("\r");
     terminal.until_shown(&["entities (3)", "bob", "body.pos"]);
     instance.done(&["save", "dead.rf"]);
     terminal.press("q");
     assert_eq!(terminal.ended(), Some(0));
     let mut terminal = Terminal::start(&instance, &["--from", "dead.rf"]);
-    terminal.until_shown(&["(saved)", "! no process of it lives", "match-1"]);
+    terminal.until_shown(&["(saved)", "! no process of instance ", "match-1"]);
     terminal.press("\rm");
     terminal.until_shown(&["dots: 3 entities", "@"]);
     terminal.press("q");

@@ -4,7 +4,6 @@
 //! or for something else is told so or closed, and counted.
 
 pub mod counters;
-mod health;
 
 use std::convert::Infallible;
 use std::io;
@@ -37,7 +36,9 @@ use crate::limits::{
     PORT_FREE_MS, PORT_LOOK_MS,
 };
 use crate::log_level;
+use crate::look::{ills, printable};
 use crate::metrics::{self, CONTENT_TYPE as OPENMETRICS};
+use crate::status::Status;
 use crate::supervisor::spawn::{FD_ADMIN, MissingDescriptor};
 use counters as count;
 
@@ -87,7 +88,6 @@ pub(crate) fn listen(admin: &Admin) -> Result<Option<TcpListener>, AdminError> {
 /// What all requests share.
 struct Desk {
     instance: String,
-    hang_ms: u64,
     /// The hash of the token that is asked for, so that comparing takes the same time whatever is shown.
     token: Option<Digest>,
     own: Segment,
@@ -105,7 +105,6 @@ pub fn run(instance: &str, slot: u32, config: &Config) -> Result<Infallible, Adm
     listener.set_nonblocking(true)?;
     let desk = Desk {
         instance: instance.to_owned(),
-        hang_ms: config.hang_ms.into(),
         token: config.admin.token()?.map(|token| digest(&SHA256, token.as_bytes())),
         own,
         directory: Segment::open(instance, SegmentSpec::DIRECTORY, Access::ReadOnly)?,
@@ -203,8 +202,13 @@ impl Desk {
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
                 response
             }
-            "/healthz" => health_of(&health::ills(&attached, self.hang_ms)),
-            _ => health_of(&health::doubts(&attached)),
+            "/healthz" => {
+                let (_, findings) = ills::look(&attached);
+                health_of(
+                    &findings.iter().filter(|finding| finding.is_ill()).map(|finding| finding.what.as_str()).collect::<Vec<_>>(),
+                )
+            }
+            _ => health_of(&ills::doubts(&Status::look(&attached))),
         }
     }
 
@@ -217,10 +221,13 @@ impl Desk {
     }
 }
 
-fn health_of(ills: &[String]) -> Response<String> {
+fn health_of(ills: &[&str]) -> Response<String> {
     match ills {
         [] => said(StatusCode::OK, "ok"),
-        ills => said(StatusCode::SERVICE_UNAVAILABLE, &ills.join("\n")),
+        ills => {
+            let lines: Vec<String> = ills.iter().map(|ill| printable(ill)).collect();
+            said(StatusCode::SERVICE_UNAVAILABLE, &lines.join("\n"))
+        }
     }
 }
 

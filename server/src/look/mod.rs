@@ -13,6 +13,7 @@ pub mod explain;
 mod filter;
 pub mod flights;
 mod history;
+pub mod ills;
 mod inspect;
 pub mod locks;
 mod names;
@@ -24,6 +25,8 @@ pub mod rings;
 mod roots;
 mod schema;
 pub mod sessions;
+#[cfg(test)]
+pub(crate) mod stage;
 pub mod state;
 pub mod tail;
 mod value;
@@ -40,6 +43,7 @@ pub use value::{Value, WrongValue, entity_text, parse_entity};
 pub use world::{Fields, Names, groups, lives, pages_of, pages_of_entity, window};
 
 use ringfort_shm_state::mirror::MirrorError;
+use ringfort_shm_state::world::RootError;
 
 use crate::attach::AttachError;
 use crate::game::MapError;
@@ -89,4 +93,12 @@ pub enum LookError {
         /// Which match.
         of: String,
     },
+}
+
+impl LookError {
+    /// Whether what was to be looked at has left the window meanwhile, as every commit does.
+    pub fn has_left(&self) -> bool {
+        let Self::Mirror { source, .. } = self else { return false };
+        matches!(source, MirrorError::Root(RootError::NotInWindow { .. }) | MirrorError::Overtaken { .. })
+    }
 }

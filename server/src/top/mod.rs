@@ -14,7 +14,7 @@ mod order;
 mod seen;
 mod terminal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 use std::path::PathBuf;

@@ -58,7 +58,7 @@ pub fn matches(seen: &Seen, list: &List) -> Vec<usize> {
         5 => pace_a.took.p99.cmp(&pace_b.took.p99),
         6 => pace_a.took.max.cmp(&pace_b.took.max),
         7 => pace_a.late.p99.cmp(&pace_b.late.p99),
-        8 => percent(a.inbox.used_bytes, a.inbox.capacity_bytes).cmp(&percent(b.inbox.used_bytes, b.inbox.capacity_bytes)),
+        8 => a.inbox.percent().cmp(&b.inbox.percent()),
         9 => a.sessions.cmp(&b.sessions),
         _ => a.entities.cmp(&b.entities),
     })
@@ -120,11 +120,6 @@ pub fn sort_entities(dots: &mut [Dot], list: &List) {
         };
         if list.descending { order.reverse() } else { order }
     });
-}
-
-/// Per cent that are used of something.
-pub fn percent(used: u64, of: u64) -> u64 {
-    (u128::from(used) * 100 / u128::from(of.max(1))).min(999) as u64
 }
 
 fn with<'a, A, B>(all: &'a [A], more: &'a [B], none: &'a B) -> Vec<(&'a A, &'a B)> {

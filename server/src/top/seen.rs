@@ -1,5 +1,6 @@
 //! What the screens show: copied out of shared memory in one look, and plain data from there on.
 
+use crate::look::ills::{About, Finding, Severity};
 use crate::status::{SessionShown, Status, Times};
 
 /// One look at an instance.
@@ -13,10 +14,22 @@ pub struct Seen {
     pub matches: Vec<Pace>,
     /// The match that was drilled into, or why it cannot be shown.
     pub one: Option<Result<One, String>>,
+    /// What is wrong with it, the worst first.
+    pub ills: Vec<Finding>,
     /// What looking costs.
     pub cost: Cost,
-    /// Chunks of the saved file that were looked at and are damaged.
-    pub damaged_chunks: usize,
+}
+
+impl Seen {
+    /// What is wrong with a part of it, the worst first.
+    pub fn ills_of(&self, about: About) -> impl Iterator<Item = &Finding> {
+        self.ills.iter().filter(move |ill| ill.about == about)
+    }
+
+    /// How bad the worst of it is.
+    pub fn worst_of(&self, about: About) -> Option<Severity> {
+        self.ills_of(about).next().map(|ill| ill.severity)
+    }
 }
 
 /// What looking costs `top` itself.
@@ -58,12 +71,10 @@ impl Work {
 /// How a match runs just now.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
-    /// Duration of its ticks in the last looks, in microseconds.
+    /// Duration of its ticks in the last looks, in microseconds; zero when that is not known.
     pub took: Times,
     /// How late they began.
     pub late: Times,
-    /// Milliseconds since its newest commit; nothing without one.
-    pub still_ms: Option<u64>,
     /// Bytes of its ring in use at the last looks, oldest first.
     pub fills: Vec<u64>,
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
@@ -12,6 +13,9 @@ use ratatui::style::{Color, Modifier};
 use super::app::{App, Asked, View, Wanted};
 use super::draw::draw;
 use super::seen::{Cost, Counted, Dot, Entities, Inputs, Live, One, OneEntity, Pace, Seat, Seen, Told, Work};
+use super::watch::Watcher;
+use crate::attach::Attached;
+use crate::look::ills::{Signs, findings};
 use crate::status::{ArenaStatus, InboxStatus, MatchStatus, ProcessStatus, SessionShown, Status, Times};
 
 fn process(role: &'static str, slot: u32, state: &'static str, heartbeat_age_ms: Option<u64>) -> ProcessStatus {
@@ -165,7 +169,6 @@ fn seen() -> Seen {
     let pace = |of: &MatchStatus| Pace {
         took: Times { p99: if of.id == 9 { 31_000 } else { of.tick_us.p99 }, ..of.tick_us },
         late: of.tick_late_us,
-        still_ms: Some(if of.id == 12 { 61_000 } else { 9 }),
         fills: (0..90).map(|look| of.inbox.used_bytes * (look % 13) / 13).collect(),
     };
     let front = [("fe_inputs", 120_000, 119.9), ("fe_snapshots", 90_000, 1_190.0), ("fe_joins", 14, 0.2), ("fe_floods", 0, 0.0)];
@@ -175,7 +178,7 @@ fn seen() -> Seen {
         "sim" => work(&sim),
         _ => work(&[]),
     });
-    Seen {
+    judged(Seen {
         processes: works.collect(),
         matches: matches.iter().map(pace).collect(),
         status: Status {
@@ -192,9 +195,31 @@ fn seen() -> Seen {
             matches,
         },
         one: None,
+        ills: Vec::new(),
         cost: Cost { look_us: 740, cpu_percent: Some(0.4) },
-        damaged_chunks: 0,
+    })
+}
+
+/// The same with what the rules say to it. The twelfth match stands still.
+fn judged(mut seen: Seen) -> Seen {
+    let mut signs = Signs::of_status(&seen.status);
+    for ((signs, pace), of) in signs.matches.iter_mut().zip(&seen.matches).zip(&seen.status.matches) {
+        (signs.took, signs.late) = (pace.took, pace.late);
+        signs.still_ms = Some(if of.id == 12 { 61_000 } else { 9 });
     }
+    seen.ills = findings(&seen.status, &signs);
+    seen
+}
+
+/// What the first look at an instance finds wrong, and the screen that shows it.
+pub(crate) fn first_look(attached: Attached) -> (Vec<&'static str>, String) {
+    let attached = Rc::new(attached);
+    let mut watcher = Watcher::new(Box::new(move || Ok(Rc::clone(&attached))));
+    let mut app = App::new("default", false);
+    let seen = watcher.look(&app.wanted()).expect("an instance that is there");
+    let rules = seen.ills.iter().map(|ill| ill.rule).collect();
+    app.saw(Ok(seen));
+    (rules, text(&drawn(&app, 200, 60)))
 }
 
 /// What is seen of an instance once a match is drilled into.
@@ -347,13 +372,13 @@ fn what_is_dead_stopped_or_gone_is_said() {
     let mut app = app();
     let mut dead = seen();
     dead.status.processes.iter_mut().for_each(|process| process.state = "dead");
-    app.saw(Ok(dead));
+    app.saw(Ok(judged(dead)));
     let shown = text(&drawn(&app, 80, 24));
-    assert!(shown.contains("not running") && shown.contains("! no process of it lives"), "{shown}");
+    assert!(shown.contains("not running") && shown.contains("no process of instance \"default\" lives"), "{shown}");
     let mut stopped = seen();
     stopped.status.processes.iter_mut().for_each(|process| process.state = "stopped");
-    app.saw(Ok(stopped));
-    assert!(text(&drawn(&app, 80, 24)).contains("! supervisor 0 is stopped by a signal"));
+    app.saw(Ok(judged(stopped)));
+    assert!(text(&drawn(&app, 80, 24)).contains("! supervisor 0 (pid 4100) is stopped by a signal"));
     app.saw(Err("instance \"default\" is not running".to_owned()));
     let shown = text(&drawn(&app, 80, 24));
     assert!(

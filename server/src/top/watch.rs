@@ -14,7 +14,7 @@ use super::one::OneWatch;
 use super::seen::{Cost, Counted, Pace, Seen, Work};
 use crate::attach::{AttachError, Attached};
 use crate::limits::{FRONTEND_STANDBY, TOP_FILLS_KEPT, TOP_RATE_MS_MIN, TOP_TIMES_LOOKS};
-use crate::saved::SavedFile;
+use crate::look::ills::{Signs, findings};
 use crate::status::{MatchStatus, ProcessStatus, Status, Times};
 
 /// Where the instance is taken from at each look.
@@ -76,16 +76,21 @@ impl Watcher {
         }
         let mut sims = Sims::new();
         self.tracks.retain(|id, _| status.matches.iter().any(|of| of.id == *id));
-        let matches = status.matches.iter().map(|of| self.pace(&attached, &mut sims, of)).collect();
+        let matches: Vec<Pace> = status.matches.iter().map(|of| self.pace(&attached, &mut sims, of)).collect();
         let one = wanted.of.map(|id| {
             let of = status.matches.iter().find(|of| of.id == id).ok_or_else(|| format!("match {id} has gone"))?;
             let times = sim(&attached, &mut sims, of).and_then(|page| page.times(of.slot, of.id, TickHistogram::Took));
             self.one.look(&attached, of, wanted, times.as_ref())
         });
+        // After all that may have touched damaged chunks of a file.
+        let mut signs = Signs::look(&attached, &status);
+        for (signs, pace) in signs.matches.iter_mut().zip(&matches) {
+            (signs.took, signs.late) = (pace.took, pace.late);
+        }
+        let ills = findings(&status, &signs);
         let look_us = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
         let cost = Cost { look_us, cpu_percent: self.cpu_percent };
-        let damaged_chunks = attached.file().map_or(0, SavedFile::damaged_chunks);
-        Ok(Seen { status, processes: self.works.clone(), matches, one, cost, damaged_chunks })
+        Ok(Seen { status, processes: self.works.clone(), matches, one, ills, cost })
     }
 
     fn remember(&mut self, attached: &Attached, status: &Status, at: Instant, own_cpu_us: u64) {
@@ -127,9 +132,7 @@ impl Watcher {
             Some(track.recent([times(TickHistogram::Took)?, times(TickHistogram::Late)?]))
         });
         let [took, late] = recent.unwrap_or_default();
-        let head = attached.world.newest(of.slot).ok().map(|root| root.head).filter(|head| head.incarnation == of.id);
-        let still_ms = head.map(|head| attached.moment.now_us().saturating_sub(head.published_us) / 1000);
-        Pace { took, late, still_ms, fills: track.fills.iter().copied().collect() }
+        Pace { took, late, fills: track.fills.iter().copied().collect() }
     }
 }
 

@@ -6,7 +6,6 @@ mod map;
 mod of_match;
 mod overview;
 mod rows;
-mod words;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -15,6 +14,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::app::{App, View};
+use crate::look::ills::Severity;
 use crate::look::{duration, printable};
 
 /// How things look.
@@ -36,6 +36,15 @@ impl Theme {
     /// What may become wrong.
     fn odd(self) -> Style {
         self.colour(Color::Yellow)
+    }
+
+    /// Something with which so much is wrong.
+    fn ill(self, worst: Option<Severity>) -> Style {
+        match worst {
+            None => Style::new(),
+            Some(Severity::Broken) => self.bad(),
+            Some(Severity::Degraded | Severity::Notice) => self.odd(),
+        }
     }
 
     /// What is well.
@@ -93,7 +102,7 @@ fn header(app: &App, theme: Theme, width: u16) -> Paragraph<'static> {
     let mut spans = vec![Span::styled(format!("ringfort {}", printable(&app.instance)), theme.head())];
     if let Some(seen) = &app.seen {
         let status = &seen.status;
-        let up = if words::is_dead(status) { "not running".to_owned() } else { format!("up {}", duration(status.uptime_s)) };
+        let up = if status.is_dead() { "not running".to_owned() } else { format!("up {}", duration(status.uptime_s)) };
         spans.push(Span::raw(format!("  {up}  {}  {} sessions", status.listen, status.sessions)));
         let cpu = seen.cost.cpu_percent.map(|cpu| format!(" {cpu:.1} %")).unwrap_or_default();
         let cost = format!("top:{cpu} {} us", seen.cost.look_us);

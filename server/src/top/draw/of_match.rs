@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Sparkline};
 
 use super::rows::{Column, bytes, micros, number, short, table, text, title, word};
-use super::words::of_match;
 use super::{Theme, say};
-use crate::look::duration;
+use crate::look::ills::{About, Severity};
+use crate::look::{duration, printable};
 use crate::status::MatchStatus;
 use crate::top::app::{App, Part, Which};
 use crate::top::order::{self, ENTITY_SORTS, SESSION_COLUMNS};
@@ -59,10 +59,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, of
     let Some((status, pace, one)) = find(frame, rest, seen, of, theme) else { return };
     let none = Pace::default();
     let pace = pace.unwrap_or(&none);
-    let told = of_match(status, pace).into_iter().chain(one.trouble.clone()).collect::<Vec<_>>().join("; ");
+    let ills = seen.ills_of(About::Match(of)).map(|ill| ill.what.clone());
+    let told = ills.chain(one.trouble.clone()).collect::<Vec<_>>().join("; ");
     let told = match told.is_empty() {
-        true => Line::styled(crate::look::printable(&status.label), theme.aside()),
-        false => Line::styled(format!("! {}", crate::look::printable(&told)), theme.bad()),
+        true => Line::styled(printable(&status.label), theme.aside()),
+        false => {
+            let worst = seen.worst_of(About::Match(of)).unwrap_or(Severity::Broken);
+            Line::styled(format!("! {}", printable(&told)), theme.ill(Some(worst)))
+        }
     };
     frame.render_widget(Paragraph::new(told), told_at);
     charts(frame, charts_at, status, pace, one, theme);
@@ -86,7 +90,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, of
 }
 
 fn about(status: &MatchStatus, theme: Theme) -> Line<'static> {
-    let name = crate::look::printable(&status.name);
+    let name = printable(&status.name);
     let words = format!(
         "  {}  sim {} epoch {}  tick {} at {} Hz  {}/{} play, {}/{} watch  id {}, {} pages",
         status.state,
@@ -163,7 +167,7 @@ fn entities(frame: &mut Frame<'_>, area: Rect, app: &App, one: &One, is_here: bo
     let all = &one.entities;
     let mut line = title("entities", all.shown.len(), all.alive, &app.entities, &ENTITY_SORTS, is_here, theme);
     if let Some(why) = &all.trouble {
-        line.push_span(Span::styled(format!("  {}", crate::look::printable(why)), theme.bad()));
+        line.push_span(Span::styled(format!("  {}", printable(why)), theme.bad()));
     }
     let list = &app.entities;
     let [above, below] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
@@ -180,7 +184,7 @@ fn entities(frame: &mut Frame<'_>, area: Rect, app: &App, one: &One, is_here: bo
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &[String], style: Style| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{:<width$} ", crate::look::printable(cell)));
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{:<width$} ", printable(cell)));
         let text: String = padded.collect();
         Line::styled(format!("{text:<width$}", width = usize::from(below.width)), style)
     };

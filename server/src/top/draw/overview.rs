@@ -2,24 +2,22 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::rows::{Column, bar, bytes, number, rate, short, table, text, title, word};
-use super::words::{of_match, warnings};
 use super::{Theme, say};
-use crate::limits::TOP_SILENT_MS;
+use crate::look::ills::{About, Finding};
+use crate::look::printable;
 use crate::status::{MatchStatus, ProcessStatus};
 use crate::top::app::App;
-use crate::top::order::{self, MATCH_COLUMNS, PROCESS_COLUMNS, percent};
+use crate::top::order::{self, MATCH_COLUMNS, PROCESS_COLUMNS};
 use crate::top::seen::{Pace, Seen, Work};
 
 const WIDE: u16 = 120;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, theme: Theme) {
-    let told = warnings(seen);
-    let told_lines = told.len().clamp(1, usize::from(area.height / 6).max(1)) as u16;
+    let told_lines = seen.ills.len().clamp(1, usize::from(area.height / 6).max(1)) as u16;
     let processes = order::processes(seen, &app.processes);
     let most = (area.height.saturating_sub(told_lines + 1) / 2).max(3);
     let processes_height = (processes.len() as u16).saturating_add(2).min(most);
@@ -31,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, th
     ])
     .areas(area);
     frame.render_widget(Paragraph::new(arena(seen, area.width)), arena_at);
-    draw_warnings(frame, told_at, told, theme);
+    draw_ills(frame, told_at, &seen.ills, theme);
     draw_processes(frame, processes_at, app, seen, &processes, theme);
     draw_matches(frame, matches_at, app, seen, theme);
 }
@@ -39,25 +37,24 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, th
 fn arena(seen: &Seen, width: u16) -> String {
     let arena = &seen.status.arena;
     let (used, total) = (arena.extents_used as u64, arena.extents_total as u64);
-    let full = percent(used, total);
+    let full = arena.percent();
     let cells = if width >= WIDE { 50 } else { 16 };
     let pages = bytes(arena.pages_used * 4096);
     format!("arena [{}] {full} %: {used} of {total} extents, {} reserved, {pages}", bar(full, cells), arena.extents_reserved)
 }
 
-fn draw_warnings(frame: &mut Frame<'_>, area: Rect, told: Vec<String>, theme: Theme) {
-    if told.is_empty() {
+fn draw_ills(frame: &mut Frame<'_>, area: Rect, ills: &[Finding], theme: Theme) {
+    if ills.is_empty() {
         return frame.render_widget(Paragraph::new(Line::styled("all is well", theme.good())), area);
     }
-    let (room, count) = (usize::from(area.height), told.len());
-    let mut lines: Vec<Line<'_>> = told
-        .into_iter()
-        .take(room)
-        .map(|warning| Line::styled(format!("! {}", crate::look::printable(&warning)), theme.bad()))
-        .collect();
-    if let Some(last) = lines.last_mut().filter(|_| count > room) {
-        last.push_span(format!("  (and {} more)", count - room));
-    }
+    // How many there are beside those that fit stands before the last of these, whose end may be cut off.
+    let room = usize::from(area.height);
+    let more = ills.len().saturating_sub(room);
+    let line = |(place, ill): (usize, &Finding)| {
+        let more = if more > 0 && place + 1 == room { format!("(and {more} more) ") } else { String::new() };
+        Line::styled(format!("! {more}{}", printable(&ill.what)), theme.ill(Some(ill.severity)))
+    };
+    let lines: Vec<Line<'_>> = ills.iter().enumerate().take(room).map(line).collect();
     frame.render_widget(Paragraph::new(lines), area);
 }
 
@@ -78,21 +75,13 @@ fn draw_processes(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, pla
     table(frame, area, title, &COLUMNS, (places.len(), &app.processes, app.in_processes), theme, |row| {
         let process = &seen.status.processes[places[row]];
         let work = seen.processes.get(places[row]).unwrap_or(&none);
-        let is_silent = process.heartbeat_age_ms.is_some_and(|age| age > TOP_SILENT_MS);
-        let style = match process.state {
-            "dead" | "zombie" | "stopped" => theme.bad(),
-            _ if is_silent || process.sheds.is_some() => theme.odd(),
-            _ => Style::new(),
-        };
-        (process_cells(process, work), style)
+        (process_cells(process, work), theme.ill(seen.worst_of(About::Process(process.role, process.slot))))
     });
 }
 
 fn process_cells(process: &ProcessStatus, work: &Work) -> Vec<String> {
-    let name =
-        if process.role == "standby-frontend" { process.role.to_owned() } else { format!("{} {}", process.role, process.slot) };
     vec![
-        name,
+        process.name(),
         process.pid.to_string(),
         process.state.to_owned(),
         process.restarts.to_string(),
@@ -158,17 +147,12 @@ fn draw_matches(frame: &mut Frame<'_>, area: Rect, app: &App, seen: &Seen, theme
     table(frame, area, title, columns, (places.len(), &app.matches, !app.in_processes), theme, |row| {
         let of = &seen.status.matches[places[row]];
         let pace = seen.matches.get(places[row]).unwrap_or(&none);
-        let style = match of.state {
-            "paused" | "failed" => theme.bad(),
-            _ if !of_match(of, pace).is_empty() => theme.odd(),
-            _ => Style::new(),
-        };
-        (match_cells(of, pace, is_broad), style)
+        (match_cells(of, pace, is_broad), theme.ill(seen.worst_of(About::Match(of.id))))
     });
 }
 
 fn match_cells(of: &MatchStatus, pace: &Pace, is_broad: bool) -> Vec<String> {
-    let full = percent(of.inbox.used_bytes, of.inbox.capacity_bytes);
+    let full = of.inbox.percent();
     let ring = match is_broad {
         true => format!("{} {full} % {}", bar(full, 10), bytes(of.inbox.used_bytes)),
         false => bar(full, 8),
