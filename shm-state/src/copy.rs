@@ -31,6 +31,17 @@ impl ZoneCopy {
         let content = self.content.chunks_exact(EXTENT_WORDS);
         self.owned.iter().zip(content).map(|((extent, owner), words)| (*extent, *owner, words))
     }
+
+    /// The net cursor of its newest root, if that is the match's: what its inbox has to hold from there on goes with the copy.
+    pub fn consumed(&self, incarnation: u64) -> Option<u64> {
+        let sequence = Published::from_word(self.control[at::PUBLISHED / 8]).sequence;
+        let root = at::ROOTS + (sequence % ROOT_RING) as usize * at::ROOT_STRIDE;
+        let word = |field: usize| self.control[(root + field) / 8];
+        let is_its = sequence != 0
+            && word(std::mem::offset_of!(RootHead, sequence)) == sequence
+            && word(std::mem::offset_of!(RootHead, incarnation)) == incarnation;
+        is_its.then(|| word(std::mem::offset_of!(RootHead, net_cursor)))
+    }
 }
 
 impl<M: Words> World<M> {

@@ -98,7 +98,7 @@ pub struct Published {
 }
 
 impl Published {
-    fn from_word(word: u64) -> Self {
+    pub(crate) fn from_word(word: u64) -> Self {
         Self { epoch: (word >> SEQUENCE_BITS) as u16, sequence: word & ((1 << SEQUENCE_BITS) - 1) }
     }
 

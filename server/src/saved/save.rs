@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{Ordering, fence};
 
 use clap::Args;
 use ringfort_shm_state::cell::Cell;
@@ -317,7 +318,7 @@ impl Saving<'_> {
             let entry = directory.and_then(|directory| Directory::new(directory).zone(zone));
             let whole = world.copy_zone(zone, &mut copy);
             let ring_whole = match (inbox, rings.as_deref_mut(), entry) {
-                (Some(inbox), Some(rings), Some(entry)) => copy_ring(&world, zone, &entry, inbox.memory(), rings),
+                (Some(inbox), Some(rings), Some(entry)) => copy_ring(&copy, zone, &entry, inbox.memory(), rings),
                 _ => true,
             };
             if !(whole && ring_whole) && attempts < SAVE_ATTEMPTS {
@@ -395,16 +396,50 @@ fn zone_of(owner: u64) -> Option<usize> {
     ((owner & 0xffff) as usize).checked_sub(1)
 }
 
-/// Copies a ring after its zone; whether nothing was overwritten that the zone's copied root has not consumed. A tail that no honest
-/// front-end leaves is copied as it is.
-fn copy_ring(world: &World<LookMemory>, zone: usize, entry: &ZoneEntry, memory: &Memory, to: &mut [u64]) -> bool {
+/// Copies a ring after its zone; whether nothing was overwritten that the zone's copied root, from which the match may be far away by now, has
+/// not consumed. A tail that no honest front-end leaves is copied as it is.
+fn copy_ring(copy: &ZoneCopy, zone: usize, entry: &ZoneEntry, memory: &Memory, to: &mut [u64]) -> bool {
     let Some(ring) = Inbox::new(memory, zone, entry.inbox_offset, entry.inbox_bytes) else { return true };
-    let consumed = world.consumed(zone, entry.incarnation);
     for range in ring.ranges() {
         memory.copy_out(range.start, &mut to[range.start / 8..range.end / 8]);
     }
-    let ahead = consumed.map_or(0, |consumed| ring.tail(memory).saturating_sub(consumed));
+    // The tail is read when all is copied.
+    fence(Ordering::Acquire);
+    let ahead = copy.consumed(entry.incarnation).map_or(0, |consumed| ring.tail(memory).saturating_sub(consumed));
     ahead <= ring.capacity() || ahead > 2 * ring.capacity()
 }
 
 const _: () = assert!(EXTENT_BYTES == CHUNK_BYTES, "a chunk of the arena is an extent");
+
+#[cfg(test)]
+mod tests {
+    use ringfort_shm_state::inbox::{Appended, Batch};
+    use ringfort_shm_state::layout::{RecordHeader, RecordKind, RootHead};
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::look::stage::{Stage, ZONE};
+
+    #[test]
+    fn a_ring_that_has_gone_round_since_its_match_was_copied_is_not_whole() {
+        let stage = Stage::new();
+        let (ring, memory) = (stage.ring(), stage.inbox.memory());
+        let append = |records: u64, consumed: u64| {
+            let header = RecordHeader { kind: RecordKind::Input as u16, ..RecordHeader::new_zeroed() };
+            let mut batch = Batch::default();
+            (0..records).for_each(|_| batch.push(header, &[0; 40]));
+            assert!(matches!(ring.append(memory, &batch, consumed), Ok(Appended::All(_))));
+        };
+        let mut copy = ZoneCopy::default();
+        let mut words = vec![0; memory.bytes() / 8];
+        assert!(stage.world.copy_zone(ZONE, &mut copy));
+        append(ring.capacity() / 64, 0);
+        assert!(copy_ring(&copy, ZONE, &stage.entry, memory, &mut words));
+        // The match reads all of it and commits, and front-ends write over it.
+        stage.commit_head(RootHead { tick: 2, net_cursor: ring.capacity(), ..RootHead::new_zeroed() });
+        append(1, ring.capacity());
+        assert!(!copy_ring(&copy, ZONE, &stage.entry, memory, &mut words), "the copied commit is from before");
+        assert!(stage.world.copy_zone(ZONE, &mut copy));
+        assert!(copy_ring(&copy, ZONE, &stage.entry, memory, &mut words));
+    }
+}

@@ -21,7 +21,8 @@ fn commit(pages: &Pages, tick: u32) {
         unsafe { pages.write(logical).cast::<u64>().write(u64::from(tick)) };
     }
     // SAFETY: no reference into pages is held.
-    unsafe { pages.commit(RootHead { tick, ..RootHead::new_zeroed() }) }.expect("room in the arena");
+    unsafe { pages.commit(RootHead { tick, net_cursor: u64::from(tick) * 8, ..RootHead::new_zeroed() }) }
+        .expect("room in the arena");
 }
 
 /// The memory of a world whose owner commits some ticks when a reader copies for the n-th time.
@@ -96,6 +97,7 @@ fn a_copy_is_whole_wherever_its_owner_commits_meanwhile() {
             assert_eq!(found.problems, [], "{commits} commits at copy {at}");
             let newest = copied.newest(zone).expect("the newest is always whole").head;
             assert!(newest.tick >= 60);
+            assert_eq!((copy.consumed(9), copy.consumed(8)), (Some(u64::from(newest.tick) * 8), None));
             let oldest = copied.root(zone, newest.sequence - (WINDOW - 1));
             match oldest {
                 Ok(root) => assert_eq!(root.head.tick, newest.tick - (WINDOW as u32 - 1)),
