@@ -5,6 +5,7 @@ use ringfort_shm_state::table::TableAt;
 use serde::Serialize;
 
 use super::history::{FieldChanged, differences, in_words};
+use super::names::OWNER;
 use super::value::{Value, entity_text};
 use super::world::{Fields, Names, lives, pages_of};
 use super::{LookError, OneMatch, Paper, Reading, Shown, printable, table};
@@ -104,7 +105,7 @@ pub fn diff(attached: &Attached, args: &DiffArgs) -> Result<Diff, LookError> {
         };
         let fields = |one: &OneMatch, owner: u64| {
             let mut fields = one.fields(&game, &names, index);
-            fields.0.insert(0, ("owner".into(), Value::Session(owner)));
+            fields.0.insert(0, (OWNER.into(), Value::Session(owner)));
             fields
         };
         match generations {

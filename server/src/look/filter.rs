@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use ringfort_protocol::Entity;
 use ringfort_protocol::schema::{FieldKind, Schema};
 
-use super::names::{Among, FieldAt, NameError};
+use super::names::{Among, BUILT_IN, FieldAt, NameError};
 use super::value::{Value, parse_bool, parse_entity};
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX};
 
@@ -305,10 +305,8 @@ impl Parser<'_> {
             self.close()?;
             return Ok(Filter::Has(Among::Columns.column(self.schema, &column)?));
         }
-        let field = match name.as_str() {
-            "owner" | "index" | "alive" => None,
-            _ => Some(Among::Columns.field(self.schema, &name)?),
-        };
+        let is_built_in = BUILT_IN.contains(&name.as_str());
+        let field = if is_built_in { None } else { Some(Among::Columns.field(self.schema, &name)?) };
         let Some(Token::Op(op)) = self.tokens.get(self.at).cloned() else {
             // Both are yes or no already.
             let is_bool = name == "alive" || field.is_some_and(|at| self.kind(at) == FieldKind::Bool);

@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use clap::Args;
-use ringfort_shm_state::mirror::MirrorError;
-use ringfort_shm_state::world::RootError;
 use serde::{Serialize, Serializer};
 
+use super::names::OWNER;
 use super::value::{Value, entity_text};
 use super::world::{Fields, Names, lives, pages_of_entity, parse_index, window};
 use super::{AskError, LookError, OneMatch, Paper, Reading, Shown, printable, table};
@@ -105,12 +104,7 @@ pub fn history(attached: &Attached, args: &HistoryArgs) -> Result<History, LookE
         match one.turn_to(attached, Some(tick)) {
             Ok(()) => {}
             // It has left the window meanwhile.
-            Err(LookError::Mirror {
-                source: MirrorError::Root(RootError::NotInWindow { .. }) | MirrorError::Overtaken { .. },
-                ..
-            }) => {
-                continue;
-            }
+            Err(error) if error.has_left() => continue,
             Err(error) => return Err(error),
         }
         let row = one.entity(index).filter(|row| lives(row) && generation.is_none_or(|wanted| wanted == row.generation));
@@ -141,7 +135,7 @@ fn changed(tick: u32, index: u32, before: &State, now: &State) -> Option<TickCha
     }
     let reborn = now.generation.is_some() && before.generation != now.generation;
     let generation = now.generation.or(before.generation)?;
-    let owner = |state: &State| state.generation.map(|_| (Rc::from("owner"), Value::Session(state.owner)));
+    let owner = |state: &State| state.generation.map(|_| (Rc::from(OWNER), Value::Session(state.owner)));
     let fields = |state: &State| Fields(owner(state).into_iter().chain(state.fields.0.iter().cloned()).collect());
     Some(TickChanged {
         tick,

@@ -125,9 +125,15 @@ pub fn listed(names: impl Iterator<Item = impl AsRef<str>>) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// A field's name, as it is typed and shown: of a text or bytes that of its column alone.
+/// What every entity has, whatever its game's columns are called.
+pub const BUILT_IN: [&str; 3] = [OWNER, "index", "alive"];
+/// Who has an entity, as a field.
+pub const OWNER: &str = "owner";
+
+/// A field's name, as it is typed and shown: of a text or bytes that of its column alone, unless that is called as what every entity has.
 pub fn name_of(column: &ColumnSchema, field: &FieldSchema) -> String {
-    if column.blob().is_some() { column.name.clone() } else { format!("{}.{}", column.name, field.name) }
+    let is_short = column.blob().is_some() && !BUILT_IN.contains(&column.name.as_str());
+    if is_short { column.name.clone() } else { format!("{}.{}", column.name, field.name) }
 }
 
 #[cfg(test)]
@@ -135,6 +141,19 @@ mod tests {
     use super::*;
     use crate::game::GameMap;
     use crate::skirmish::Skirmish;
+
+    #[test]
+    fn a_text_that_is_called_as_what_every_entity_has_is_named_in_full() {
+        let mut schema = GameMap::of::<Skirmish>().schema;
+        let text = schema.columns.iter().position(|column| column.name == "name").expect("players have names");
+        assert_eq!(name_of(&schema.columns[text], &schema.columns[text].fields[0]), "name");
+        for built_in in BUILT_IN {
+            schema.columns[text].name = built_in.to_owned();
+            let name = name_of(&schema.columns[text], &schema.columns[text].fields[0]);
+            assert_eq!(name, format!("{built_in}.value"));
+            assert_eq!(Among::Columns.field(&schema, &name).unwrap(), FieldAt { column: text, field: 0, half: None });
+        }
+    }
 
     #[test]
     fn names_are_found_and_wrong_ones_are_answered_with_those_that_there_are() {
