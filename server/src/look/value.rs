@@ -224,7 +224,7 @@ impl Value {
             }
             FieldKind::Press => {
                 let number = text.parse::<u8>().ok().filter(|n| *n <= PRESS_MAX);
-                vec![number.ok_or_else(|| wrong("0 (up), 1 (held) or 3 (just pressed)"))?]
+                vec![number.ok_or_else(|| wrong("0 (up), 1 (held), 2 (pressed and up again) or 3 (just pressed)"))?]
             }
             FieldKind::Enum { variants } => {
                 let number = text.parse::<u8>().ok().filter(|n| *n < variants);
@@ -237,7 +237,7 @@ impl Value {
     }
 }
 
-/// The largest number of a button's state: held, and just pressed.
+/// The largest number of a button's state: held, and just pressed. Both are a bit: merged inputs may have pressed it and let it go.
 const PRESS_MAX: u8 = 3;
 
 /// What was typed is no value of the field.
