@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::{Paper, printable};
 use crate::attach::Attached;
-use crate::clock::{now_us, wall_us};
 use crate::game::Why;
 use crate::limits::FRONTEND_STANDBY;
 
@@ -69,6 +68,8 @@ impl Flights {
     /// What was noted since the last look, of any kind, oldest first. `commits` adds those of the matches.
     pub fn look(&mut self, attached: &Attached, commits: bool) -> Vec<Line> {
         self.attach(attached);
+        let (moment, to_wall_us) = (&attached.moment, self.to_wall_us);
+        self.to_wall_us = to_wall_us.or_else(|| moment.wall_us().checked_sub(moment.now_us()));
         let directory = Directory::new(&attached.directory);
         let zones: Vec<(usize, ZoneEntry)> = directory.zones().collect();
         self.names.extend(zones.iter().map(|(_, entry)| (entry.incarnation, printable(&unpadded(&entry.name)))));
@@ -88,7 +89,7 @@ impl Flights {
             }
             // The first look at a ring finds it as it is.
             if lost > 0 && source.seen > 0 {
-                let time_us = lines.get(before).map_or_else(now_us, |line| line.time_us.saturating_sub(1));
+                let time_us = lines.get(before).map_or_else(|| moment.now_us(), |line| line.time_us.saturating_sub(1));
                 lines.push(self.lost(process, time_us, lost));
             }
             source.seen = last;
@@ -143,9 +144,8 @@ impl Flights {
     }
 
     fn blank(&self, process: &str, kind: &'static str, time_us: u64, text: String) -> Line {
-        let to_wall_us = self.to_wall_us.unwrap_or_else(|| wall_us().saturating_sub(now_us()));
         Line {
-            time: rfc3339(time_us.saturating_add(to_wall_us)),
+            time: rfc3339(time_us.saturating_add(self.to_wall_us.unwrap_or(0))),
             time_us,
             process: process.to_owned(),
             kind,
@@ -254,6 +254,19 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::look::stage::Stage;
+    use crate::saved::{Moment, SavedMoment};
+
+    #[test]
+    fn a_commit_in_a_file_has_the_time_of_day_of_the_machine_that_it_was_saved_on() {
+        let stage = Stage::new();
+        let mut attached = stage.attach();
+        let saved = SavedMoment { unix_s: 1_000_000_000, now_us: stage.now_us, ..SavedMoment::default() };
+        attached.moment = Moment::Saved(saved);
+        let lines = Flights::default().look(&attached, true);
+        let times: Vec<&str> = lines.iter().filter(|line| line.kind == COMMIT).map(|line| line.time.as_str()).collect();
+        assert_eq!(times, ["2001-09-09T01:46:40.000000Z"]);
+    }
 
     #[test]
     fn moments_are_written_as_rfc_3339_says() {

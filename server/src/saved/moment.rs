@@ -63,6 +63,14 @@ impl Moment {
         }
     }
 
+    /// Microseconds since 1970; of a file those of the second in which it was saved.
+    pub fn wall_us(&self) -> u64 {
+        match self {
+            Self::Now => clock::wall_us(),
+            Self::Saved(saved) => saved.unix_s.saturating_mul(1_000_000),
+        }
+    }
+
     /// Microseconds of CLOCK_BOOTTIME.
     pub fn boot_us(&self) -> u64 {
         match self {
