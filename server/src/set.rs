@@ -79,12 +79,15 @@ pub struct Outcome {
     pub set: bool,
     /// The same for people.
     pub sentence: String,
+    /// Whether the tick could still be looked at.
+    #[serde(skip)]
+    seen: bool,
 }
 
 impl Outcome {
     /// Whether the match has taken it and something else came of it.
     pub fn refused(&self) -> bool {
-        self.tick.is_some() && !self.set
+        self.seen && !self.set
     }
 }
 
@@ -183,41 +186,87 @@ pub fn wait(attached: &Attached, wanted: &Wanted, seconds: u32) -> Result<Outcom
     }
 }
 
-/// What the field is at a tick; of one that has left the window meanwhile, at the newest.
-fn found(attached: &Attached, wanted: &Wanted, tick: u32) -> Result<Option<Value>, LookError> {
+/// What a field is at a tick.
+enum Found {
+    /// This; nothing when the entity has it no longer.
+    Is(Option<Value>),
+    /// Nobody can look at that tick any more.
+    HasLeft,
+}
+
+fn found(attached: &Attached, wanted: &Wanted, tick: u32) -> Result<Found, LookError> {
     let SetField { match_id, global, entity, .. } = &wanted.request;
     let id = match_id.to_string();
-    let open = |tick| OneMatch::open(attached, &wanted.game, &id, tick, |map| pages(map, wanted.at, *global));
-    let one = open(Some(tick)).or_else(|_| open(None))?;
+    let one = match OneMatch::open(attached, &wanted.game, &id, Some(tick), |map| pages(map, wanted.at, *global)) {
+        Ok(one) => one,
+        Err(error) if error.has_left() => return Ok(Found::HasLeft),
+        Err(error) => return Err(error),
+    };
     if *global {
-        return Ok(one.global(&wanted.game, wanted.at));
+        return Ok(Found::Is(one.global(&wanted.game, wanted.at)));
     }
     let generation = (entity >> 32) as u32;
     let alive = one.entity(wanted.index).is_some_and(|row| lives(&row) && row.generation == generation);
-    Ok(one.value(&wanted.game, wanted.at, wanted.index).filter(|_| alive))
+    Ok(Found::Is(one.value(&wanted.game, wanted.at, wanted.index).filter(|_| alive)))
 }
 
-fn told(wanted: &Wanted, taken: Option<(u32, Option<Value>)>, why: &str) -> Outcome {
+fn told(wanted: &Wanted, taken: Option<(u32, Found)>, why: &str) -> Outcome {
     let SetField { name, match_id, entity, global, .. } = &wanted.request;
-    let (what, set) = (&wanted.what, matches!(&taken, Some((_, Some(value))) if *value == wanted.expected));
+    let what = &wanted.what;
     let said = match &taken {
         None => format!("no sim has taken it yet, and one will with its next tick: {why}"),
-        Some((tick, Some(value))) if set => format!("{what} is {value} since tick {tick}"),
-        Some((tick, Some(value))) => {
+        Some((tick, Found::HasLeft)) => {
+            format!("tick {tick} has taken it, and cannot be looked at any more: `ringfort inspect` shows what {what} is now")
+        }
+        Some((tick, Found::Is(Some(value)))) if *value == wanted.expected => format!("{what} is {value} since tick {tick}"),
+        Some((tick, Found::Is(Some(value)))) => {
             format!(
                 "{what} is {value} at tick {tick}, which has taken it: the game has changed it in that tick, or it was refused"
             )
         }
-        Some((tick, None)) => format!("{what} is not set: at tick {tick} the entity is not alive, or has not the column"),
+        Some((tick, Found::Is(None))) => {
+            format!("{what} is not set: at tick {tick} the entity is not alive, or has not the column")
+        }
     };
+    let tick = taken.as_ref().map(|(tick, _)| *tick);
+    let seen = matches!(&taken, Some((_, Found::Is(_))));
+    let value = taken.and_then(|(_, found)| match found {
+        Found::Is(value) => value,
+        Found::HasLeft => None,
+    });
     Outcome {
         name: name.clone(),
         id: *match_id,
         entity: (!global).then(|| entity_text(wanted.index, (entity >> 32) as u32)),
         field: wanted.shown.clone(),
-        tick: taken.as_ref().map(|(tick, _)| *tick),
-        value: taken.and_then(|(_, value)| value),
-        set,
+        tick,
+        set: value.as_ref() == Some(&wanted.expected),
+        value,
         sentence: format!("match {}: {said}", printable(name)),
+        seen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::stage::Stage;
+
+    #[test]
+    fn of_a_tick_that_cannot_be_looked_at_any_more_it_is_said_so() {
+        let stage = Stage::new();
+        let attached = stage.attach();
+        let text = str::to_owned;
+        let (of, entity, field, value) = (text("arena"), text("global"), text("game.phase"), text("0"));
+        let args = SetArgs { of, entity, field, value, wait: 0, output: Output::default() };
+        let wanted = prepare(&attached, &args).expect("a global of the game");
+        (2..60).for_each(|tick| stage.commit(tick, 0));
+        assert!(matches!(found(&attached, &wanted, 59), Ok(Found::Is(_))));
+        let has_left = found(&attached, &wanted, 1).expect("it is no error");
+        let outcome = told(&wanted, Some((1, has_left)), "");
+        assert_eq!((outcome.tick, outcome.value, outcome.set), (Some(1), None, false));
+        assert!(outcome.sentence.contains("cannot be looked at any more"), "{}", outcome.sentence);
+        let outcome = told(&wanted, Some((1, Found::HasLeft)), "");
+        assert!(!outcome.refused(), "nobody knows");
     }
 }

@@ -1,8 +1,6 @@
 //! `ringfort roots`: the commits of a match that can be looked at.
 
 use clap::Args;
-use ringfort_shm_state::mirror::MirrorError;
-use ringfort_shm_state::world::RootError;
 use serde::Serialize;
 
 use super::world::window;
@@ -74,12 +72,7 @@ pub fn roots(attached: &Attached, args: &RootsArgs) -> Result<Roots, LookError> 
     for head in window(attached, one.slot, one.entry.incarnation).into_iter().filter(|head| head.sequence <= newest) {
         match one.turn_to(attached, Some(head.tick)) {
             Ok(()) => {}
-            Err(LookError::Mirror {
-                source: MirrorError::Root(RootError::NotInWindow { .. }) | MirrorError::Overtaken { .. },
-                ..
-            }) => {
-                continue;
-            }
+            Err(error) if error.has_left() => continue,
             Err(error) => return Err(error),
         }
         let follows = before == Some(head.sequence.wrapping_sub(1)) && one.head().sequence == head.sequence;
