@@ -25,6 +25,9 @@ use crate::limits::{HELLO_TIMEOUT_MS, JOIN_TIMEOUT_MS, JOIN_TRIES_MAX, JOIN_WAIT
 /// A match that a join may go to, with its slot, or why there is none.
 type Found = Result<(usize, ZoneEntry), Code>;
 
+/// A match by its slot and its id, as the flight recorder names it.
+type MatchAt = (usize, u64);
+
 impl Clients {
     pub(super) fn hello(
         &mut self,
@@ -98,16 +101,16 @@ impl Clients {
             if metered == Metered::Flood {
                 return Err(Refusal::new(Code::Flooding, "more joins than a client may ask for"));
             }
-            self.refuse_join(conn, pass, Code::Busy);
+            self.refuse_join(conn, pass, None, Code::Busy);
             return Ok(());
         }
         if self.is_closing_down() {
-            self.refuse_join(conn, pass, Code::ServerStopping);
+            self.refuse_join(conn, pass, None, Code::ServerStopping);
             return Ok(());
         }
         if self.shed.puts_off_joins() {
             self.counts.one(count::JOINS_PUT_OFF);
-            self.refuse_join(conn, pass, Code::Busy);
+            self.refuse_join(conn, pass, None, Code::Busy);
             return Ok(());
         }
         let secret = self.secrets.make();
@@ -131,24 +134,22 @@ impl Clients {
             }
             JoinTarget::Code(code) => self.zone_of_code(conn, code)?,
         };
-        let found = found.and_then(|(slot, entry)| match &joining.pass.only {
-            Some(only) if *only != unpadded(&entry.name) => {
-                self.counts.one(count::TOKENS_WRONG_MATCH);
-                Err(Code::Refused)
-            }
-            _ => Ok((slot, entry)),
-        });
         match found {
-            Err(Code::Refused) => self.refuse_join_saying(conn, joining.pass, Code::Refused, "the token is for another match"),
-            Ok((_, entry)) if entry.state == ZoneState::Paused as u32 => {
-                self.refuse_join_saying(conn, joining.pass, Code::Refused, "the match is paused");
+            Ok((slot, entry)) if joining.pass.only.as_ref().is_some_and(|only| *only != unpadded(&entry.name)) => {
+                self.counts.one(count::TOKENS_WRONG_MATCH);
+                let of = Some((slot, entry.incarnation));
+                self.refuse_join_saying(conn, joining.pass, of, Code::Refused, "the token is for another match");
+            }
+            Ok((slot, entry)) if entry.state == ZoneState::Paused as u32 => {
+                let of = Some((slot, entry.incarnation));
+                self.refuse_join_saying(conn, joining.pass, of, Code::Refused, "the match is paused");
             }
             Ok((slot, entry)) => {
                 joining.zone = slot;
                 self.begin_join(conn, joining, entry);
             }
             Err(Code::MatchFull) if joining.any => self.await_room(conn, joining),
-            Err(code) => self.refuse_join(conn, joining.pass, code),
+            Err(code) => self.refuse_join(conn, joining.pass, None, code),
         }
         Ok(())
     }
@@ -159,17 +160,18 @@ impl Clients {
         let pass = std::mem::take(pass);
         let Some((zone, entry)) = self.zones_that_live().find(|(_, zone)| zone.incarnation == resume.token.match_id()) else {
             self.counts.one(count::RESUMES_REFUSED);
-            self.refuse_join(conn, pass, Code::ResumeRefused);
+            self.refuse_join(conn, pass, None, Code::ResumeRefused);
             return Ok(());
         };
+        let of = Some((zone, entry.incarnation));
         if pass.only.as_ref().is_some_and(|only| *only != unpadded(&entry.name)) {
             self.counts.one(count::TOKENS_WRONG_MATCH);
-            self.refuse_join_saying(conn, pass, Code::Refused, "the token is for another match");
+            self.refuse_join_saying(conn, pass, of, Code::Refused, "the token is for another match");
             return Ok(());
         }
         if entry.state == ZoneState::Paused as u32 {
             // Its client tries again for as long as it likes.
-            self.refuse_join_saying(conn, pass, Code::Busy, "the match is paused");
+            self.refuse_join_saying(conn, pass, of, Code::Busy, "the match is paused");
             return Ok(());
         }
         let secret = self.secrets.make();
@@ -202,7 +204,7 @@ impl Clients {
                     joining.zone = slot;
                     self.begin_join(conn, *joining, entry);
                 }
-                Err(code) => self.refuse_join(conn, joining.pass, code),
+                Err(code) => self.refuse_join(conn, joining.pass, None, code),
             }
         }
     }
@@ -265,7 +267,7 @@ impl Clients {
         let (frontend, incarnation) = (self.slot, self.incarnation);
         let new = joining.resumes.is_none();
         let Some(link) = self.link(joining.zone, entry).filter(|l| !(l.is_backed_up() || new && l.has_full_queue())) else {
-            self.refuse_join(conn, joining.pass, Code::Busy);
+            self.refuse_join(conn, joining.pass, Some((joining.zone, entry.incarnation)), Code::Busy);
             return;
         };
         // Who has played before comes first: only new ones wait.
@@ -294,8 +296,8 @@ impl Clients {
         }
     }
 
-    /// Tells a client that its join came to nothing; it may try another match.
-    pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code) {
+    /// Tells a client that its join came to nothing, of a match if it was to a certain one; it may try another.
+    pub(super) fn refuse_join(&mut self, conn: &mut Conn<App>, pass: Pass, of: Option<MatchAt>, code: Code) {
         let reason = match code {
             Code::MatchFull => "the match is full",
             Code::NoSuchMatch => "there is no such match",
@@ -306,19 +308,19 @@ impl Clients {
             Code::Busy => "the match takes no more requests just now: try again",
             _ => "the match did not admit the player",
         };
-        self.refuse_join_saying(conn, pass, code, reason);
+        self.refuse_join_saying(conn, pass, of, code, reason);
     }
 
-    fn refuse_join_saying(&mut self, conn: &mut Conn<App>, pass: Pass, code: Code, reason: &str) {
+    fn refuse_join_saying(&mut self, conn: &mut Conn<App>, pass: Pass, of: Option<MatchAt>, code: Code, reason: &str) {
         self.counts.one(count::JOINS_REFUSED);
-        flight::refuse(None, code.into(), reason);
+        flight::refuse(of, code.into(), reason);
         let _ = conn.send_control(&ServerMsg::Error { code: code.into(), reason: reason.to_owned() });
         conn.app.stage = Stage::Welcomed { pass };
         conn.app.deadline = Some(conn.app.idle_deadline(self.now));
     }
 
     /// After a refusal: the next match with room for a client that wants any, or the answer, in the game's words if it has some.
-    pub(super) fn try_next(&mut self, conn: &mut Conn<App>, mut joining: Joining, code: Code, words: Option<&str>) {
+    pub(super) fn try_next(&mut self, conn: &mut Conn<App>, mut joining: Joining, of: MatchAt, code: Code, words: Option<&str>) {
         joining.tried.push(joining.zone);
         let again = joining.any && joining.tried.len() < JOIN_TRIES_MAX;
         match self.any_zone(&joining) {
@@ -328,8 +330,8 @@ impl Clients {
             }
             _ if joining.any && code == Code::MatchFull && self.now < joining.until => self.await_room(conn, joining),
             _ => match words {
-                Some(words) => self.refuse_join_saying(conn, joining.pass, code, words),
-                None => self.refuse_join(conn, joining.pass, code),
+                Some(words) => self.refuse_join_saying(conn, joining.pass, Some(of), code, words),
+                None => self.refuse_join(conn, joining.pass, Some(of), code),
             },
         }
     }

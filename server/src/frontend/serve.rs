@@ -301,6 +301,7 @@ impl Clients {
         link.joins.retain(|(_, at)| at.is_none_or(|at| at > head.net_cursor));
         // The words of a refusal are overwritten by later ones; a front-end that is so late does not guess them.
         let unsaid = if head.flags & RootFlags::CLOSING != 0 { Code::MatchOver } else { Code::Busy };
+        let of = (link.slot, link.entry.incarnation);
         for id in passed {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
@@ -310,7 +311,7 @@ impl Clients {
                 self.counts.add(count::RESUMES_REFUSED, u64::from(joining.resumes.is_some()));
                 let words = said.map(|row| unpadded(&row.text)).filter(|words| !words.is_empty());
                 let code = said.and_then(|row| Code::from_u64(row.code.into())).unwrap_or(unsaid);
-                self.try_next(conn, *joining, code, words.as_deref());
+                self.try_next(conn, *joining, of, code, words.as_deref());
             }
         }
     }
@@ -398,10 +399,11 @@ impl Clients {
             self.tell_left(driver, id, Some(reason));
         }
         let queued = std::mem::take(&mut link.queued);
+        let of = (link.slot, link.entry.incarnation);
         for id in std::mem::take(&mut link.joins).into_iter().map(|(id, _)| id).chain(queued) {
             let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { continue };
             if let Stage::Joining(joining) = std::mem::replace(&mut conn.app.stage, Stage::Closed) {
-                self.try_next(conn, *joining, Code::MatchOver, None);
+                self.try_next(conn, *joining, of, Code::MatchOver, None);
             }
         }
     }
