@@ -320,6 +320,12 @@ fn a_match_whose_state_crashes_every_tick_is_paused_and_stays_so_until_it_is_end
     squad.throw(SENDER, Bomb::Panic, When::Armed);
     let first = squad.during(|| paused(&instance, "faults"));
     assert_eq!(gone_off(&instance, Bomb::Panic), ATTEMPTS + 1, "as it comes, once more, and without inputs");
+    // The log tells of each fault, of the last one, too, and then of the pause that it has led to.
+    let log = instance.done(&["tail", "--no-follow", "--match", "match-1", "--kind", "fault,pause", "--json"]);
+    let told: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let kinds: Vec<_> = told.iter().filter_map(|line| Some((line["kind"].as_str()?, line["b"].as_u64()?))).collect();
+    assert_eq!(kinds, [("fault", 1), ("fault", 2), ("fault", 3), ("pause", 0)], "{log}");
+    assert!(told[..3].iter().all(|line| line["a"] == told[0]["a"] && line["text"] == told[0]["text"]), "{log}");
     squad.during(|| instance.done(&["matches", "resume", "match-1"]));
     squad.until("it is tried anew", |_| gone_off(&instance, Bomb::Panic) > ATTEMPTS + 1);
     let second = squad.during(|| paused(&instance, "faults"));

@@ -11,7 +11,7 @@ use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FaultKind, fault_key};
+use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FaultKind, ZoneEntry, fault_key};
 use ringfort_shm_state::limits::FAULT_TEXT_BYTES;
 use ringfort_shm_state::segment::{cut, padded, unpadded};
 use ringfort_shm_state::world::World;
@@ -109,6 +109,17 @@ pub fn describe(fault: &FaultEntry) -> String {
     let known = SIGNALS.iter().find(|(signal, _)| u32::try_from(*signal) == Ok(fault.signal));
     let name = known.map_or_else(|| format!("signal {}", fault.signal), |(_, name)| (*name).to_owned());
     if fault.signal == libc::SIGABRT as u32 { name } else { format!("{name} at {:#x}", fault.address) }
+}
+
+/// What the last attempt at a tick has failed of: what the process itself has recorded, or that it hung.
+pub fn why(entry: &ZoneEntry, tick: u32, recorded: Option<FaultEntry>) -> String {
+    let of_tick = |key: u64| key >> 32 == u64::from(tick);
+    let recorded = recorded.filter(|fault| of_tick(fault.key) && fault.incarnation == entry.incarnation);
+    let hung = if entry.hang_tick == tick { entry.hang_attempt } else { 0 };
+    match recorded {
+        Some(fault) if (fault.key & 0xff) as u32 >= hung => describe(&fault),
+        _ => "hang".to_owned(),
+    }
 }
 
 /// Records what the attempt under way dies of, unless that is known. Allocates nothing and takes no lock.

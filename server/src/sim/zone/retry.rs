@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::kill_point;
-use ringfort_shm_state::layout::{AttemptEntry, FaultEntry, FlightKind, RootHead, ZoneEntry};
+use ringfort_shm_state::layout::{AttemptEntry, FlightKind, RootHead, ZoneEntry};
 use ringfort_shm_state::memory::Memory;
 use ringfort_shm_state::segment::unpadded;
 use ringfort_shm_state::world::World;
@@ -48,7 +48,7 @@ impl Retry {
         kill_point!("takeover:judged");
         world.publish_attempt(slot, &attempt);
         kill_point!("attempt:published");
-        let why = if judged.exact() { why(entry, &attempt, recorded) } else { String::new() };
+        let why = if judged.exact() { fault::why(entry, attempt.tick, recorded) } else { String::new() };
         if judged.exact() {
             let how = if judged.rejects() { "without its inputs and commands" } else { "once more, with the same records" };
             warn!(zone = slot, "match {}: tick {} is run {how}, as the game failed: {why}", unpadded(&entry.name), attempt.tick);
@@ -78,17 +78,6 @@ impl Retry {
         let is_first = (attempt, deaths) == (1, 0);
         let tick = if is_first { tick - 1 } else { tick };
         world.publish_attempt(slot, &AttemptEntry { tick, deaths: deaths.saturating_sub(1), ..self.attempt });
-    }
-}
-
-/// What the last attempt at a tick has failed of.
-fn why(entry: &ZoneEntry, attempt: &AttemptEntry, recorded: Option<FaultEntry>) -> String {
-    let of_tick = |key: u64| key >> 32 == u64::from(attempt.tick);
-    let recorded = recorded.filter(|fault| of_tick(fault.key) && fault.incarnation == entry.incarnation);
-    let hung = if entry.hang_tick == attempt.tick { entry.hang_attempt } else { 0 };
-    match recorded {
-        Some(fault) if (fault.key & 0xff) as u32 >= hung => fault::describe(&fault),
-        _ => "hang".to_owned(),
     }
 }
 
@@ -122,7 +111,7 @@ impl<G: Game> Zone<G> {
     /// Leaves behind what a process does that dies of the game in the next tick: the attempt and its fault.
     #[cfg(feature = "simulator")]
     pub(crate) fn fail(mut self, world: &World, inbox_memory: &Memory, directory: Directory<'_>) {
-        use ringfort_shm_state::layout::{FaultKind, fault_key};
+        use ringfort_shm_state::layout::{FaultEntry, FaultKind, fault_key};
         use zerocopy::FromZeros;
 
         let _ = self.begin_attempt(world, inbox_memory, directory);

@@ -14,6 +14,7 @@ use super::super::workers::{Hung, Sims};
 use super::{Stage, Zone, Zones, epoch_after_next, next_epoch};
 use crate::flight::{self, Note};
 use crate::limits::{HANG_CPU_MS_MIN, HANG_TICKS_MIN, OPENING_DEATHS_MAX};
+use crate::sim::fault;
 use crate::sim::judge::{Judgement, judge};
 
 impl Zones {
@@ -277,6 +278,12 @@ impl Zone {
             PauseReason::Deaths => "its sims die in one tick, and nobody knows of what",
         };
         let name = unpadded(&self.entry.name);
+        if let Some(attempt) = segments.world.attempt(slot).filter(|_| reason == PauseReason::Faults) {
+            // Whoever takes a match over tells of the fault before; after the last one nobody does.
+            let text = fault::why(&self.entry, attempt.tick, segments.world.fault(slot));
+            let (zone, a, b) = (Some((slot, self.entry.incarnation)), attempt.tick.into(), attempt.attempt.into());
+            flight::note(FlightKind::Fault, Note { zone, a, b, text: &text, ..Note::default() });
+        }
         self.note(FlightKind::Pause, slot, reason as u64);
         error!(
             zone = slot,
