@@ -1,7 +1,12 @@
 //! Looking at an instance that cannot answer: all of its processes stopped, all of them killed, and the same out of a saved file.
 
+use std::fs;
+use std::mem::offset_of;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use ringfort_shm_state::layout::Header;
+use ringfort_shm_state::segment::SegmentSpec;
 use ringfort_tests::crowd::named;
 use ringfort_tests::{Crowd, Instance, programs, send_signal};
 use rustix::process::{Pid, Signal};
@@ -109,6 +114,38 @@ fn every_command_answers_while_all_is_stopped_and_after_all_is_killed_and_out_of
     assert_eq!(rules(saved.last().expect("explain")), Vec::<&str>::new(), "{:?}", saved.last());
     let refused = instance.run(&["save", &live]);
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--force"));
+}
+
+#[test]
+fn a_directory_of_another_layout_is_left_out_of_a_saved_file_and_with_it_the_codes_that_nobody_can_find() {
+    let mut instance = Instance::start(&["--frontends", "1", "--sims", "1"]);
+    let den = instance.json(&["matches", "create", "den", "--private"]);
+    let code = den["code"].as_str().expect("its code is told").to_owned();
+    instance.kill();
+    let directory = SegmentSpec::DIRECTORY.path(instance.name());
+    let save = || {
+        let file = instance.directory().join("saved.rf");
+        let saved = instance.json(&["save", "--force", file.to_str().expect("a name of ours")]);
+        let bytes = fs::read(file).expect("it is saved");
+        assert!(!bytes.windows(code.len()).any(|part| part == code.as_bytes()), "the code is in the file: {saved:#}");
+        let problems: Vec<String> = serde_json::from_value(saved["problems"].clone()).expect("a list of sentences");
+        (saved["segments"].as_u64().expect("a number"), problems)
+    };
+    let (all, problems) = save();
+    assert_eq!(problems, Vec::<String>::new());
+    let damage = |offset: usize| {
+        let file = fs::File::options().read(true).write(true).open(&directory).expect("the segment");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset as u64)
+            .and_then(|()| file.write_all_at(&[byte[0] ^ 1], offset as u64))
+            .expect("a byte");
+    };
+    damage(offset_of!(Header, ready));
+    let (damaged, problems) = save();
+    assert!(damaged == all && problems.len() == 1, "it is kept as it is: {problems:?}");
+    damage(offset_of!(Header, version));
+    let (other, problems) = save();
+    assert!(other == all - 1 && problems.iter().any(|problem| problem.contains("is left out")), "{problems:?}");
 }
 
 #[test]

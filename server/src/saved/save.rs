@@ -11,7 +11,7 @@ use ringfort_shm_state::copy::ZoneCopy;
 use ringfort_shm_state::directory::Directory;
 use ringfort_shm_state::inbox::Inbox;
 use ringfort_shm_state::layout::{
-    HEADER_BYTES, SegmentKind, VERSION, ZoneEntry, directory as directory_at, layout_hash, world as world_at,
+    HEADER_BYTES, Header, SegmentKind, VERSION, ZoneEntry, directory as directory_at, layout_hash, world as world_at,
 };
 use ringfort_shm_state::limits::{EXTENT_BYTES, JOIN_CODE_BYTES, MAX_ZONES};
 use ringfort_shm_state::memory::{Memory, Words};
@@ -163,7 +163,10 @@ fn save_files(instance: &str, path: &Path, replace: bool, files: &[PathBuf], wri
             },
             "directory" => match &directory {
                 Some(directory) => saving.words(&directory_words(directory.memory()))?,
-                None => saving.raw(&file, open(SegmentSpec::DIRECTORY).err().map(|error| error.to_string()))?,
+                None => {
+                    let problem = open(SegmentSpec::DIRECTORY).err().map(|error| error.to_string());
+                    saving.damaged_directory(&file, problem)?
+                }
             },
             "inbox.net" => match &rings {
                 Some(rings) => saving.words(rings)?,
@@ -201,7 +204,7 @@ fn pids(instance: &str) -> BTreeSet<u32> {
     let Ok(directory) = Segment::open(instance, SegmentSpec::DIRECTORY, Access::ReadOnly) else { return pids };
     pids.extend(Directory::new(&directory).workers().map(|entry| entry.pid));
     for slot in 0..ringfort_shm_state::limits::MAX_WORKERS as u32 {
-        for kind in [SegmentKind::Frontend, SegmentKind::Sim, SegmentKind::Hook] {
+        for kind in [SegmentKind::Frontend, SegmentKind::Sim, SegmentKind::Hook, SegmentKind::Admin] {
             let own = Segment::open(instance, SegmentSpec::worker(kind, slot), Access::ReadOnly);
             pids.extend(own.ok().map(|own| WorkerPage::new(&own).claimed_by().pid));
         }
@@ -235,20 +238,20 @@ fn directory_words(memory: &Memory) -> Vec<u64> {
             break;
         }
     }
-    leave_codes_out(&mut words, 0);
+    leave_codes_out(&mut words);
     words
 }
 
-/// Takes the codes of private matches out of the words of a directory from a byte offset on.
-fn leave_codes_out(words: &mut [u64], from: usize) {
+/// Takes the codes of private matches out of the words of a directory.
+fn leave_codes_out(words: &mut [u64]) {
     for zone in 0..MAX_ZONES {
         let values = directory_at::ZONES + (zone + 1) * directory_at::ZONE_STRIDE;
         let cell = directory_at::ZONES + zone * directory_at::ZONE_STRIDE;
         let first = cell + Cell::<ZoneEntry>::BYTES - 2 * size_of::<ZoneEntry>();
         for value in (first..values).step_by(size_of::<ZoneEntry>()).take(2) {
-            let code = (value + std::mem::offset_of!(ZoneEntry, code)).checked_sub(from).map(|at| at / 8);
+            let code = (value + std::mem::offset_of!(ZoneEntry, code)) / 8;
             const { assert!(JOIN_CODE_BYTES == 8, "a code is one word") };
-            if let Some(code) = code.and_then(|code| words.get_mut(code)).filter(|code| **code != 0) {
+            if let Some(code) = words.get_mut(code).filter(|code| **code != 0) {
                 *code = u64::from_le_bytes(*b"????????");
             }
         }
@@ -279,13 +282,31 @@ impl Saving<'_> {
         for at in (0..memory.bytes()).step_by(CHUNK_BYTES) {
             let n = (memory.bytes() - at).min(CHUNK_BYTES) / 8;
             memory.copy_out(at, &mut words[..n]);
-            // One that is too damaged to be opened has the codes where a sound one has them.
-            if file == SegmentSpec::DIRECTORY.path(self.instance) {
-                leave_codes_out(&mut words[..n], at);
-            }
             rows.push(self.out.chunk(&words[..n])?);
         }
         Ok(Some((memory.bytes() as u64, rows)))
+    }
+
+    /// A directory that cannot be opened. One of our layout, damaged, has the codes of private matches where a sound one has them; of any other nobody
+    /// knows where they are, and it is left out.
+    fn damaged_directory(&mut self, file: &Path, problem: Option<String>) -> io::Result<Option<(u64, Vec<Row>)>> {
+        self.problems.extend(problem);
+        let memory = match map_raw(file) {
+            Ok(memory) => memory,
+            Err(error) => {
+                self.problems.push(error.to_string());
+                return Ok(None);
+            }
+        };
+        let header = (HEADER_BYTES..=directory_at::BYTES).contains(&memory.bytes()).then(|| memory.read::<Header>(0));
+        if header.is_none_or(|header| (header.version, header.layout_hash) != (VERSION, layout_hash())) {
+            let why = "the segment directory is left out: it is of another layout, and nobody can tell where the codes of private matches are in it";
+            self.problems.push(why.to_owned());
+            return Ok(None);
+        }
+        let mut words = words_of(&memory);
+        leave_codes_out(&mut words);
+        self.words(&words)
     }
 
     /// A segment that was copied.
