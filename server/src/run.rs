@@ -119,7 +119,7 @@ pub fn main_with<G: Game>(arguments: impl IntoIterator<Item = OsString>) -> Exit
             if matches!(error, RunError::Sim(_) | RunError::Frontend(_) | RunError::Hook(_) | RunError::Admin(_)) {
                 tracing::error!("{error}");
             } else {
-                eprintln!("ringfort: {error}");
+                look::complain(&error);
             }
             ExitCode::from(EXIT_FAILED)
         }

@@ -38,7 +38,7 @@ pub use filter::{Filter, FilterError, Left, Op, Subject};
 pub use names::{Among, FieldAt, NameError, name_of};
 pub use of_match::OneMatch;
 pub use paper::{Paper, duration, printable, table};
-pub use reading::{Reading, Shown, print, print_json, read, tell_damage};
+pub use reading::{Reading, Shown, complain, print, print_json, read, tell_damage};
 pub use value::{Value, WrongValue, entity_text, parse_entity};
 pub use world::{Fields, Names, groups, lives, pages_of, pages_of_entity, window};
 

@@ -1,5 +1,7 @@
 //! Text for terminals: tables that fit, durations, and nothing in a game's or a player's text that moves the cursor.
 
+use std::borrow::Cow;
+
 /// What text is printed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Paper {
@@ -20,9 +22,32 @@ impl Paper {
     }
 }
 
-/// A game's or a player's text must not move the cursor of whoever reads it.
+/// Whether a terminal does something else with a character than show it: control characters, those from U+0080 on among them, and what turns the
+/// order of the text around it (Unicode's property Bidi_Control).
+fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control()
+}
+
+/// A game's or a player's text must not move the cursor of whoever reads it, nor turn what stands beside it.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
+}
+
+/// Text that is about to be printed: what steers a terminal and is not ASCII is written as JSON does, which leaves it as it is by itself. Colours and
+/// ends of lines stay.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || !text.chars().any(|c| !c.is_ascii() && steers(c)) {
+        return text.into();
+    }
+    let mut harmless = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            c if !c.is_ascii() && steers(c) => harmless += &format!("\\u{:04x}", u32::from(c)),
+            c => harmless.push(c),
+        }
+    }
+    harmless.into()
 }
 
 /// Columns as wide as their widest cell; what begins with a digit is a number and stands to the right. Where the terminal is too narrow, the widest
@@ -65,7 +90,7 @@ pub fn table(paper: &Paper, head: &[&str], rows: Vec<Vec<String>>) -> String {
 /// Narrowest column that a table that does not fit its terminal is cut to.
 const CELL_CHARS_MIN: usize = 6;
 
-fn fitted(cell: &str, width: usize) -> std::borrow::Cow<'_, str> {
+fn fitted(cell: &str, width: usize) -> Cow<'_, str> {
     if cell.chars().count() <= width {
         return cell.into();
     }
@@ -105,6 +130,17 @@ mod tests {
         let rows = vec![vec!["a".to_owned(), "x".repeat(40), "7".to_owned()]];
         let narrow = table(&Paper { columns: Some(20), colours: false }, &["NAME", "TEXT", "N"], rows);
         assert_eq!(narrow, format!("NAME  TEXT         N\na     {}…  7\n", "x".repeat(10)));
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_reaches_it() {
+        let hostile = "a\u{1b}[2J\u{9b}2J\u{85}b\u{202e}c\u{2066}d\u{200f}\u{61c}é\n";
+        assert_eq!(printable(hostile), "a?[2J?2J?b?c?d??é?");
+        let json = serde_json::to_string(hostile).unwrap();
+        let shown = harmless(&json);
+        assert!(shown.chars().all(|c| !steers(c)), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), hostile, "it is the same text");
+        assert_eq!(harmless("\x1b[1mNAME\x1b[0m é\n"), "\x1b[1mNAME\x1b[0m é\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::paper::harmless;
 use super::{LookError, Paper, printable};
 use crate::attach::Attached;
 use crate::limits::{WATCH_S_MAX, WATCH_S_MIN};
@@ -66,7 +67,7 @@ pub fn read<S: Shown>(
             Ok(found) if flags.json => print(&format!("{}\n", serde_json::to_string(&found).expect("names, numbers and lists"))),
             Ok(found) => print(&format!("{clear}{}", found.text(&Paper::stdout()))),
             Err(error) => {
-                eprintln!("ringfort: {error}");
+                complain(&error);
                 true
             }
         };
@@ -104,10 +105,15 @@ pub fn print_json(value: &impl Serialize) {
     print(&format!("{json}\n"));
 }
 
-/// Prints text; whether somebody still reads it. A reader that has gone, such as `head`, has seen what it wanted.
+/// Prints text; whether somebody still reads it. A reader that has gone, such as `head`, has seen what it wanted. All that commands print goes this way.
 pub fn print(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// Says on stderr why a command has failed. A sentence may have words of anybody in it.
+pub fn complain(error: &impl std::fmt::Display) {
+    eprintln!("ringfort: {}", printable(&error.to_string()));
 }
 
 fn parse_watch(text: &str) -> Result<f64, String> {

@@ -105,7 +105,8 @@ pub fn session(attached: &Attached, who: &str) -> Result<OneSession, LookError> 
         [] => Err(ShowError::NoSession { who, instance }.into()),
         [session] => Ok(OneSession { session: session.clone() }),
         _ => {
-            let places: Vec<String> = found.iter().map(|session| format!("{} in {}", session.session, session.of)).collect();
+            let places: Vec<String> =
+                found.iter().map(|session| format!("{} in {}", session.session, printable(&session.of))).collect();
             Err(ShowError::ManySessions { who, places: places.join(", ") }.into())
         }
     }

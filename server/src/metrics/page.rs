@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::families::{Family, Kind};
+use crate::look::printable;
 
 /// A value as it is written: whole numbers stay whole.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,7 @@ impl Page {
         let _ = write!(self.text, "{}{suffix}{{", family.name);
         for (i, (label, value)) in labels.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            let _ = write!(self.text, "{comma}{label}=\"{}\"", escaped(value));
+            let _ = write!(self.text, "{comma}{label}=\"{}\"", escaped(&printable(value)));
         }
         let _ = writeln!(self.text, "}} {value}");
     }
