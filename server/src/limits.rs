@@ -213,6 +213,8 @@ const _: () = assert!(ADMIN_PLACE < shared::MAX_WORKERS, "every process has a pl
 pub const AUDIT_BYTES_MAX: u64 = 16 << 20;
 /// Lines of the audit log that wait to be written; more commands are refused.
 pub const AUDIT_JOBS_MAX: usize = 2 * CONTROL_CONNECTIONS_MAX;
+/// A command that comes less than so many microseconds before the last one, by the machine's clock, has come after it all the same.
+pub const AUDIT_APART_US_MAX: u64 = 1_000_000;
 /// How long a supervisor that stops waits for the audit log.
 pub const AUDIT_STOP_MS: u64 = 2_000;
 /// Commands that `audit` shows unless told otherwise, and at most.

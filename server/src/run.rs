@@ -1,7 +1,7 @@
 //! The whole command line of a game's server: parse, carry out, tell. A command that fails prints one sentence on stderr.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::cli::{
     Cli, Command, DeadLettersAction, DownArgs, DrainWhat, EXIT_DONE, EXIT_FAILED, FrontendsAction, MatchesAction, Output, Role,
     SessionsAction, SimsAction, TokenAction, UpArgs, WorkerArgs, ZonesAction, collect_options,
 };
-use crate::config::{Config, ConfigError, DEFAULTS_TOML, instance_name};
+use crate::config::{Config, ConfigError, DEFAULTS_TOML, Hooks, instance_name};
 use crate::dead_letters::{self, DeadLettersError};
 use crate::describe;
 use crate::frontend::{self, FrontendError};
@@ -143,8 +143,7 @@ fn dispatch<G: Game>(cli: Cli) -> Result<u8, RunError> {
             Ok(EXIT_DONE)
         }
         Command::Audit(AuditArgs { limit, json }) => {
-            let file = Config::load(file)?.hooks.audit_file(&named()?);
-            let log = audit::read(&file, limit)?;
+            let log = audit::read(&kept(file, &named()?, Hooks::audit_file)?, limit)?;
             if json {
                 print_json(&log)
             } else {
@@ -311,8 +310,19 @@ fn matches(instance: &str, action: MatchesAction) -> Result<u8, RunError> {
     }
 }
 
+/// A file of an instance that outlives it: where the configuration says that is named, else where the instance has noted it, else where it would be
+/// if it were started here.
+fn kept(file: Option<&Path>, instance: &str, which: fn(&Hooks, &str) -> PathBuf) -> Result<PathBuf, RunError> {
+    let noted = RunDir::results_of(instance).filter(|_| file.is_none());
+    let hooks = match noted {
+        Some(results) => Hooks { results: Some(results), ..Hooks::default() },
+        None => Config::load(file)?.hooks,
+    };
+    Ok(which(&hooks, instance))
+}
+
 fn dead_letters(file: Option<&Path>, instance: Option<&str>, action: DeadLettersAction) -> Result<u8, RunError> {
-    let letters = dead_letters::read(&Config::load(file)?.hooks.dead_letters_file(&instance_name(instance, file)?))?;
+    let letters = dead_letters::read(&kept(file, &instance_name(instance, file)?, Hooks::dead_letters_file)?)?;
     match action {
         DeadLettersAction::List { only, output: Output { json: true } } => print_json(&letters.of(only.as_deref())),
         DeadLettersAction::List { only, output: Output { json: false } } => print(&letters.of(only.as_deref()).to_text()),

@@ -31,6 +31,9 @@ pub const RUNTIME_VARIABLE: &str = "XDG_RUNTIME_DIR";
 /// First bytes of the keys file: what it is and its version.
 const KEYS_MAGIC: &[u8; 16] = b"ringfort keys 01";
 
+/// The link to where the results lie.
+const RESULTS_LINK: &str = "results";
+
 /// An instance's run directory, checked to be ours alone.
 #[derive(Debug, Clone)]
 pub struct RunDir {
@@ -206,6 +209,29 @@ impl RunDir {
     /// The supervisor's log.
     pub fn supervisor_log(&self) -> PathBuf {
         self.logs().join("supervisor.log")
+    }
+
+    /// Notes where the instance's results lie, and what else outlives it beside them, for commands that are not given its configuration. It stays when
+    /// the instance has stopped. Only for the holder of the lock.
+    pub fn note_results(&self, file: &Path, _lock: &InstanceLock) -> Result<(), RunDirError> {
+        let (link, fresh) = (self.path.join(RESULTS_LINK), self.path.join("results.new"));
+        // Left by a start that was killed.
+        let _ = std::fs::remove_file(&fresh);
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        std::os::unix::fs::symlink(file, &fresh).map_err(failed("create", &fresh))?;
+        std::fs::rename(&fresh, &link).map_err(failed("replace", &link))
+    }
+
+    /// Where the results lie of the instance of this name that runs, or has run last, if that is noted. Nothing is created.
+    pub fn results_of(instance: &str) -> Option<PathBuf> {
+        Self::results_under(&base_directory(), instance)
+    }
+
+    fn results_under(base: &Path, instance: &str) -> Option<PathBuf> {
+        let path = base.join(instance);
+        // What others may have put there is not followed.
+        check_directory(base).and_then(|()| check_directory(&path)).ok()?;
+        std::fs::read_link(path.join(RESULTS_LINK)).ok()
     }
 
     fn logs(&self) -> PathBuf {
@@ -481,6 +507,22 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         assert!(run_dir.is_below(Some(parent.path().into())));
         assert!(!run_dir.is_below(Some(other.path().into())) && !run_dir.is_below(None) && !run_dir.is_below(Some("run".into())));
+    }
+
+    #[test]
+    fn the_place_of_the_results_is_noted_and_the_last_note_counts() {
+        let parent = tempfile::tempdir().unwrap();
+        let base = parent.path().join("base");
+        let results = || RunDir::results_under(&base, &name("results"));
+        assert_eq!((results(), base.exists()), (None, false));
+        let run_dir = RunDir::open_under(&base, &name("results")).unwrap();
+        let lock = run_dir.lock().unwrap();
+        for file in ["/state/a/results.jsonl", "/state/b/results.jsonl"] {
+            run_dir.note_results(Path::new(file), &lock).unwrap();
+            assert_eq!(results(), Some(file.into()), "whether or not there is one");
+        }
+        std::fs::set_permissions(&base, PermissionsExt::from_mode(0o777)).unwrap();
+        assert_eq!(results(), None, "anybody may have put it there");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ringfort_protocol::Schema;
 use ringfort_protocol::bits::{BitReader, BitWriter};
 use ringfort_protocol::schema::{ColumnSchema, FieldSchema, Sync, encode_row};
 use ringfort_shm_state::directory::Directory;
@@ -125,7 +126,6 @@ pub fn prepare(attached: &Attached, args: &SetArgs) -> Result<Wanted, LookError>
     let request = SetField {
         name: of,
         match_id: one.entry.incarnation,
-        what: format!("{what} to {expected}"),
         entity,
         global,
         column: at.column as u16,
@@ -161,6 +161,24 @@ fn committed(field: &FieldSchema, bytes: &[u8]) -> Value {
     let mut bits = BitWriter::default();
     encode_row(&column, bytes, &mut bits);
     Value::of_wire(&field, &mut BitReader::new(&bits.finish())).unwrap_or(typed)
+}
+
+/// What is asked for, for people: whoever sends it may have sent anything.
+pub fn in_words(schema: &Schema, wanted: &SetField) -> String {
+    let SetField { entity, global, column, field, value, .. } = wanted;
+    let (among, of_what) = if *global { (Among::Globals, "global") } else { (Among::Columns, "column") };
+    let whose = entity_text(*entity as u32, (entity >> 32) as u32);
+    let found = among.of(schema).get(usize::from(*column));
+    let Some((column, field)) = found.and_then(|column| Some((column, column.fields.get(usize::from(*field))?))) else {
+        let whose = if *global { String::new() } else { format!(" of {whose}") };
+        return format!("field {field} of {of_what} {column}{whose}, which the game has not");
+    };
+    let whose = if *global { String::new() } else { format!("{whose} ") };
+    let value = match value.len() == field.kind.memory_bytes() {
+        true => Value::of_memory(&FieldSchema { offset: 0, ..field.clone() }, value).to_string(),
+        false => format!("{} bytes, which are no value of it", value.len()),
+    };
+    format!("{whose}{} to {value}", name_of(column, field))
 }
 
 /// Waits for some seconds until a commit has taken what the supervisor has posted, and tells what the field is there.

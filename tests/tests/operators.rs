@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
+use std::time::Instant;
 
-use ringfort_client::Ended;
+use ringfort_client::{Code, Ended};
 use ringfort_tests::crowd::named;
-use ringfort_tests::{Crowd, Instance, PATIENCE, json_lines, match_named, pid_of, processes, send_signal};
+use ringfort_tests::{Crowd, Instance, LOOK_AGAIN, PATIENCE, json_lines, match_named, pid_of, processes, send_signal};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -72,6 +75,57 @@ fn a_refused_client_and_the_reason_are_in_the_log() {
     crowd.until("it is refused", |crowd| crowd.refusal_of(eve).is_some());
     let lines = told(&instance, &["--kind", "refusal"]);
     assert!(has(&lines, "refusal", "there is no such match"), "{lines:#?}");
+    // Who is refused by a match is told of with that match, and among what is told of it.
+    crowd.during(|| instance.done(&["matches", "create", "den", "--game-option", "capacity=1"]));
+    crowd.enter("ada", named("den"));
+    crowd.join(eve, named("den"));
+    crowd.until("the match is full", |crowd| crowd.refusal_of(eve) == Some(Code::MatchFull));
+    let lines = told(&instance, &["--kind", "refusal", "--match", "den"]);
+    assert!(lines.len() == 1 && has(&lines, "refusal", "the match is full") && lines[0]["match"] == "den", "{lines:#?}");
+}
+
+#[test]
+fn a_command_that_was_under_way_when_the_supervisor_was_killed_stands_in_the_audit_log() {
+    let mut instance = Instance::start(&["--frontends", "1", "--sims", "1"]);
+    // Nobody opens the match, and the supervisor waits for that.
+    let status = instance.status();
+    let others = status["processes"].as_array().expect("a list").iter().filter(|process| process["role"] != "supervisor");
+    others.for_each(|process| send_signal(pid_of(process), Signal::STOP));
+    let mut create = instance.command(&["matches", "create", "arena"]).stderr(Stdio::null()).spawn().expect("it can be started");
+    let until = Instant::now() + PATIENCE;
+    let begun = loop {
+        let entries = instance.json(&["audit"])["entries"].clone();
+        if entries[0].is_object() {
+            break entries;
+        }
+        assert!(Instant::now() < until, "nothing is in the log");
+        std::thread::sleep(LOOK_AGAIN);
+    };
+    let told = |entry: &Value| ["command", "outcome", "sentence"].map(|key| entry[key].as_str().unwrap_or_default().to_owned());
+    assert_eq!(told(&begun[0]), ["matches-create", "asked", "no outcome yet"], "{begun:#}");
+    instance.kill_supervisor();
+    assert_eq!(create.wait().expect("it ends").code(), Some(1));
+    let after = instance.json(&["audit"])["entries"].clone();
+    assert_eq!(told(&after[0]), ["matches-create", "asked", "no outcome: the supervisor ended"], "{after:#}");
+    assert_eq!((&after[0]["arguments"], after.as_array().map(Vec::len)), (&begun[0]["arguments"], Some(1)));
+}
+
+#[test]
+fn the_audit_log_is_found_without_the_configuration_also_after_the_instance_has_stopped() {
+    let configuration = "\n[hooks]\nresults = \"state/results.jsonl\"\n";
+    let mut instance = Instance::configured(configuration, |_| (), &["--frontends", "1"]);
+    instance.done(&["log-level", "warn"]);
+    let state = instance.directory().join("state");
+    let found = || -> Value {
+        let output = instance.command(&["audit", "--json"]).current_dir(&state).output().expect("it can be started");
+        serde_json::from_slice(&output.stdout).expect("it prints JSON")
+    };
+    let log = found();
+    assert!(log["file"].as_str().is_some_and(|file| file.ends_with("/state/audit.jsonl")), "{log:#}");
+    assert_eq!(log["entries"][0]["command"], "log-level", "{log:#}");
+    instance.done(&["down"]);
+    assert_eq!(found()["entries"][1]["command"], "down");
+    assert_eq!(instance.exit_code(), Some(0));
 }
 
 #[test]
@@ -238,22 +292,29 @@ fn check_exposition(text: &str) {
 
 #[test]
 fn an_instance_that_drains_takes_no_new_players_and_says_so_to_monitors() {
-    let instance = Instance::start(&["--frontends", "1", "--admin", "127.0.0.1:0"]);
+    let mut instance = Instance::start(&["--frontends", "1", "--admin", "127.0.0.1:0"]);
     let address = admin_of(&instance);
     let mut crowd = Crowd::new(instance.address());
     let ada = crowd.enter("ada", named("match-1"));
-    crowd.during(|| {
+    let _drain = crowd.during(|| {
         get_until(&address, "/readyz", 200);
-        let drain = instance.run(&["down", "--drain", "--timeout", "0"]);
-        drop(drain);
+        let drain = instance.follow(&["down", "--drain"]);
+        let why = get_until(&address, "/readyz", 503);
+        assert!(why.contains("takes no new ones"), "{why}");
+        get_until(&address, "/healthz", 200);
+        drain
     });
-    crowd.until("ada is told", |crowd| crowd.ended(ada).is_some());
+    crowd.leave(ada);
+    crowd.during(|| assert_eq!(instance.exit_code(), Some(0), "when the last player has gone it stops"));
 }
 
 #[test]
 fn without_the_token_nobody_is_answered_and_without_a_token_file_no_other_machine_is() {
     let token = "0123456789abcdef-token";
-    let prepare = |directory: &std::path::Path| fs::write(directory.join("admin.token"), format!("{token}\n")).expect("a file");
+    let prepare = |directory: &std::path::Path| {
+        let file = fs::File::options().write(true).create_new(true).mode(0o600).open(directory.join("admin.token"));
+        writeln!(file.expect("a file"), "{token}").expect("it can be written");
+    };
     let configuration = "\n[admin]\nlisten = \"0.0.0.0:0\"\ntoken_file = \"admin.token\"\n";
     let instance = Instance::configured(configuration, prepare, &["--frontends", "1"]);
     let address = admin_of(&instance).replace("0.0.0.0", "127.0.0.1");

@@ -18,7 +18,6 @@ use rustix::process::Signal;
 use tracing::{error, info, warn};
 
 use super::Supervisor;
-use super::control::ControlServer;
 use super::errors::UpError;
 use super::leftovers::{Earlier, await_deaths, judge, whole};
 use super::results::Results;
@@ -199,7 +198,7 @@ impl Supervisor {
         orphans.keep(&mut config);
         let Ground { run_dir, lock, signals, rules } = ground;
         start::check_matches(&rules, &config, true)?;
-        let control = ControlServer::bind(&run_dir.control_socket())?.audited(config.hooks.audit_file(&config.instance))?;
+        let control = start::audited_socket(&config, &rules, &run_dir, &lock)?;
         let results = Results::new(&config, &rules).map_err(UpError::Descriptors)?;
         let Handed { sockets, wakes } = handed;
         let count = orphans.count();

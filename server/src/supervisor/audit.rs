@@ -1,8 +1,8 @@
-//! The audit log of what is asked over the control socket: a command is carried out only when its line can be written, and answered only when
-//! the line is on disk.
+//! The audit log of what is asked over the control socket: a command is carried out only when a line on disk says that it was asked, and answered
+//! only when another one there says what came of it.
 //!
-//! A thread does the writing, as a disk may take its time and the supervisor has none. A request is held until the file could be opened, and its
-//! answer until the line was appended.
+//! A thread does the writing, as a disk may take its time and the supervisor has none. A request is held until its line was appended, and so is the
+//! answer.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,17 +12,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use ringfort_protocol::Schema;
 use ringfort_shm_state::layout::FlightKind;
 use rustix::event::{EventfdFlags, eventfd};
+use serde_json::json;
 use tracing::error;
 
 use super::control::{Request, Response};
-use crate::audit::{Entry, Outcome};
+use crate::audit::{Entry, Outcome, Supervisor};
 use crate::clock::wall_us;
 use crate::flight::{self, Note};
 use crate::jsonl::append;
-use crate::limits::{AUDIT_BYTES_MAX, AUDIT_JOBS_MAX, PASSWD_BYTES_MAX};
+use crate::limits::{AUDIT_APART_US_MAX, AUDIT_BYTES_MAX, AUDIT_JOBS_MAX, PASSWD_BYTES_MAX};
 use crate::look::flights::rfc3339;
+use crate::set;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -47,25 +50,28 @@ pub(super) struct Audit {
     done: Receiver<(u64, io::Result<()>)>,
     wake: Arc<OwnedFd>,
     commands: HashMap<u64, Asked>,
+    /// When the last command came, in wall-clock microseconds.
+    last_us: u64,
+    /// What names the fields that are set.
+    schema: &'static Schema,
 }
 
-/// A command between its request and the line that tells of it.
+/// A command between its request and the line that tells of its outcome.
 #[derive(Debug)]
 struct Asked {
     peer: Peer,
     came: Instant,
     entry: Entry,
-    /// Until the file could be opened.
+    /// Until the line that it was asked is on disk.
     request: Option<Request>,
-    /// Until the line is on disk.
+    /// Until the line of its outcome is on disk.
     response: Option<Response>,
 }
 
 #[derive(Debug)]
 struct Job {
     token: u64,
-    /// Nothing is appended to see whether it can be.
-    entry: Option<Entry>,
+    entry: Entry,
 }
 
 /// Stands for nobody who waits.
@@ -79,8 +85,8 @@ impl AsFd for Audit {
 }
 
 impl Audit {
-    /// Appends to a file.
-    pub(super) fn to(file: PathBuf) -> io::Result<Audit> {
+    /// Appends to a file what is asked of an instance of a game.
+    pub(super) fn to(file: PathBuf, schema: &'static Schema) -> io::Result<Audit> {
         let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
         let (jobs, todo) = sync_channel::<Job>(AUDIT_JOBS_MAX);
         let (tell, done) = sync_channel(AUDIT_JOBS_MAX);
@@ -96,17 +102,15 @@ impl Audit {
                 }
             }
         })?;
-        Ok(Audit { file, jobs, done, wake, commands: HashMap::new() })
+        Ok(Audit { file, jobs, done, wake, commands: HashMap::new(), last_us: 0, schema })
     }
 
     /// A request has come. It comes back at once when it is no command of an operator; else it is released later, or refused.
     pub(super) fn begin(&mut self, token: u64, peer: Peer, request: Request, now: Instant) -> Option<Released> {
-        let Some((command, arguments)) = described(&request) else { return Some(Released::Request(request)) };
-        let time = rfc3339(wall_us());
-        let (uid, pid) = (peer.uid, peer.pid);
-        let (user, outcome, sentence, duration_ms) = (None, Outcome::Refused, String::new(), 0);
-        let entry = Entry { time, user, uid, pid, command, arguments, outcome, sentence, duration_ms };
-        if let Err(error) = self.ask(Job { token, entry: None }) {
+        let Some((command, arguments)) = described(&request, self.schema) else { return Some(Released::Request(request)) };
+        let time = self.moment();
+        let entry = Entry { supervisor: Some(Supervisor::current()), ..line(time, peer, command, arguments, Outcome::Asked) };
+        if let Err(error) = self.ask(Job { token, entry: entry.clone() }) {
             return Some(Released::Response(self.refusal(&error)));
         }
         self.commands.insert(token, Asked { peer, came: now, entry, request: Some(request), response: None });
@@ -122,13 +126,13 @@ impl Audit {
             Response::Posted { .. } => (Outcome::Ok, String::new()),
         };
         asked.entry.duration_ms = now.saturating_duration_since(asked.came).as_millis() as u64;
-        (asked.entry.outcome, asked.entry.sentence) = (outcome, sentence);
+        (asked.entry.outcome, asked.entry.sentence, asked.entry.supervisor) = (outcome, sentence, None);
         asked.response = Some(response.clone());
         let (entry, uid) = (asked.entry.clone(), asked.peer.uid);
         let text = format!("{} of user {uid}: {}", entry.command, entry.sentence);
         let ok = u64::from(outcome == Outcome::Ok);
         flight::note(FlightKind::Operator, Note { a: uid.into(), b: ok, text: &text, ..Note::default() });
-        match self.ask(Job { token, entry: Some(entry) }) {
+        match self.ask(Job { token, entry }) {
             Ok(()) => None,
             Err(error) => {
                 self.commands.remove(&token);
@@ -138,19 +142,10 @@ impl Audit {
     }
 
     /// Somebody else wanted to command the instance. Nobody waits for that line.
-    pub(super) fn refused_peer(&self, peer: Peer, sentence: &str) {
-        let entry = Entry {
-            time: rfc3339(wall_us()),
-            user: None,
-            uid: peer.uid,
-            pid: peer.pid,
-            command: "connect".to_owned(),
-            arguments: serde_json::Value::Null,
-            outcome: Outcome::Refused,
-            sentence: sentence.to_owned(),
-            duration_ms: 0,
-        };
-        if let Err(error) = self.ask(Job { token: NOBODY, entry: Some(entry) }) {
+    pub(super) fn refused_peer(&mut self, peer: Peer, sentence: &str) {
+        let connect = line(self.moment(), peer, "connect".to_owned(), serde_json::Value::Null, Outcome::Refused);
+        let entry = Entry { sentence: sentence.to_owned(), ..connect };
+        if let Err(error) = self.ask(Job { token: NOBODY, entry }) {
             error!("user {} was refused, and the audit log does not tell of it: {error}", peer.uid);
         }
     }
@@ -198,6 +193,15 @@ impl Audit {
         Some((token, released))
     }
 
+    /// The time of a line. No two commands have the same, as their lines belong together by it; nor does it follow a clock that is put forward
+    /// and back.
+    fn moment(&mut self) -> String {
+        let now_us = wall_us();
+        let ahead = self.last_us.checked_sub(now_us).is_some_and(|us| us < AUDIT_APART_US_MAX);
+        self.last_us = if ahead { self.last_us + 1 } else { now_us };
+        rfc3339(self.last_us)
+    }
+
     fn ask(&self, job: Job) -> io::Result<()> {
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => io::Error::other("its disk is too slow"),
@@ -224,18 +228,26 @@ impl Audit {
     }
 }
 
-/// A command's name and arguments; nothing of what a process of the instance asks.
-fn described(request: &Request) -> Option<(String, serde_json::Value)> {
+/// A command's name and arguments, as they were understood; nothing of what a process of the instance asks.
+fn described(request: &Request, schema: &Schema) -> Option<(String, serde_json::Value)> {
     if matches!(request, Request::HookAnswers { .. }) {
         return None;
     }
     let mut arguments = serde_json::to_value(request).unwrap_or_default();
     let name = arguments.as_object_mut().and_then(|fields| fields.remove("request"));
+    if let Request::Set(wanted) = request {
+        arguments = json!({ "name": wanted.name, "match_id": wanted.match_id, "what": set::in_words(schema, wanted) });
+    }
     Some((name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), arguments))
 }
 
-fn write(file: &Path, entry: Option<Entry>) -> io::Result<()> {
-    let Some(entry) = entry else { return append(file, "", AUDIT_BYTES_MAX) };
+/// A line about a command.
+fn line(time: String, peer: Peer, command: String, arguments: serde_json::Value, outcome: Outcome) -> Entry {
+    let (Peer { uid, pid }, sentence) = (peer, String::new());
+    Entry { time, user: None, uid, pid, command, arguments, outcome, sentence, duration_ms: 0, supervisor: None }
+}
+
+fn write(file: &Path, entry: Entry) -> io::Result<()> {
     let entry = Entry { user: name_of(entry.uid), ..entry };
     let line = serde_json::to_string(&entry)?;
     append(file, &(line + "\n"), AUDIT_BYTES_MAX)
@@ -256,6 +268,13 @@ fn name_of(uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::game::Description;
+    use crate::skirmish::Skirmish;
+    use crate::supervisor::control::SetField;
+
+    fn schema() -> &'static Schema {
+        Description::schema_of::<Skirmish>()
+    }
 
     fn end() -> Request {
         Request::MatchesEnd { name: "arena".to_owned() }
@@ -280,18 +299,24 @@ mod tests {
     fn a_command_is_carried_out_and_answered_around_its_line() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("state").join("audit.jsonl");
-        let mut audit = Audit::to(file.clone()).unwrap();
+        let mut audit = Audit::to(file.clone(), schema()).unwrap();
         let now = Instant::now();
         assert!(audit.begin(5, PEER, end(), now).is_none());
         assert_eq!(released_request(&mut audit), end());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "", "the file is there, and empty");
+        let lines = || -> Vec<Entry> {
+            let text = std::fs::read_to_string(&file).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let asked = lines();
+        assert_eq!((asked.len(), asked[0].outcome, asked[0].supervisor), (1, Outcome::Asked, Some(Supervisor::current())));
         let done = Response::Ok { sentence: "it ends".to_owned(), match_id: Some(3) };
         assert_eq!(audit.answer(5, &done, now + Duration::from_millis(12)), None);
         match wait_for(&mut audit) {
             (5, Released::Response(response)) => assert_eq!(response, done),
             _ => panic!("not the answer"),
         }
-        let line: Entry = serde_json::from_str(std::fs::read_to_string(&file).unwrap().trim()).unwrap();
+        let line = lines().pop().unwrap();
+        assert_eq!((lines().len(), &line.time, line.supervisor), (2, &asked[0].time, None));
         assert_eq!((line.user.as_deref(), line.uid, line.pid, line.command.as_str()), (Some("root"), 0, 77, "matches-end"));
         assert_eq!((line.arguments, line.outcome, line.duration_ms), (serde_json::json!({ "name": "arena" }), Outcome::Ok, 12));
         assert_eq!(line.sentence, "it ends");
@@ -301,7 +326,7 @@ mod tests {
     fn without_a_place_for_the_log_nothing_is_done() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("state"), "a file where the directory should be").unwrap();
-        let mut audit = Audit::to(directory.path().join("state").join("audit.jsonl")).unwrap();
+        let mut audit = Audit::to(directory.path().join("state").join("audit.jsonl"), schema()).unwrap();
         assert!(audit.begin(5, PEER, end(), Instant::now()).is_none());
         match wait_for(&mut audit) {
             (5, Released::Response(Response::Error { sentence })) => assert!(sentence.contains("nothing was done"), "{sentence}"),
@@ -313,7 +338,7 @@ mod tests {
     fn a_log_that_is_lost_meanwhile_is_told_with_what_was_done() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("state");
-        let mut audit = Audit::to(state.join("audit.jsonl")).unwrap();
+        let mut audit = Audit::to(state.join("audit.jsonl"), schema()).unwrap();
         assert!(audit.begin(5, PEER, end(), Instant::now()).is_none());
         assert_eq!(released_request(&mut audit), end());
         std::fs::remove_dir_all(&state).unwrap();
@@ -329,9 +354,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_is_told_by_the_game_s_own_names_and_whatever_is_asked_for_is_told() {
+        let (name, value) = ("arena".to_owned(), 40u8.to_ne_bytes().to_vec());
+        let entity = 7 | 2 << 32;
+        let hp = SetField { name, match_id: 3, entity, global: false, column: 1, field: 0, value };
+        let what = |set: &SetField| {
+            let (command, arguments) = described(&Request::Set(set.clone()), schema()).unwrap();
+            assert_eq!((command.as_str(), &arguments["name"], &arguments["match_id"]), ("set", &"arena".into(), &3.into()));
+            arguments["what"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(what(&hp), "7.2 hp.hp to 40");
+        assert_eq!(what(&SetField { value: vec![0; 300], ..hp.clone() }), "7.2 hp.hp to 300 bytes, which are no value of it");
+        assert_eq!(what(&SetField { column: 99, ..hp.clone() }), "field 0 of column 99 of 7.2, which the game has not");
+        assert_eq!(what(&SetField { global: true, field: 99, ..hp }), "field 99 of global 1, which the game has not");
+    }
+
+    #[test]
     fn what_a_process_of_the_instance_asks_is_no_command() {
         let directory = tempfile::tempdir().unwrap();
-        let mut audit = Audit::to(directory.path().join("audit.jsonl")).unwrap();
+        let mut audit = Audit::to(directory.path().join("audit.jsonl"), schema()).unwrap();
         let answers = Request::HookAnswers { answers: Vec::new() };
         assert!(matches!(audit.begin(5, PEER, answers, Instant::now()), Some(Released::Request(_))));
         let posted = Response::Posted { posted: Vec::new() };

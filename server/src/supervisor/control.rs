@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ringfort_protocol::Schema;
 use ringfort_shm_state::layout::FieldName;
 use rustix::event::epoll;
 use rustix::fs::Timespec;
@@ -115,7 +116,7 @@ pub enum Request {
     },
 }
 
-/// A value for a field. The names are for people; what counts is the place in the schema, which the match's tables hash vouches for.
+/// A value for a field, by its place in the schema, which the match's tables hash vouches for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetField {
@@ -123,8 +124,6 @@ pub struct SetField {
     pub name: String,
     /// The match's id.
     pub match_id: u64,
-    /// What is set and to what, in words.
-    pub what: String,
     /// The entity: index, and generation in the upper half; 0 for a global.
     pub entity: u64,
     /// Whether the field is a global's.
@@ -319,9 +318,9 @@ impl ControlServer {
     }
 
     /// Has every command noted in an audit log, before it is answered.
-    pub(super) fn audited(mut self, file: PathBuf) -> Result<ControlServer, ControlBindError> {
+    pub(super) fn audited(mut self, file: PathBuf, schema: &'static Schema) -> Result<ControlServer, ControlBindError> {
         let failed = |source| ControlBindError { path: file.clone(), source };
-        let audit = Audit::to(file.clone()).map_err(failed)?;
+        let audit = Audit::to(file.clone(), schema).map_err(failed)?;
         epoll::add(&self.epoll, &audit, epoll::EventData::new_u64(AUDIT), epoll::EventFlags::IN)
             .map_err(|error| failed(error.into()))?;
         self.audit = Some(audit);
@@ -434,7 +433,7 @@ impl ControlServer {
             };
             if let Some(sentence) = refusal {
                 let _ = send_line(&mut stream, &Response::Error { sentence: sentence.to_owned() });
-                if let Some(audit) = self.audit.as_ref().filter(|_| !is_allowed(peer)) {
+                if let Some(audit) = self.audit.as_mut().filter(|_| !is_allowed(peer)) {
                     audit.refused_peer(peer, sentence);
                 }
                 continue;

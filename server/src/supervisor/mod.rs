@@ -46,6 +46,7 @@ use crate::limits::{
 };
 use crate::log_level::{self, LogRole};
 use crate::run_dir::{InstanceLock, RunDir};
+use crate::set;
 use control::{ConnToken, ControlServer, Request, Response};
 use lock_watch::{LockWatch, is_runnable};
 use moves::{MoveError, Operations, Works};
@@ -292,7 +293,9 @@ impl Supervisor {
                 }
                 Request::Set(set) => {
                     let response = match self.zones.set(&self.segments, &set) {
-                        Ok(id) => done(format!("match \"{}\" is to set {}", set.name, set.what), Some(id)),
+                        Ok(id) => {
+                            done(format!("match \"{}\" is to set {}", set.name, set::in_words(self.rules.schema, &set)), Some(id))
+                        }
                         Err(error) => refused(&error),
                     };
                     self.control.reply(asker, &response, now);

@@ -27,7 +27,8 @@ pub(crate) struct Rules {
     pub(super) map_json: Vec<u8>,
     /// Its schema's hash as clients compute it.
     pub(super) schema_hash: u64,
-    schema: &'static Schema,
+    /// What clients see of it.
+    pub(super) schema: &'static Schema,
     tick_hz: u32,
     rewind_ms: u32,
     grace_ms: u32,

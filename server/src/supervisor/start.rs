@@ -138,7 +138,7 @@ fn prepare(ground: Ground, mut config: Config, fresh: bool) -> Result<Supervisor
     let patience = Duration::from_millis(if leftovers.earlier.is_some() { PORT_FREE_MS } else { 0 });
     let sockets = bind(config.listen, patience)?;
     config.listen = sockets.address();
-    let control = ControlServer::bind(&run_dir.control_socket())?.audited(config.hooks.audit_file(&config.instance))?;
+    let control = audited_socket(&config, &rules, &run_dir, &lock)?;
     leftovers.clear(&config)?;
     let start = if leftovers.earlier.is_some() { Start::Resumes } else { Start::Anew };
     let segments = Segments::make(&config, start)?;
@@ -150,6 +150,17 @@ fn prepare(ground: Ground, mut config: Config, fresh: bool) -> Result<Supervisor
     workers.start_all(&segments, &sockets)?;
     let ground = Ground { run_dir, lock, signals, rules };
     Ok(Supervisor::of(ground, config, instance, (workers, segments, zones), sockets, control))
+}
+
+/// The control socket, with the audit log of what is asked there; where that is, is noted for those who look.
+pub(super) fn audited_socket(
+    config: &Config,
+    rules: &Rules,
+    run_dir: &RunDir,
+    lock: &InstanceLock,
+) -> Result<ControlServer, UpError> {
+    run_dir.note_results(&config.hooks.results_file(&config.instance), lock)?;
+    Ok(ControlServer::bind(&run_dir.control_socket())?.audited(config.hooks.audit_file(&config.instance), rules.schema)?)
 }
 
 /// Binds the port. A process of an earlier run that is being killed may hold it for a moment still, also one that no directory names.
