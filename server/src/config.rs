@@ -267,6 +267,22 @@ pub enum ConfigError {
         /// What is wrong with it, and what to do.
         problem: &'static str,
     },
+    /// The token that monitors are asked for cannot be read.
+    #[error("the token file {} cannot be read ({source}); check `admin.token_file`", file.display())]
+    AdminToken {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others can read or change that token.
+    #[error("other users may read or write the token file {} (mode {mode:03o}); run `chmod 600` on it", file.display())]
+    AdminTokenOpen {
+        /// Which file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A game option's key is not usable.
     #[error("the game option key \"{0}\" is not allowed; use characters of a-z, 0-9, '-' and '_'")]
     OptionKey(String),

@@ -48,6 +48,7 @@ pub mod prelude;
 mod run;
 pub mod run_dir;
 pub mod saved;
+mod secret_file;
 pub mod set;
 pub mod sim;
 #[cfg(feature = "simulator")]

@@ -3,14 +3,15 @@
 //! **Invariant**: whatever can sign is read only from a file that nobody but its owner can read.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::limits::{KEY_FILE_BYTES_MAX, TOKEN_SECRET_BYTES_MIN};
+use crate::secret_file::{self, OPEN_TO_OTHERS};
 
 /// What stands before the 32 bytes of an Ed25519 public key in its DER encoding (RFC 8410, section 4).
 const PUBLIC_PREFIX: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -18,8 +19,6 @@ const PUBLIC_PREFIX: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 const PRIVATE_PREFIX: &[u8] = &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 /// Bytes of either half of an Ed25519 key, and of the secrets that we make.
 const KEY_BYTES: usize = 32;
-/// Permission bits of a file that others can read or write.
-const OPEN_TO_OTHERS: u32 = 0o077;
 /// Permission bits of a file that others can write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -126,11 +125,7 @@ impl Signing {
 impl Key {
     fn read(file: &Path) -> Result<Key, KeyError> {
         let failed = |source| KeyError::Io { doing: "read", file: file.to_owned(), source };
-        let opened = File::open(file).map_err(failed)?;
-        // Of the file that is read, whatever its name stands for by now.
-        let mode = opened.metadata().map_err(failed)?.mode() & 0o777;
-        let mut bytes = Vec::new();
-        opened.take(KEY_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let (bytes, mode) = secret_file::read(file, KEY_FILE_BYTES_MAX).map_err(failed)?;
         if bytes.len() > KEY_FILE_BYTES_MAX {
             return Err(KeyError::TooLong(file.to_owned()));
         }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use crate::limits::{ADMIN_TOKEN_BYTES_MAX, ADMIN_TOKEN_BYTES_MIN};
+use crate::limits::{ADMIN_TOKEN_BYTES_MAX, ADMIN_TOKEN_BYTES_MIN, KEY_FILE_BYTES_MAX};
+use crate::secret_file::{self, OPEN_TO_OTHERS};
 
 /// `[admin]`: nobody is answered when no address is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +45,15 @@ impl Admin {
         Ok(())
     }
 
-    /// The token that is asked for, if one is. It must be one line of 16 to 512 characters, as scrapers send it.
+    /// The token that is asked for, if one is. It must be one line of 16 to 512 characters, as scrapers send it, in a file that nobody else can read.
     pub fn token(&self) -> Result<Option<String>, ConfigError> {
         let Some(file) = &self.token_file else { return Ok(None) };
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        let read = secret_file::read(file, KEY_FILE_BYTES_MAX);
+        let (bytes, mode) = read.map_err(|source| ConfigError::AdminToken { file: file.clone(), source })?;
+        if mode & OPEN_TO_OTHERS != 0 {
+            return Err(ConfigError::AdminTokenOpen { file: file.clone(), mode });
+        }
+        let text = String::from_utf8_lossy(&bytes);
         let token = text.trim();
         let fits = (ADMIN_TOKEN_BYTES_MIN..=ADMIN_TOKEN_BYTES_MAX).contains(&token.len());
         if !fits || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -64,6 +70,7 @@ fn wrong(key: &'static str, problem: &'static str) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn listen(text: &str) -> Admin {
         Admin { listen: Some(text.to_owned()), token_file: None }
@@ -88,8 +95,10 @@ mod tests {
     fn a_token_is_one_line_that_a_header_can_carry() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
+        let set_mode = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
         let read = |text: &str| {
             std::fs::write(&file, text).unwrap();
+            set_mode(0o600);
             Admin { token_file: Some(file.clone()), ..Admin::default() }.token()
         };
         assert_eq!(read("0123456789abcdef\n").unwrap().as_deref(), Some("0123456789abcdef"));
@@ -97,5 +106,11 @@ mod tests {
             assert!(read(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Admin::default().token().unwrap(), None);
+        read("0123456789abcdef").unwrap();
+        for open in [0o640, 0o604, 0o620, 0o644] {
+            set_mode(open);
+            let refusal = Admin { token_file: Some(file.clone()), ..Admin::default() }.token().unwrap_err().to_string();
+            assert!(refusal.contains(&format!("mode {open:03o}")) && refusal.contains("chmod 600"), "{refusal}");
+        }
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! A few threads do the waiting; the loop hands them one question each and never waits for them.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +17,7 @@ use tracing::warn;
 use super::{Key, News, Question};
 use crate::config::Hooks;
 use crate::limits::{HOOK_WEB_THREADS, KEY_FILE_BYTES_MAX};
+use crate::secret_file::{self, OPEN_TO_OTHERS};
 
 /// A web hook could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +70,7 @@ impl Web {
                 .max_idle_connections_per_host(HOOK_WEB_THREADS)
                 .build(),
         );
-        let authorization = hooks.token_file.as_ref().map(token).transpose()?.map(|token| format!("Bearer {token}"));
+        let authorization = hooks.token_file.as_deref().map(token).transpose()?.map(|token| format!("Bearer {token}"));
         let (jobs, todo) = channel::<Job>();
         let (tell, done) = channel();
         let todo = Arc::new(Mutex::new(todo));
@@ -113,19 +112,16 @@ impl Web {
     }
 }
 
-fn token(path: &PathBuf) -> Result<String, WebError> {
-    let unreadable = |source| WebError::Token { path: path.clone(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    // Of the file that is read, whatever its name stands for by now.
-    let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(WebError::OpenToOthers { path: path.clone(), mode });
+fn token(path: &Path) -> Result<String, WebError> {
+    let unreadable = |source| WebError::Token { path: path.to_owned(), source };
+    let (bytes, mode) = secret_file::read(path, KEY_FILE_BYTES_MAX).map_err(unreadable)?;
+    if mode & OPEN_TO_OTHERS != 0 {
+        return Err(WebError::OpenToOthers { path: path.to_owned(), mode });
     }
-    let mut text = String::new();
-    file.take(KEY_FILE_BYTES_MAX as u64).read_to_string(&mut text).map_err(unreadable)?;
+    let text = String::from_utf8_lossy(&bytes);
     let token = text.lines().next().unwrap_or_default().trim();
     let usable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    usable.then(|| token.to_owned()).ok_or_else(|| WebError::NoToken(path.clone()))
+    usable.then(|| token.to_owned()).ok_or_else(|| WebError::NoToken(path.to_owned()))
 }
 
 /// One thread's means.
