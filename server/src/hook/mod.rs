@@ -114,14 +114,15 @@ struct HookProcess {
 /// Runs the hook process until it is ended.
 pub fn run<G: Game>(instance: &str, slot: u32, config: &Config) -> Result<Infallible, HookError> {
     let own = Segment::open(instance, SegmentSpec::worker(SegmentKind::Hook, slot), Access::ReadWrite)?;
-    WorkerPage::new(&own).claim();
-    flight::start(instance, SegmentSpec::worker(SegmentKind::Hook, slot), FlightRing::WORKER, 0)?;
-    let directory = Segment::open(instance, SegmentSpec::DIRECTORY, Access::ReadOnly)?;
-    let world = World::new(Segment::open(instance, SegmentSpec::world(0), Access::ReadOnly)?);
+    // Before it says that it runs: one that cannot be prepared keeps the instance from starting.
     let hook = match &config.hooks.url {
         Some(url) => Hook::Web(Web::start(url, &config.hooks)?),
         None => Hook::Program(Program::new(&config.hooks.command)),
     };
+    WorkerPage::new(&own).claim();
+    flight::start(instance, SegmentSpec::worker(SegmentKind::Hook, slot), FlightRing::WORKER, 0)?;
+    let directory = Segment::open(instance, SegmentSpec::DIRECTORY, Access::ReadOnly)?;
+    let world = World::new(Segment::open(instance, SegmentSpec::world(0), Access::ReadOnly)?);
     let describe = |capacity, spectators| Description::of::<G>(ZoneLimits::of::<G>(capacity).with_spectators(spectators));
     let mut process = HookProcess {
         instance: instance.to_owned(),
