@@ -60,6 +60,7 @@ impl Stage {
         let create = |spec| Segment::create(&name, spec).expect("room in /dev/shm");
         let directory = create(SegmentSpec::DIRECTORY);
         let inbox = create(SegmentSpec::inbox(SegmentKind::InboxNet, 1 << 16));
+        create(SegmentSpec::inbox(SegmentKind::InboxSys, 1 << 16));
         let (sim, frontend) =
             (create(SegmentSpec::worker(SegmentKind::Sim, 0)), create(SegmentSpec::worker(SegmentKind::Frontend, 0)));
         let world = Rc::new(World::new(create(SegmentSpec::world(EXTENTS))));

@@ -54,14 +54,18 @@ pub(super) fn map_damaged(facts: &Facts<'_>) -> Found {
     map.chain(undecoded).collect()
 }
 
-/// The segment of a worker cannot be read.
+/// The segment of a worker, or the inboxes between zones, cannot be read.
 pub(super) fn segment_damaged(facts: &Facts<'_>) -> Found {
     let found = facts.processes().filter(|(_, signs)| signs.is_lost).map(|(process, _)| {
         let what = format!("the segment of {} is missing or damaged: its heartbeat and counters are unknown", process.name());
         let advice = "`ringfort drain` replaces the process; what is there tells `ringfort save`".to_owned();
         (Degraded, about_process(process), what, advice)
     });
-    found.collect()
+    // Without the directory, the world and the players' inboxes there is nothing to look at; without this one there is no going on.
+    let advice = "a supervisor that starts now cannot go on with this instance: `ringfort save FILE`, then `ringfort up --fresh`";
+    let between_zones =
+        facts.signs.between_zones.iter().map(|error| (Degraded, About::Instance, error.clone(), advice.to_owned()));
+    found.chain(between_zones).collect()
 }
 
 /// The arena has little room left.

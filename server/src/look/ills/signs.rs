@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringfort_shm_state::directory::Directory;
-use ringfort_shm_state::layout::{FaultKind, Role, RootFlags, WorkerEntry, WorkerState, ZoneEntry, ZoneState};
+use ringfort_shm_state::layout::{FaultKind, Role, RootFlags, SegmentKind, WorkerEntry, WorkerState, ZoneEntry, ZoneState};
 use ringfort_shm_state::limits::FAULT_TEXT_BYTES;
+use ringfort_shm_state::segment::SegmentSpec;
 use ringfort_shm_state::worker::WorkerPage;
 use ringfort_shm_state::world::RootError;
 
@@ -30,6 +31,8 @@ pub struct Signs {
     pub locks: Vec<HeldLock>,
     /// Why the map of the game cannot be read.
     pub map: Option<String>,
+    /// Why the inboxes between zones cannot be read, which nothing else looks at.
+    pub between_zones: Option<String>,
     /// Extents of the arena that belong to no match that there is.
     pub extents_strange: usize,
     /// What could not be saved of it, of an instance in a file.
@@ -100,6 +103,8 @@ impl Signs {
                 signs.look_into(attached, of, &entry, game.as_ref());
             }
         }
+        let between_zones = SegmentSpec::inbox(SegmentKind::InboxSys, 0);
+        signs.between_zones = attached.segment(between_zones).err().map(|error| error.to_string());
         signs.extents_strange = extents_strange(attached, status);
         signs.locks = locks(attached).held;
         signs.before_boot = attached.instance.started_us > attached.moment.boot_us();

@@ -198,6 +198,15 @@ fn damaged_worlds_maps_and_segments_are_told_of() {
 }
 
 #[test]
+fn inboxes_that_nothing_else_looks_at_are_told_of() {
+    let stage = Stage::new();
+    let between_zones = SegmentSpec::inbox(SegmentKind::InboxSys, 0).path(&stage.name);
+    let file = std::fs::OpenOptions::new().write(true).open(between_zones).expect("a segment of ours");
+    file.set_len(4096).expect("a segment of ours");
+    stage.check("segment-damaged", &["inbox.sys", "up --fresh"]);
+}
+
+#[test]
 fn an_arena_that_is_full_or_leaks_is_told_of() {
     let stage = Stage::new();
     let world = stage.world_memory();
