@@ -176,10 +176,9 @@ impl<T> Conn<T> {
         self.rounding.suspend(soon);
     }
 
-    /// Gives QUIC its exact timers back, as at the beginning.
+    /// Gives QUIC its exact timers back, as at the beginning. What has waited leaves when it is due, or was due.
     pub fn exact_timers(&mut self) {
         self.rounding.end();
-        self.outbound = true;
     }
 
     /// Asks the peer for a sign of life.

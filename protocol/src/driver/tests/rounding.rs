@@ -31,6 +31,25 @@ impl Pair {
         client.into_iter().for_each(|id| self.client.connection(id).unwrap().round_timers(period));
     }
 
+    /// Both ends play with timers that wait, and a command of the client's is lost. It is told soon that what it sent after that has arrived: a
+    /// time after that, for which a timer is set, the command counts as lost.
+    fn lose_a_command(&mut self, server: ConnId, client: ConnId, repair_soon: bool) {
+        // The stream exists once something was written to it.
+        self.client.connection(client).unwrap().send_control(&command(1)).unwrap();
+        self.round(Some(server), Some(client));
+        self.play(server, client, 20);
+        let conn = self.client.connection(client).unwrap();
+        conn.send_control(&command(2)).unwrap();
+        conn.repair_soon(repair_soon);
+        self.loss_percent = 100;
+        self.step();
+        self.loss_percent = 0;
+        self.client.connection(client).unwrap().send_datagram(Bytes::from_static(&[2; 40])).unwrap();
+        self.run(2);
+        self.server.connection(server).unwrap().send_datagram(Bytes::from_static(&[1; 600])).unwrap();
+        self.run(2);
+    }
+
     /// Plays for so many periods.
     fn play(&mut self, server: ConnId, client: ConnId, periods: u32) -> Played {
         let before = (self.client.stats().udp_out, self.server.stats().udp_out, probes(self, server, client));
@@ -85,6 +104,40 @@ fn what_is_reliable_arrives_soon_although_packets_are_lost() {
         pair.play(server, client, LATEST_MS / PERIOD_MS);
         assert_eq!(pair.at_server.frames.len(), number as usize, "command {number} took longer than {LATEST_MS} ms");
     }
+}
+
+#[test]
+fn a_timer_that_is_due_waits_for_the_next_datagram_and_no_longer() {
+    let (mut pair, client, server) = Pair::connected(0);
+    pair.lose_a_command(server, client, false);
+    let before = pair.client.stats().timeouts;
+    pair.run(PERIOD_MS);
+    assert_eq!((pair.client.stats().timeouts, pair.at_server.frames.len()), (before, 1), "it waits for a datagram to go with");
+    pair.client.connection(client).unwrap().send_datagram(Bytes::from_static(&[2; 40])).unwrap();
+    pair.run(3);
+    assert_eq!((pair.client.stats().timeouts, pair.at_server.frames.len()), (before + 1, 2), "the command goes with it");
+}
+
+#[test]
+fn what_is_to_be_repaired_soon_waits_for_no_datagram() {
+    let (mut pair, client, server) = Pair::connected(0);
+    pair.lose_a_command(server, client, true);
+    assert_eq!(pair.at_server.frames.len(), 1);
+    pair.run(PERIOD_MS);
+    assert_eq!(pair.at_server.frames.len(), 2);
+}
+
+#[test]
+fn what_has_waited_leaves_when_it_is_due_once_timers_are_exact_again() {
+    let (mut pair, client, server) = Pair::connected(0);
+    pair.round(Some(server), Some(client));
+    pair.play(server, client, 20);
+    let before = pair.server.stats().udp_out;
+    pair.run(20);
+    assert_eq!(pair.server.stats().udp_out, before, "the acknowledgement of the last datagram waits");
+    pair.server.connection(server).unwrap().exact_timers();
+    pair.run(5);
+    assert_eq!(pair.server.stats().udp_out, before + 1);
 }
 
 /// After a gap QUIC wants to acknowledge at once, and sets no timer: it expects to be asked after each packet.
