@@ -322,19 +322,8 @@ impl Clients {
         let Some(conn) = driver.connection(id).filter(|c| c.is_open()) else { return };
         let room = conn.max_datagram().min(MAX_SNAPSHOT_BYTES);
         let Stage::Live(live) = &mut conn.app.stage else { return };
-        // However little there is to be, what the game's widest entity takes is not cut: it would never be sent.
-        let least = link.view.least_bytes.min(room);
-        let whole = self.snapshot_bytes.clamp(least, room);
-        let mut budget = self.shed.cut(whole).max(least);
-        self.counts.add(count::SNAPSHOTS_CUT, u64::from(budget < whole));
         let filling = live.filling;
-        if filling && self.filling_left < budget {
-            self.counts.one(count::SNAPSHOTS_SHORTENED);
-            budget = budget.min(FILLING_SNAPSHOT_BYTES.max(least));
-        } else if filling {
-            live.filled += 1;
-            live.filling = live.filled < FILLING_SNAPSHOTS_MAX;
-        }
+        let budget = self.budget(live, link.view.least_bytes, room);
         (live.inputs_since_snapshot, live.commands_since_snapshot) = (0, 0);
         let snapshot = self.builder.build(&link.view, live, &row, budget, self.now_us, &mut self.counts);
         self.counts.one(count::SNAPSHOTS);
@@ -352,6 +341,24 @@ impl Clients {
         if let Stage::Live(live) = &mut conn.app.stage {
             settle_events(live, link);
         }
+    }
+
+    /// Bytes of a client's next snapshot. Its connection takes so many at most, and the game's widest entity so many at least.
+    fn budget(&mut self, live: &mut Live, least: usize, room: usize) -> usize {
+        // However little there is to be, what the widest takes is not cut: it would never be sent.
+        let least = least.min(room);
+        let whole = self.snapshot_bytes.min(room);
+        let budget = self.shed.cut(whole).max(least);
+        self.counts.add(count::SNAPSHOTS_CUT, u64::from(budget < whole));
+        if live.filling && self.filling_left < budget {
+            self.counts.one(count::SNAPSHOTS_SHORTENED);
+            return budget.min(FILLING_SNAPSHOT_BYTES.max(least));
+        }
+        if live.filling {
+            live.filled += 1;
+            live.filling = live.filled < FILLING_SNAPSHOTS_MAX;
+        }
+        budget
     }
 
     /// What was given up because the game failed on it; a later command's acknowledgement comes after that.
@@ -462,3 +469,6 @@ fn settle_events(live: &mut Live, link: &mut ZoneLink) {
         link.push(RecordKind::EventAck, live.session, live.attachment, 0, &done.to_ne_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;
