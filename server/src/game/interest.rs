@@ -50,7 +50,7 @@ impl Interest {
     }
 
     /// Radius and number of entities in a match that may have `max_entities`; nothing when everybody is told of all of them.
-    pub(crate) fn in_match(self, max_entities: u32) -> Option<(f32, usize)> {
+    pub fn in_match(self, max_entities: u32) -> Option<(f32, usize)> {
         let bounded = self.radius.is_finite() && self.entities < max_entities;
         bounded.then_some((self.radius.max(0.0), self.entities as usize))
     }
@@ -119,14 +119,6 @@ pub(crate) struct Sights {
     pub(crate) shown: RefCell<Vec<(Entity, Groups)>>,
     pub(crate) sees: RefCell<Vec<(SessionId, Groups)>>,
     pub(crate) reach: RefCell<Vec<(SessionId, f32)>>,
-}
-
-impl Sights {
-    pub(crate) fn clear(&self) {
-        self.shown.borrow_mut().clear();
-        self.sees.borrow_mut().clear();
-        self.reach.borrow_mut().clear();
-    }
 }
 
 impl<G: Game> Tick<G> {

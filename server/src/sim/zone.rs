@@ -388,12 +388,12 @@ impl<G: Game> Zone<G> {
         self.finish_tick();
     }
 
-    /// After the pages were rolled back: nothing is left of the tick.
+    /// After the pages were rolled back: nothing is left of the tick. What the game has said in it, events and who is told of what, lies in
+    /// the pages since it was finished.
     fn undo(&mut self, before: (u64, u64)) {
         (self.net_cursor, self.mail_cursor) = before;
         self.flights.clear();
         self.tick.closed.set(self.bound.committed_closed());
-        self.tick.outgoing.borrow_mut().clear();
         self.arrivals.clear();
         self.bound.reload();
         self.reload_life();
@@ -694,8 +694,6 @@ impl<G: Game> Zone<G> {
 
     fn reload_life(&mut self) {
         self.tick.life.row.set(self.bound.life());
-        self.tick.life.follows.borrow_mut().clear();
-        self.tick.sights.clear();
     }
 
     fn rebuild_index(&mut self) {
