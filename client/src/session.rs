@@ -458,6 +458,11 @@ impl<W: Wire> Session<W> {
         self.rejected
     }
 
+    /// Commands of ours that the server has not said to be committed, or to have given up.
+    pub fn commands_waiting(&self) -> usize {
+        self.commands.len()
+    }
+
     /// The inputs of the present or last match that the server has given up: the highest, and those of the 32 below it.
     pub fn inputs_rejected(&self) -> AckBits {
         self.inputs.all_rejected()

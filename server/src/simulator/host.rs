@@ -238,6 +238,7 @@ impl<G: Game> Host<G> {
             return Ok(ended);
         }
         self.hear(key, oracle, &ticks, complete)?;
+        self.check_commands(key, oracle)?;
         let mut ended = false;
         for status in self.sessions.session_mut(key).statuses() {
             match status {
@@ -248,6 +249,19 @@ impl<G: Game> Host<G> {
             ended |= matches!(status, Status::Ended(_) | Status::Refused { .. } | Status::MatchOver);
         }
         Ok(ended)
+    }
+
+    /// No command is acknowledged that is not committed.
+    fn check_commands(&self, key: SessionKey, oracle: &Oracle) -> Result<(), Failed> {
+        let session = self.sessions.session(key);
+        let committed = oracle.newest().and_then(|newest| newest.command(session.id().0)).filter(|_| !self.tainted);
+        let acknowledged = self.commands - (session.commands_waiting() as u32).min(self.commands);
+        match committed.filter(|committed| acknowledged > *committed) {
+            Some(committed) => {
+                Err(Failed(format!("{acknowledged} commands of {:x} are acknowledged, {committed} committed", session.id().0)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Events: reliable ones are the next that the oracle has for the session; others came with the snapshots just applied.

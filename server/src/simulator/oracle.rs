@@ -319,7 +319,7 @@ impl Oracle {
     }
 
     /// Compares a client's world with the commit of the tick that it shows. With `complete`, nothing may be missing; otherwise what
-    /// it has may be as old as what the oracle remembers.
+    /// the newest snapshot had no record of may be as old as what the oracle remembers, if the client saw it so.
     pub(super) fn compare(&mut self, session: u64, has: &ClientWorld, complete: bool) -> Result<(), Failed> {
         self.compared += 1;
         let tick = has.tick().0;
@@ -337,33 +337,38 @@ impl Oracle {
             return fail(tick, session, format!("the verdicts {:?} are not {:?}", header.verdicts, stay.verdicts));
         }
         for (wire, row) in committed.globals.iter().enumerate() {
-            let since =
-                self.may_be_of(&self.is.schema.globals[usize::from(self.is.wire.globals[wire].schema_index)], 0, tick, true);
+            let exact = complete || has.globals_touched() >> wire & 1 == 1;
+            let schema = &self.is.schema.globals[usize::from(self.is.wire.globals[wire].schema_index)];
+            let since = self.may_be_of(schema, 0, tick, exact);
             let was = |found| self.history.iter().any(|c| (since..=tick).contains(&c.tick) && c.globals[wire] == found);
-            if complete && !has.encoded_global(wire).is_some_and(was) {
+            if !has.encoded_global(wire).map_or(!exact, was) {
                 return fail(tick, session, format!("global {wire} is {:?}, not {row:?}", has.encoded_global(wire)));
             }
         }
+        let told = told(has);
         let mut visible = 0;
         for (index, being) in committed.beings.iter().enumerate() {
             let mask = look.sight.mask(index, being.generation);
             let e = Entity { index: index as u32, generation: being.generation };
             visible += usize::from(mask != 0);
-            if complete && has.sees(e) != (mask != 0) {
+            let record = told.get(&e.index).copied().unwrap_or(0);
+            if (complete || record != 0) && has.sees(e) != (mask != 0) {
                 return fail(tick, session, format!("{e} is seen: {}, visible: {mask:b}", has.sees(e)));
             }
             for wire in 0..committed.columns {
+                // What the newest snapshot says is of its very tick, however little fitted.
+                let exact = complete || record >> wire & 1 == 1;
                 let expected = (mask >> wire & 1 == 1).then(|| committed.row(index, wire));
                 let found = has.encoded(e, wire);
                 if found == expected {
                     continue;
                 }
-                if found.is_none() && !complete {
+                if found.is_none() && !exact {
                     continue;
                 }
-                let since = self.may_be_of(self.column(wire), index as u32, tick, complete);
+                let since = self.may_be_of(self.column(wire), index as u32, tick, exact);
                 // Whether there is a row is told at once, however seldom its changes are.
-                let one_is_missing = complete && found.is_some() != expected.is_some();
+                let one_is_missing = exact && found.is_some() != expected.is_some();
                 if one_is_missing || since == tick || !self.was(session, e, wire, found, since..=tick) {
                     let what = format!("column {wire} of {e} is {found:?}, not {expected:?}, of {being:?} from {:?}", look.from);
                     return fail(tick, session, what);
@@ -372,6 +377,18 @@ impl Oracle {
         }
         if complete && has.entities().count() != visible {
             return fail(tick, session, format!("{} entities, not {visible}", has.entities().count()));
+        }
+        // Who is no more, and the client was not told so yet, is as it was.
+        let lives = |e: &Entity| committed.beings.get(e.index as usize).is_some_and(|being| being.generation == e.generation);
+        for e in has.entities().filter(|e| !lives(e)) {
+            let stale = |wire: usize| has.encoded(e, wire).is_none_or(|row| self.was(session, e, wire, Some(row), 0..=tick));
+            if told.contains_key(&e.index) || !(0..committed.columns).all(stale) {
+                return fail(
+                    tick,
+                    session,
+                    format!("{e} is no more, and was never as the client has it, or was told of just now"),
+                );
+            }
         }
         if complete && !has.mine().eq(committed.owned(session).filter(|e| has.sees(*e))) {
             return fail(tick, session, format!("{:?} are its own, as it was told", has.mine().collect::<Vec<_>>()));
@@ -408,7 +425,8 @@ impl Oracle {
             let mask = being.map_or(0, |being| match self.look(session, committed.tick) {
                 _ if seldom => being.present,
                 Ok(look) => look.sight.mask(e.index as usize, e.generation),
-                Err(_) => self.is.columns_of(being, session, f32::NAN, 0),
+                // It was told nothing of that tick.
+                Err(_) => 0,
             });
             found == (mask >> wire & 1 == 1).then(|| committed.row(e.index as usize, wire))
         };
@@ -435,6 +453,11 @@ impl Oracle {
         let period = if column.rate == 0 { 1 } else { self.hz.div_ceil(column.rate) };
         tick - ((tick + entity) % period.max(1)).min(tick)
     }
+}
+
+/// What the newest snapshot has records of, by index: the wire columns, or all and more when the entity itself came or went.
+fn told(has: &ClientWorld) -> BTreeMap<u32, u32> {
+    has.touched().iter().map(|touched| (touched.index, touched.columns)).collect()
 }
 
 /// Whether an event is for a session, by what it sees.

@@ -89,9 +89,16 @@ pub fn plan(kind: Kind, seed: u64, options: &Options) -> Plan {
 fn run(kind: Kind, seed: u64, options: &Options) -> Result<Summary, Failed> {
     let plan = plan(kind, seed, options);
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| Simulation::<Menagerie, _>::new(plan, Keeper::default())?.run()));
-    result.unwrap_or_else(|panic| {
+    let result = result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(Failed(format!("a panic: {}", text.unwrap_or("of another kind"))))
+    });
+    // Where nothing is damaged every single snapshot is compared.
+    result.and_then(|sum| match kind {
+        Kind::Plain | Kind::Quic if sum.compared < sum.snapshots => {
+            Err(Failed(format!("{} snapshots of {} were not compared", sum.snapshots - sum.compared, sum.snapshots)))
+        }
+        _ => Ok(sum),
     })
 }
 
