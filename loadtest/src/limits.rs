@@ -62,14 +62,15 @@ pub(crate) const FRESHNESS_CLIENTS: usize = 32;
 /// Bytes from which on a snapshot may have put something off: the largest less what one more entity takes.
 pub(crate) const SNAPSHOT_FULL_BYTES: usize = ringfort_protocol::limits::MAX_SNAPSHOT_BYTES - 64;
 
-/// Snapshots of a client after it has joined in which it may still lack what is near: many who come at once are filled little by little.
+/// Bytes of a snapshot to a client that is filled little by little, as many have come at once, when it may have put something off.
+pub(crate) const SNAPSHOT_FILLING_BYTES: std::ops::RangeInclusive<usize> =
+    ringfort::limits::FILLING_SNAPSHOT_BYTES - 64..=ringfort::limits::FILLING_SNAPSHOT_BYTES;
+
+/// Snapshots of a client after it has joined that may be such ones.
 pub(crate) const SNAPSHOTS_TO_FILL: u64 = 40;
 
-/// How far within the edge of sight, in metres, an entity must be there: what has just come in may need a tick, and what is about to go may be gone.
-pub(crate) const VERIFY_MARGIN_M: f32 = 4.0;
-
-/// Entities within sight above which a client is not asked whether it has all: a server tells of so many at most.
-pub(crate) const VERIFY_CROWD: usize = ringfort::limits::INTEREST_ENTITIES as usize * 3 / 4;
+/// How far within an edge of sight, in metres, an entity must be there, and how far beyond it there may be none: no more than distances may be off by rounding.
+pub(crate) const VERIFY_MARGIN_M: f32 = 0.05;
 
 /// Snapshots whose tick could not be had any more, in percent of those that were compared, above which a comparison says nothing.
 pub(crate) const VERIFY_UNKNOWN_MAX_PERCENT: f64 = 1.0;

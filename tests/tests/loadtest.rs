@@ -122,6 +122,8 @@ fn spectators_are_told_of_the_battle_send_nothing_and_are_counted_apart() {
     is("/inputs/acknowledged", figure(&report, "/inputs/sent"));
     // Each follows a player, so that it has entities near that one, and what it has is right.
     is("/verify/mismatches", 0.0);
+    is("/verify/missing", 0.0);
+    assert!(figure(&report, "/verify/blind") > 0.0, "who only watches may see what it sees, wherever that is: {report:#}");
     let spectator_bytes = figure(&report, "/clients/spectators/snapshots/bytes_mean");
     assert!(figure(&report, "/clients/spectators/snapshots/received") > 0.0 && spectator_bytes > 20.0, "{report:#}");
     assert_eq!(counter(&instance.status(), "fe_spectators_refused") + counter(&instance.status(), "sim_spectators_refused"), 0);
@@ -228,6 +230,9 @@ fn what_clients_have_is_what_was_committed() {
     let verified = &report["verify"];
     assert_eq!((&verified["mismatches"], &verified["missing"], &verified["first"]), (&0.into(), &0.into(), &Value::Null));
     assert!(figure(&report, "/verify/snapshots") >= 24.0 && figure(&report, "/verify/entities") >= 24.0, "{report:#}");
+    let excused = figure(&report, "/verify/full") + figure(&report, "/verify/early") + figure(&report, "/verify/unknown");
+    assert!(excused < 0.75 * figure(&report, "/verify/snapshots"), "{report:#}");
+    assert_eq!(figure(&report, "/verify/blind"), 0.0, "who plays has a place, also when it is dead: {report:#}");
     assert!(figure(&report, "/freshness/snapshots") > 0.0 && figure(&report, "/freshness/within_sight_mean") > 1.0, "{report:#}");
     assert_eq!(figure(&report, "/freshness/nearest/missing_percent"), 0.0, "{report:#}");
     assert_eq!(report["freshness"]["by_rank"].as_array().map(Vec::len), Some(32));

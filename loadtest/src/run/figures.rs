@@ -9,7 +9,7 @@ use super::bot::Game;
 use super::freshness::Truths;
 use super::partial::Partial;
 use super::series::Clerk;
-use crate::limits::{INPUTS_IN_FLIGHT, SNAPSHOTS_TO_FILL};
+use crate::limits::INPUTS_IN_FLIGHT;
 
 /// Sequences below the highest that an acknowledgement reaches.
 const ACK_REACH: u32 = 32;
@@ -172,7 +172,8 @@ impl Figures {
         let flight = &mut self.flights[client];
         let under_way = flight.inputs.iter().filter(|input| !input.acknowledged && input.counts).count();
         self.partial.abandoned += under_way as u64;
-        flight.resumes = 0;
+        (flight.resumes, flight.snapshots) = (0, 0);
+        flight.match_name.clear();
         flight.inputs.iter_mut().for_each(|input| input.acknowledged = true);
         (flight.oldest, flight.newest, flight.rejected, flight.heard) = (1, 0, AckBits::NONE, None);
     }
@@ -223,6 +224,7 @@ impl Figures {
         let Some(instance) = instance.as_ref().filter(|_| fresh || *verify) else { return };
         // Its first snapshot may come together with the place, before anyone has looked at that.
         if flight.match_name.is_empty() {
+            self.partial.verified.came_early(*verify, flight.snapshots);
             return;
         }
         let Some(truth) = truths.of(instance, &flight.match_name, snapshot.tick.0) else {
@@ -233,7 +235,7 @@ impl Figures {
             self.partial.freshness.look(truth, session, near);
         }
         if *verify {
-            self.partial.verified.look(truth, session, snapshot, flight.snapshots <= SNAPSHOTS_TO_FILL);
+            self.partial.verified.look(truth, session, snapshot, flight.snapshots);
         }
     }
 

@@ -236,7 +236,9 @@ impl Summary<'_> {
         }
         if self.args.verify {
             let Verified { snapshots, equal, entities, put_off, mismatches, missing, unknown, first, .. } = &self.verified();
+            let Verified { full, blind, early, .. } = &self.verified();
             writeln!(f, "verify     {snapshots} snapshots, {equal} equal by hash; {entities} entities, {put_off} put off")?;
+            writeln!(f, "           {full} full, {blind} of clients without a place, {early} before the match was known")?;
             writeln!(f, "           {mismatches} mismatches, {missing} missing, {unknown} snapshots of unknown ticks")?;
             if let Some(first) = first {
                 writeln!(f, "           the first: {first}")?;

@@ -1,8 +1,8 @@
 //! `--verify`: at each tick that a client applies, what it has must be what was committed.
 //!
-//! Of each entity that the client has, a hash over the compared columns must be the one of the committed tick, and whatever is well within sight
-//! must be there. A snapshot that has room left has put nothing off; of one that is full, what differs must at least have been so in a tick
-//! before.
+//! Of each entity that the client has, a hash over the compared columns must be the one of the committed tick, it must be one that the client may
+//! see, and whatever the client is to see must be there. A snapshot that has room left has put nothing off; of one that is full, what it does not
+//! speak of may be as it was in a tick before. Whatever is not asked for such a reason is counted.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,9 +11,13 @@ use ringfort_protocol::client_world::ClientWorld;
 use ringfort_protocol::{Entity, Vec2};
 use serde::{Deserialize, Serialize};
 
+use ringfort::limits::INTEREST_KEEPS;
+
 use super::bot::Game;
 use super::truth::{Commit, Known, Truth};
-use crate::limits::{SNAPSHOT_FULL_BYTES, TICKS_REMEMBERED, VERIFY_CROWD, VERIFY_MARGIN_M, VERIFY_UNKNOWN_MAX_PERCENT};
+use crate::limits::{
+    SNAPSHOT_FILLING_BYTES, SNAPSHOT_FULL_BYTES, SNAPSHOTS_TO_FILL, TICKS_REMEMBERED, VERIFY_MARGIN_M, VERIFY_UNKNOWN_MAX_PERCENT,
+};
 
 /// What was compared and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,15 +27,19 @@ pub(crate) struct Verified {
     pub(crate) snapshots: u64,
     /// Snapshots whose hash over all that the client has is that of the committed tick.
     pub(crate) equal: u64,
-    /// Snapshots that were full, or among a client's first, so that something may have been put off.
+    /// Snapshots that were full, so that something may have been put off.
     pub(crate) full: u64,
+    /// Snapshots of clients that nobody knows from where they look: what they see was not asked.
+    pub(crate) blind: u64,
+    /// Snapshots that came before anybody had looked which match their client is in; they are in no other figure.
+    pub(crate) early: u64,
     /// Entities that were compared.
     pub(crate) entities: u64,
-    /// Entities of full snapshots that were as they had been in an earlier tick.
+    /// Entities that full snapshots did not speak of and that were as they had been in an earlier tick.
     pub(crate) put_off: u64,
-    /// Entities that were otherwise than they should be.
+    /// Entities that were otherwise than they should be, somebody else's, or out of sight.
     pub(crate) mismatches: u64,
-    /// Entities well within sight that a client did not have.
+    /// Entities within sight that a client did not have.
     pub(crate) missing: u64,
     /// Snapshots whose tick could not be had any more.
     pub(crate) unknown: u64,
@@ -45,6 +53,8 @@ impl Verified {
         self.snapshots += other.snapshots;
         self.equal += other.equal;
         self.full += other.full;
+        self.blind += other.blind;
+        self.early += other.early;
         self.entities += other.entities;
         self.put_off += other.put_off;
         self.mismatches += other.mismatches;
@@ -59,16 +69,25 @@ impl Verified {
         self.snapshots > 0 && self.unknown as f64 <= unknown_max && self.mismatches == 0 && self.missing == 0
     }
 
-    /// Compares what a client has after a snapshot with the world of its tick. One that `fills` may still lack something.
-    pub(super) fn look(&mut self, truth: &Truth, session: &Session<Game>, snapshot: &Snapshot, fills: bool) {
+    /// A snapshot came, the so manieth in its match, and nobody has looked yet which match that is. Those are a client's first.
+    pub(super) fn came_early(&mut self, counts: bool, nth: u64) {
+        let early = nth <= SNAPSHOTS_TO_FILL;
+        self.early += u64::from(counts && early);
+        self.unknown += u64::from(counts && !early);
+    }
+
+    /// Compares what a client has after a snapshot, the so manieth since it came or came back, with the world of its tick.
+    pub(super) fn look(&mut self, truth: &Truth, session: &Session<Game>, snapshot: &Snapshot, nth: u64) {
         let Some(world) = session.world() else { return };
         let Some(commit) = truth.at(world.tick().0) else {
             self.unknown += 1;
             return;
         };
-        let full = fills || snapshot.bytes >= SNAPSHOT_FULL_BYTES;
+        let full = is_full(snapshot.bytes, nth);
         self.snapshots += 1;
         self.full += u64::from(full);
+        let from = world.mine().find_map(|me| commit.get(me)).and_then(Known::place).filter(|_| !session.is_spectator());
+        let look = Look { truth, commit, world, session: session.id().0, from, full, is_first: nth <= 1 };
         let (mut seen, mut committed) = (DefaultHasher::new(), DefaultHasher::new());
         for entity in world.entities() {
             let had = truth.as_seen(world, entity);
@@ -76,55 +95,137 @@ impl Verified {
             hash(&mut seen, entity, &had);
             // Of what is out of sight a client may have less, but nothing else.
             hash(&mut committed, entity, &is.map_or(Known { generation: 0, ..had }, |is| in_common(&is, &had)));
-            self.entity(truth, commit, entity, &had, full);
+            self.entity(&look, entity, &had);
         }
         self.equal += u64::from(seen.finish() == committed.finish());
+        self.blind += u64::from(from.is_none());
         if !full {
-            self.all_there(truth, commit, session, world);
+            self.all_there(&look);
         }
     }
 
-    fn entity(&mut self, truth: &Truth, commit: &Commit, entity: Entity, had: &Known, full: bool) {
+    fn entity(&mut self, look: &Look<'_>, entity: Entity, had: &Known) {
         self.entities += 1;
-        let is_of = |commit: &Commit| commit.get(entity).is_some_and(|is| in_common(is, had) == *had);
-        if is_of(commit) {
-            return;
-        }
-        let was = |back: u32| truth.at(commit.tick.saturating_sub(back)).is_some_and(is_of);
-        if full && (1..TICKS_REMEMBERED as u32).any(was) {
+        let Some(fault) = look.fault(entity, had) else { return };
+        if fault != Fault::Owner && look.full && !look.tells(entity.index) && look.was(entity, had) {
             self.put_off += 1;
             return;
         }
         self.mismatches += 1;
-        let is = commit.get(entity);
-        self.first.get_or_insert_with(|| format!("tick {}: a client has {entity:?} as {had:?}, and it is {is:?}", commit.tick));
+        let (tick, is) = (look.commit.tick, look.commit.get(entity));
+        self.first.get_or_insert_with(|| {
+            format!("tick {tick}: {fault:?}: a client at {:?} has {entity:?} as {had:?}, and it is {is:?}", look.from)
+        });
     }
 
-    /// Everything well within sight must be there, with all that is seen from near.
-    fn all_there(&mut self, truth: &Truth, commit: &Commit, session: &Session<Game>, world: &ClientWorld) {
-        let Some(from) = session.view().mine().and_then(|me| commit.get(me)?.pos) else { return };
-        let reach = truth.radius() - VERIFY_MARGIN_M;
-        let is_near = |is: &Known| is.pos.is_some_and(|pos| is_within(pos - from, reach));
-        // Of a crowd that is too large a client has the nearest only.
-        if commit.rows.iter().filter(|is| is_near(is)).count() > VERIFY_CROWD {
-            return;
-        }
-        for (index, is) in commit.rows.iter().enumerate().filter(|(_, is)| is_near(is)) {
-            let has = world.entity_at(index as u32).is_some_and(|(entity, _)| {
-                entity.generation == is.generation && truth.as_seen(world, entity).present == is.present
-            });
-            if !has {
+    /// All that is its own must be there, and what is within sight, with all that is to be seen from so far away.
+    fn all_there(&mut self, look: &Look<'_>) {
+        let Look { truth, commit, world, .. } = *look;
+        let sight = truth.interest().zip(look.from).map(|((radius, most), from)| look.ways(from, radius, most));
+        for (index, is) in commit.rows.iter().enumerate().filter(|(_, is)| is.generation != 0) {
+            let own = is.owner == look.session;
+            let due = match look.from {
+                _ if own => is.present,
+                Some(from) if sight.as_ref().is_none_or(|sight| sight.holds(is.place().map(|place| away(from, place)))) => {
+                    is.present & truth.due(is.pos.map(|pos| away(from, pos))).least
+                }
+                _ => continue,
+            };
+            let has = world.entity_at(index as u32).filter(|(entity, _)| entity.generation == is.generation);
+            if has.is_none_or(|(entity, _)| due & !truth.as_seen(world, entity).present != 0) {
                 self.missing += 1;
+                let (tick, from) = (commit.tick, look.from);
                 self.first.get_or_insert_with(|| {
-                    format!("tick {}: a client at {from:?} does not have entity {index}, which is {is:?}", commit.tick)
+                    format!("tick {tick}: a client at {from:?} has {has:?} in place of entity {index}, which is {is:?}")
                 });
             }
         }
     }
 }
 
-fn is_within(way: Vec2, reach: f32) -> bool {
-    way.dot(way) < reach * reach
+/// Whether something may have been put off for want of room. Clients that come in numbers are filled little by little.
+fn is_full(bytes: usize, nth: u64) -> bool {
+    bytes >= SNAPSHOT_FULL_BYTES || nth <= SNAPSHOTS_TO_FILL && SNAPSHOT_FILLING_BYTES.contains(&bytes)
+}
+
+/// A client after a snapshot, and the tick that it is compared with.
+struct Look<'a> {
+    truth: &'a Truth,
+    commit: &'a Commit,
+    world: &'a ClientWorld,
+    session: u64,
+    /// From where it looks.
+    from: Option<Vec2>,
+    full: bool,
+    /// Whether the snapshot is its first: then all counts as new to it.
+    is_first: bool,
+}
+
+/// What is wrong with an entity that a client has.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Fault {
+    /// It is no more, or it is otherwise.
+    Otherwise,
+    /// It belongs to somebody else than the client was told.
+    Owner,
+    /// It is too far away, or has columns that the client may not see.
+    OutOfSight,
+}
+
+impl Look<'_> {
+    fn fault(&self, entity: Entity, had: &Known) -> Option<Fault> {
+        let Some(is) = self.commit.get(entity).filter(|is| in_common(is, had) == *had) else { return Some(Fault::Otherwise) };
+        let (own, mine) = (is.owner == self.session, self.world.entity_at(entity.index).is_some_and(|(_, mine)| mine));
+        if own != mine {
+            return Some(Fault::Owner);
+        }
+        let from = self.from.filter(|_| !own)?;
+        let hidden = had.present & !self.truth.due(is.pos.map(|pos| away(from, pos))).most != 0;
+        let sight = self.truth.interest().map_or(f32::INFINITY, |(radius, _)| radius * INTEREST_KEEPS + VERIFY_MARGIN_M);
+        (hidden || is.place().is_some_and(|place| away(from, place) > sight)).then_some(Fault::OutOfSight)
+    }
+
+    /// Whether the snapshot itself has a record of an entity: then it has all of it as it is.
+    fn tells(&self, index: u32) -> bool {
+        !self.is_first && self.world.touched().iter().any(|touched| touched.index == index)
+    }
+
+    /// Whether an entity was so in a tick before, or is.
+    fn was(&self, entity: Entity, had: &Known) -> bool {
+        let is_of = |commit: &Commit| commit.get(entity).is_some_and(|is| in_common(is, had) == *had);
+        let was = |back: u32| self.truth.at(self.commit.tick.saturating_sub(back)).is_some_and(is_of);
+        (0..TICKS_REMEMBERED as u32).any(was)
+    }
+
+    /// What a client sees up to a distance, of so many at most.
+    fn ways(&self, from: Vec2, radius: f32, most: usize) -> Sight {
+        let others = self.commit.rows.iter().filter(|is| is.generation != 0 && is.owner != self.session);
+        let ways = others.filter_map(|is| Some(away(from, is.place()?)));
+        let mut ways: Vec<f32> = ways.filter(|way| *way <= radius * INTEREST_KEEPS + VERIFY_MARGIN_M).collect();
+        ways.sort_unstable_by(f32::total_cmp);
+        Sight { radius, most, ways }
+    }
+}
+
+/// How far a client sees, and how far away those are that it may be told of.
+struct Sight {
+    radius: f32,
+    most: usize,
+    ways: Vec<f32>,
+}
+
+impl Sight {
+    /// Whether a client is told of whoever is so far away, whatever it had before: of a crowd that is too large it has the nearest, and what it
+    /// had counts as a little nearer. Who has never been anywhere is told to all.
+    fn holds(&self, away: Option<f32>) -> bool {
+        let Some(away) = away else { return true };
+        let nearer = || self.ways.partition_point(|way| *way <= away * INTEREST_KEEPS + VERIFY_MARGIN_M);
+        away < self.radius - VERIFY_MARGIN_M && nearer() <= self.most
+    }
+}
+
+fn away(from: Vec2, place: Vec2) -> f32 {
+    (place - from).length()
 }
 
 /// What is, as far as the client has it.
@@ -134,7 +235,7 @@ fn in_common(is: &Known, had: &Known) -> Known {
     for (at, word) in common.words.iter_mut().enumerate() {
         *word = if common.present >> at & 1 == 1 { *word } else { 0 };
     }
-    common.pos = None;
+    (common.pos, common.left, common.owner) = (None, None, 0);
     common
 }
 
@@ -144,12 +245,35 @@ fn hash(hasher: &mut DefaultHasher, entity: Entity, known: &Known) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::truth::NOBODY;
     use super::*;
 
     #[test]
+    fn of_a_crowd_the_nearest_must_be_there() {
+        let sight = Sight { radius: 80.0, most: 3, ways: vec![10.0, 20.0, 40.0, 43.0, 79.0] };
+        let holds = |away| sight.holds(Some(away));
+        assert_eq!(
+            [10.0, 20.0, 40.0, 79.0].map(holds),
+            [true, true, false, false],
+            "the client may have had who is 43 m away, and keep it"
+        );
+        let few = Sight { most: 9, ..sight };
+        assert_eq!([40.0, 79.9, 79.96].map(|away| few.holds(Some(away))), [true, true, false]);
+        assert!(few.holds(None), "who was never anywhere");
+    }
+
+    #[test]
+    fn a_snapshot_is_full_at_its_bound_and_while_clients_are_filled_at_theirs() {
+        let filling = *SNAPSHOT_FILLING_BYTES.end();
+        assert!(is_full(SNAPSHOT_FULL_BYTES, 1_000) && !is_full(SNAPSHOT_FULL_BYTES - 1, 1));
+        assert!(is_full(filling, SNAPSHOTS_TO_FILL) && !is_full(filling, SNAPSHOTS_TO_FILL + 1) && !is_full(filling + 1, 1));
+        assert!(!is_full(100, 1));
+    }
+
+    #[test]
     fn what_a_client_does_not_have_is_not_compared() {
-        let is = Known { generation: 3, present: 0b11, words: [7, 9, 0, 0], pos: Some(Vec2::ZERO) };
-        let had = Known { present: 0b10, words: [0, 9, 0, 0], pos: None, ..is };
+        let is = Known { generation: 3, present: 0b11, words: [7, 9, 0, 0], pos: Some(Vec2::ZERO), owner: 5, ..NOBODY };
+        let had = Known { generation: 3, present: 0b10, words: [0, 9, 0, 0], ..NOBODY };
         assert_eq!(in_common(&is, &had), had);
         let other = Known { words: [0, 8, 0, 0], ..had };
         assert_ne!(in_common(&is, &other), other);
