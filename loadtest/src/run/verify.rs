@@ -121,17 +121,15 @@ impl Verified {
     /// All that is its own must be there, and what is within sight, with all that is to be seen from so far away.
     fn all_there(&mut self, look: &Look<'_>) {
         let Look { truth, commit, world, .. } = *look;
-        let sight = truth.interest().zip(look.from).map(|((radius, most), from)| look.ways(from, radius, most));
-        for (index, is) in commit.rows.iter().enumerate().filter(|(_, is)| is.generation != 0) {
-            let own = is.owner == look.session;
-            let due = match look.from {
-                _ if own => is.present,
-                Some(from) if sight.as_ref().is_none_or(|sight| sight.holds(is.place().map(|place| away(from, place)))) => {
-                    is.present & truth.due(is.pos.map(|pos| away(from, pos))).least
-                }
-                _ => continue,
+        let sight = look.sight();
+        for &(index, away) in &sight.near {
+            let is = &commit.rows[index as usize];
+            let due = match is.pos {
+                _ if is.owner == look.session => is.present,
+                _ if !sight.holds(away) => continue,
+                pos => is.present & truth.due(pos.and(away)).least,
             };
-            let has = world.entity_at(index as u32).filter(|(entity, _)| entity.generation == is.generation);
+            let has = world.entity_at(index).filter(|(entity, _)| entity.generation == is.generation);
             if has.is_none_or(|(entity, _)| due & !truth.as_seen(world, entity).present != 0) {
                 self.missing += 1;
                 let (tick, from) = (commit.tick, look.from);
@@ -197,20 +195,34 @@ impl Look<'_> {
         (0..TICKS_REMEMBERED as u32).any(was)
     }
 
-    /// What a client sees up to a distance, of so many at most.
-    fn ways(&self, from: Vec2, radius: f32, most: usize) -> Sight {
-        let others = self.commit.rows.iter().filter(|is| is.generation != 0 && is.owner != self.session);
-        let ways = others.filter_map(|is| Some(away(from, is.place()?)));
-        let mut ways: Vec<f32> = ways.filter(|way| *way <= radius * INTEREST_KEEPS + VERIFY_MARGIN_M).collect();
-        ways.sort_unstable_by(f32::total_cmp);
-        Sight { radius, most, ways }
+    /// What the client is to have, and how far away all are that it may be told of: in one pass, since this is done for every snapshot.
+    fn sight(&self) -> Sight {
+        let (radius, most) = self.truth.interest().unwrap_or((f32::INFINITY, usize::MAX));
+        let mut sight = Sight { radius, most, near: Vec::new(), ways: Vec::new() };
+        for (index, is) in self.commit.rows.iter().enumerate().filter(|(_, is)| is.generation != 0) {
+            let away = self.from.zip(is.place()).map(|(from, place)| away(from, place));
+            if is.owner == self.session {
+                sight.near.push((index as u32, away));
+            } else if self.from.is_some() && away.is_none_or(|away| away <= radius * INTEREST_KEEPS + VERIFY_MARGIN_M) {
+                sight.near.push((index as u32, away));
+                sight.ways.extend(away);
+            }
+        }
+        if sight.ways.len() > most {
+            sight.ways.sort_unstable_by(f32::total_cmp);
+        }
+        sight
     }
 }
 
-/// How far a client sees, and how far away those are that it may be told of.
+/// How far a client sees, and what is there.
 struct Sight {
     radius: f32,
+    /// Of how many others it is told at most.
     most: usize,
+    /// Indices of all that it may be told of, and how far away each is if it has a place.
+    near: Vec<(u32, Option<f32>)>,
+    /// How far away the others of them are, in order.
     ways: Vec<f32>,
 }
 
@@ -220,7 +232,7 @@ impl Sight {
     fn holds(&self, away: Option<f32>) -> bool {
         let Some(away) = away else { return true };
         let nearer = || self.ways.partition_point(|way| *way <= away * INTEREST_KEEPS + VERIFY_MARGIN_M);
-        away < self.radius - VERIFY_MARGIN_M && nearer() <= self.most
+        away < self.radius - VERIFY_MARGIN_M && (self.ways.len() <= self.most || nearer() <= self.most)
     }
 }
 
@@ -250,7 +262,7 @@ mod tests {
 
     #[test]
     fn of_a_crowd_the_nearest_must_be_there() {
-        let sight = Sight { radius: 80.0, most: 3, ways: vec![10.0, 20.0, 40.0, 43.0, 79.0] };
+        let sight = Sight { radius: 80.0, most: 3, near: Vec::new(), ways: vec![10.0, 20.0, 40.0, 43.0, 79.0] };
         let holds = |away| sight.holds(Some(away));
         assert_eq!(
             [10.0, 20.0, 40.0, 79.0].map(holds),

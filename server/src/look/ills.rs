@@ -67,9 +67,9 @@ type Found = Vec<(Severity, About, String, String)>;
 /// A rule: its name, whether `/healthz` answers by it, and the function that finds.
 type Rule = (&'static str, bool, fn(&Facts<'_>) -> Found);
 
-/// Nobody plays as they should.
+/// The instance itself does not go on as it should.
 const ILL: bool = true;
-/// It mends itself, can wait, or is contained: a match that the game has failed on harms no other, and is no reason to start anything again.
+/// It mends itself, can wait, or is of one match: that harms no other, and is no reason to start anything again.
 const TOLD: bool = false;
 
 const RULES: &[Rule] = &[
@@ -83,12 +83,12 @@ const RULES: &[Rule] = &[
     ("stopping", TOLD, processes::stopping),
     ("match-paused", TOLD, matches::paused),
     ("match-failed", TOLD, matches::failed),
-    ("match-late", ILL, matches::late),
+    ("match-late", TOLD, matches::late),
     ("match-slow", TOLD, matches::slow),
     ("ticks-late", TOLD, matches::ticks_late),
     ("match-alone", TOLD, matches::alone),
     ("tick-retried", TOLD, matches::retried),
-    ("inbox-full", ILL, memory::inbox_full),
+    ("inbox-full", TOLD, memory::inbox_full),
     ("inbox-damaged", TOLD, memory::inbox_damaged),
     ("world-torn", ILL, memory::world_torn),
     ("map-damaged", TOLD, memory::map_damaged),

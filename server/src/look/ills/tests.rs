@@ -21,16 +21,7 @@ use crate::saved::{SavedFile, save};
 use crate::top::tests::first_look;
 
 /// The rules that `/healthz` answers by.
-const ILLS: [&str; 8] = [
-    "not-running",
-    "supervisor-gone",
-    "process-dead",
-    "process-stopped",
-    "process-hung",
-    "match-late",
-    "inbox-full",
-    "world-torn",
-];
+const ILLS: [&str; 6] = ["not-running", "supervisor-gone", "process-dead", "process-stopped", "process-hung", "world-torn"];
 
 impl Stage {
     fn doubts(&self) -> Vec<&'static str> {
