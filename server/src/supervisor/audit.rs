@@ -165,7 +165,8 @@ impl Audit {
     /// Waits for lines that are on their way, until then.
     pub(super) fn wait(&mut self, until: Instant) -> Vec<(u64, Released)> {
         let mut released = Vec::new();
-        while !self.commands.is_empty() {
+        // One whose request was released has no line on its way until it is answered.
+        while self.commands.values().any(|asked| asked.request.is_some() || asked.response.is_some()) {
             let left = until.saturating_duration_since(Instant::now());
             let Ok((token, done)) = self.done.recv_timeout(left.max(Duration::from_millis(1))) else { break };
             released.extend(self.release(token, done));
@@ -284,11 +285,9 @@ mod tests {
         audit.wait(Instant::now() + Duration::from_secs(10)).pop().expect("one is released")
     }
 
-    /// What `wait` gives is all there is: a request that is released stays among the commands until it is answered.
     fn released_request(audit: &mut Audit) -> Request {
-        let (token, done) = audit.done.recv().unwrap();
-        match audit.release(token, done) {
-            Some((5, Released::Request(request))) => request,
+        match wait_for(audit) {
+            (5, Released::Request(request)) => request,
             _ => panic!("not the request"),
         }
     }
