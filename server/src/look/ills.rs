@@ -67,7 +67,7 @@ type Found = Vec<(Severity, About, String, String)>;
 /// A rule: its name, whether `/healthz` answers by it, and the function that finds.
 type Rule = (&'static str, bool, fn(&Facts<'_>) -> Found);
 
-/// The instance itself does not go on as it should.
+/// The instance itself does not go on as it should, or its memory is damaged, which is of all matches.
 const ILL: bool = true;
 /// It mends itself, can wait, or is of one match: that harms no other, and is no reason to start anything again.
 const TOLD: bool = false;

@@ -34,16 +34,17 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
 
-/// Text that is about to be printed: what steers a terminal and is not ASCII is written as JSON does, which leaves it as it is by itself. Colours and
-/// ends of lines stay.
+/// Text that is about to be printed: what steers a terminal is written as JSON does where that leaves it as it is by itself, from U+007F on. Colours
+/// and ends of lines stay.
 pub(super) fn harmless(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || !text.chars().any(|c| !c.is_ascii() && steers(c)) {
+    let is_left = |c: char| c >= '\u{7f}' && steers(c);
+    if !text.contains(is_left) {
         return text.into();
     }
     let mut harmless = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
-            c if !c.is_ascii() && steers(c) => harmless += &format!("\\u{:04x}", u32::from(c)),
+            c if is_left(c) => harmless += &format!("\\u{:04x}", u32::from(c)),
             c => harmless.push(c),
         }
     }
@@ -134,8 +135,8 @@ mod tests {
 
     #[test]
     fn nothing_that_steers_a_terminal_reaches_it() {
-        let hostile = "a\u{1b}[2J\u{9b}2J\u{85}b\u{202e}c\u{2066}d\u{200f}\u{61c}é\n";
-        assert_eq!(printable(hostile), "a?[2J?2J?b?c?d??é?");
+        let hostile = "a\u{1b}[2J\u{7f}\u{9b}2J\u{85}b\u{202e}c\u{2066}d\u{200f}\u{61c}é\n";
+        assert_eq!(printable(hostile), "a?[2J??2J?b?c?d??é?");
         let json = serde_json::to_string(hostile).unwrap();
         let shown = harmless(&json);
         assert!(shown.chars().all(|c| !steers(c)), "{shown}");
