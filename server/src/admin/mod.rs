@@ -88,6 +88,7 @@ pub(crate) fn listen(admin: &Admin) -> Result<Option<TcpListener>, AdminError> {
 /// What all requests share.
 struct Desk {
     instance: String,
+    hang_ms: u64,
     /// The hash of the token that is asked for, so that comparing takes the same time whatever is shown.
     token: Option<Digest>,
     own: Segment,
@@ -105,6 +106,7 @@ pub fn run(instance: &str, slot: u32, config: &Config) -> Result<Infallible, Adm
     listener.set_nonblocking(true)?;
     let desk = Desk {
         instance: instance.to_owned(),
+        hang_ms: config.hang_ms.into(),
         token: config.admin.token()?.map(|token| digest(&SHA256, token.as_bytes())),
         own,
         directory: Segment::open(instance, SegmentSpec::DIRECTORY, Access::ReadOnly)?,
@@ -203,10 +205,9 @@ impl Desk {
                 response
             }
             "/healthz" => {
-                let (_, findings) = ills::look(&attached);
-                health_of(
-                    &findings.iter().filter(|finding| finding.is_ill()).map(|finding| finding.what.as_str()).collect::<Vec<_>>(),
-                )
+                let findings = ills::look(&attached, self.hang_ms);
+                let ills = findings.iter().filter(|finding| finding.is_ill());
+                health_of(&ills.map(|finding| finding.what.as_str()).collect::<Vec<_>>())
             }
             _ => health_of(&ills::doubts(&Status::look(&attached))),
         }

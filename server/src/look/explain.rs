@@ -22,7 +22,7 @@ pub struct Explained {
 
 /// Says what is wrong with an instance that can be looked at.
 pub fn explain(attached: &Attached) -> Explained {
-    Explained { instance: attached.name.clone(), findings: ills::look(attached).1 }
+    Explained { instance: attached.name.clone(), findings: ills::look(attached, 0) }
 }
 
 /// Says what is wrong with an instance, also with one whose segments are too damaged for any other command.

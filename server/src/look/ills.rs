@@ -110,11 +110,10 @@ pub fn findings(status: &Status, signs: &Signs) -> Vec<Finding> {
     findings
 }
 
-/// Looks at an instance, and finds what is wrong with it.
-pub fn look(attached: &Attached) -> (Status, Vec<Finding>) {
+/// Looks at an instance, and finds what is wrong with it. Who knows from its configuration that processes may be silent for longer says so.
+pub fn look(attached: &Attached, hang_ms: u64) -> Vec<Finding> {
     let status = Status::look(attached);
-    let findings = findings(&status, &Signs::look(attached, &status));
-    (status, findings)
+    findings(&status, &Signs { hang_ms, ..Signs::look(attached, &status) })
 }
 
 impl Finding {
@@ -143,9 +142,9 @@ fn stops(status: &Status) -> Option<&'static str> {
 }
 
 /// Milliseconds without a sign of life from which on a process hangs.
-fn silent_ms(status: &Status) -> u64 {
-    let slowest = status.matches.iter().map(|of| 1000 / u64::from(of.tick_hz.max(1))).max().unwrap_or(0);
-    SILENT_MS.max(HANG_TICKS_MIN * slowest)
+fn silent_ms(facts: &Facts<'_>) -> u64 {
+    let slowest = facts.status.matches.iter().map(|of| 1000 / u64::from(of.tick_hz.max(1))).max().unwrap_or(0);
+    SILENT_MS.max(facts.signs.hang_ms).max(HANG_TICKS_MIN * slowest)
 }
 
 impl<'a> Facts<'a> {

@@ -66,7 +66,7 @@ pub(super) fn process_stopped(facts: &Facts<'_>) -> Found {
 
 /// A process runs, and has not been through its loop for long. One that starts has yet to give its first sign of life.
 pub(super) fn process_hung(facts: &Facts<'_>) -> Found {
-    let limit_ms = silent_ms(facts.status);
+    let limit_ms = silent_ms(facts);
     let runs = |process: &ProcessStatus| !process.is_dead() && !matches!(process.state, "starting" | "stopped");
     let found = facts.processes().filter(|(process, _)| runs(process)).filter_map(|(process, signs)| {
         let silent_ms = process.heartbeat_age_ms.filter(|age| *age > limit_ms)?;

@@ -21,6 +21,8 @@ use crate::status::{MatchStatus, ProcessStatus, Status, Times, shown_as};
 /// What is known of an instance beside its status.
 #[derive(Debug, Default)]
 pub struct Signs {
+    /// Milliseconds for which its processes may be silent, if it is known that they may for longer than usual.
+    pub hang_ms: u64,
     /// Whether the machine was started after the instance.
     pub before_boot: bool,
     /// Of its processes, in the order of the status.
