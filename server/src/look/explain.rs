@@ -111,6 +111,6 @@ impl Shown for Explained {
     }
 
     fn is_alarming(&self) -> bool {
-        !self.findings.is_empty()
+        self.findings.iter().any(|finding| finding.severity != Severity::Notice)
     }
 }
