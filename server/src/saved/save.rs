@@ -267,16 +267,15 @@ struct Saving<'a> {
 }
 
 impl Saving<'_> {
+    /// The memory of a segment that may be damaged. What is wrong with it, and why it cannot be read at all, is noted.
+    fn mapped(&mut self, file: &Path, problem: Option<String>) -> Option<Memory> {
+        self.problems.extend(problem);
+        map_raw(file).map_err(|error| self.problems.push(error.to_string())).ok()
+    }
+
     /// A segment as it is, chunk by chunk; `None` when it cannot be read at all.
     fn raw(&mut self, file: &Path, problem: Option<String>) -> io::Result<Option<(u64, Vec<Row>)>> {
-        self.problems.extend(problem);
-        let memory = match map_raw(file) {
-            Ok(memory) => memory,
-            Err(error) => {
-                self.problems.push(error.to_string());
-                return Ok(None);
-            }
-        };
+        let Some(memory) = self.mapped(file, problem) else { return Ok(None) };
         let mut words = vec![0; CHUNK_BYTES / 8];
         let mut rows = Vec::new();
         for at in (0..memory.bytes()).step_by(CHUNK_BYTES) {
@@ -290,14 +289,7 @@ impl Saving<'_> {
     /// A directory that cannot be opened. One of our layout, damaged, has the codes of private matches where a sound one has them; of any other nobody
     /// knows where they are, and it is left out.
     fn damaged_directory(&mut self, file: &Path, problem: Option<String>) -> io::Result<Option<(u64, Vec<Row>)>> {
-        self.problems.extend(problem);
-        let memory = match map_raw(file) {
-            Ok(memory) => memory,
-            Err(error) => {
-                self.problems.push(error.to_string());
-                return Ok(None);
-            }
-        };
+        let Some(memory) = self.mapped(file, problem) else { return Ok(None) };
         let header = (HEADER_BYTES..=directory_at::BYTES).contains(&memory.bytes()).then(|| memory.read::<Header>(0));
         if header.is_none_or(|header| (header.version, header.layout_hash) != (VERSION, layout_hash())) {
             let why = "the segment directory is left out: it is of another layout, and nobody can tell where the codes of private matches are in it";
